@@ -1,0 +1,49 @@
+"""`python -m runtime`: what a device can do with a bundle, without any training package."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+import runtime
+from runtime.command import exit_code, guarded, out_option
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(runtime.__version__, prog_name="edge-compressor runtime")
+def main() -> None:
+    """Check a bundle on this device."""
+
+
+@main.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@out_option
+@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON document.")
+def check(bundle: Path, out: Path | None, as_json: bool) -> None:
+    """Verify BUNDLE, run it on this machine and judge it against its requirements."""
+    from runtime import bundle as bundles
+    from runtime import golden, report
+    from runtime.check import check as check_bundle
+
+    loaded = bundles.load(bundle)
+    found = check_bundle(loaded, golden.load(bundle / "golden"))
+    folder = out if out is not None else bundle.parent / f"{bundle.name}-check"
+    report.write(found, folder)
+    if as_json:
+        click.echo(json.dumps(found))
+    else:
+        click.echo(report.requirements_table(found))
+        click.echo()
+        click.echo(report.ledger_table(found, intervals=False))
+    click.echo(
+        f"{found['recipe']['name']} on this machine: {report.verdict_line(found)}\n"
+        f"report: {folder / 'report.md'}",
+        err=True,
+    )
+    raise SystemExit(exit_code(found))
+
+
+if __name__ == "__main__":
+    guarded(main)

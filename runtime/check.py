@@ -1,0 +1,269 @@
+"""Run every file of a bundle against the golden set: latency, parity, fidelity, verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from runtime import device, fidelity, latency, parity
+from runtime.bundle import Artifact, Bundle
+from runtime.decode import decode
+from runtime.errors import ImageError, InputError
+from runtime.fidelity import Figure
+from runtime.golden import Arrays, Golden
+from runtime.preprocess import Preprocess
+from runtime.progress import Track, silent
+from runtime.report import SCHEMA_VERSION
+from runtime.session import Outputs, Provider, Session, open_session
+from runtime.verdict import judge
+
+_BATCH = 32
+
+
+def check(bundle: Bundle, golden: Golden, *, track: Track = silent) -> dict[str, Any]:
+    """Measure every file of the bundle on this machine and judge the recommended one.
+
+    Args:
+        bundle: what is to be checked.
+        golden: the held-out images and what teacher and student said of them.
+        track: shows the progress.
+
+    Returns:
+        The report, as report.json has it (a run adds `data` and `timings_s`).
+
+    Raises:
+        InputError: an image or a file cannot be read.
+        MissingDependencyError: the target's provider does not start on the target.
+    """
+    document = bundle.document
+    target = document["target"]
+    machine = device.describe()
+    on_target = device.matches(machine, target["match"])
+    # Away from the target its provider need not exist: figures of fidelity hold on the CPU too.
+    provider: Provider = target["provider"] if on_target else "cpu"
+    threads = target["threads"] if on_target else None
+
+    artifacts = bundle.artifacts
+    sessions = [open_session(each.path, provider=provider, threads=threads) for each in artifacts]
+    answers, sample = _run_all(
+        sessions, golden, bundle.preprocess, keep=max(target["batches"]), track=track
+    )
+    teacher = _teacher_entry(document, golden.arrays)
+    ledger = [teacher, _student_entry(document, golden)]
+    for artifact, session, outputs in zip(artifacts, sessions, answers, strict=True):
+        batches = track(
+            target["batches"], label=f"timing {artifact.stage}", total=len(target["batches"])
+        )
+        first, *others = [_latency(session, bundle.preprocess, sample, each) for each in batches]
+        ledger.append(
+            _deployed_entry(artifact, outputs, golden)
+            | {"provider": provider, "latency": first, "latency_other_batches": others}
+        )
+
+    verdicts = {
+        entry["stage"]: judge(
+            document["require"],
+            teacher=teacher,
+            deployed=entry,
+            on_target=on_target,
+            target=target["name"],
+        )
+        for entry in ledger[2:]
+    }
+    recommended = _recommend(ledger[2:], {stage: v.passed for stage, v in verdicts.items()})
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "recipe": document["recipe"],
+        "target": {"name": target["name"], "this_machine": on_target},
+        "machine": machine,
+        "golden": {"images": len(golden.images), "ood_images": len(golden.ood_images)},
+        "preprocess_max_difference_levels": _contract(golden.arrays.pixels, sample),
+        "ledger": ledger,
+        "recommended": recommended,
+        "verdict": verdicts[recommended["stage"]].to_dict(),
+    }
+
+
+def _run_all(
+    sessions: Sequence[Session],
+    golden: Golden,
+    preprocess: Preprocess,
+    *,
+    keep: int,
+    track: Track,
+) -> tuple[list[Outputs], npt.NDArray[np.uint8]]:
+    """Every session's answers to the held-out images, then to the out-of-distribution ones.
+
+    Each image is decoded once, and only a batch is held at a time. Also gives the first images
+    after resize and crop, uint8 [at least `keep` if there are so many, S, S, 3].
+    """
+    names = [*golden.images, *golden.ood_images]
+    keep = max(keep, len(golden.arrays.pixels))
+    answers: list[list[Outputs]] = [[] for _ in sessions]
+    sample: list[npt.NDArray[np.uint8]] = []
+    starts = range(0, len(names), _BATCH)
+    for start in track(starts, label="checking held-out images", total=len(starts)):
+        batch = names[start : start + _BATCH]
+        pixels = np.stack([preprocess.pixels(_decode(golden.root / name)) for name in batch])
+        if start < keep:
+            sample.append(pixels)
+        inputs = preprocess.normalise(pixels)
+        for session, collected in zip(sessions, answers, strict=True):
+            collected.append(session.run(inputs))
+    return [_joined(collected) for collected in answers], np.concatenate(sample)
+
+
+def _joined(batches: Sequence[Outputs]) -> Outputs:
+    logits = [batch.logits for batch in batches if batch.logits is not None]
+    return Outputs(
+        embedding=np.concatenate([batch.embedding for batch in batches]),
+        logits=np.concatenate(logits) if logits else None,
+    )
+
+
+def _decode(path: Path) -> Image.Image:
+    try:
+        return decode(path)
+    except ImageError as error:
+        raise InputError(
+            f"{path}: {error}\n  This held-out image was readable before: was it moved or changed?"
+        ) from error
+
+
+def _contract(expected: npt.NDArray[np.uint8], got: npt.NDArray[np.uint8]) -> int:
+    """Largest difference of a pixel value, in levels of 255, after resize and crop."""
+    here = got[: len(expected)].astype(np.int16)
+    return int(np.abs(here - expected.astype(np.int16)).max(initial=0))
+
+
+def _teacher_entry(document: dict[str, Any], arrays: Arrays) -> dict[str, Any]:
+    entry: dict[str, Any] = {"stage": "teacher", "model": document["teacher"]["model"]}
+    known = arrays.labels >= 0
+    if arrays.teacher_knn is not None:
+        _add(entry, "accuracy_knn", _share(arrays.teacher_knn, arrays.labels, known))
+    if arrays.teacher_logits is not None:
+        answers = arrays.teacher_logits.argmax(axis=1)
+        _add(entry, "accuracy_linear", _share(answers, arrays.labels, known))
+    _add_ood(entry, arrays.teacher_ood_inside, arrays.teacher_ood_outside)
+    return entry | {"size_mb": document["teacher"]["size_mb"]}
+
+
+def _student_entry(document: dict[str, Any], golden: Golden) -> dict[str, Any]:
+    arrays = golden.arrays
+    inside = Outputs(arrays.student_embedding, arrays.student_logits)
+    entry: dict[str, Any] = {"stage": "student", "model": document["student"]["model"]}
+    entry |= _fidelity(golden, inside, arrays.student_ood_embedding)
+    return entry | {"size_mb": document["student"]["size_mb"]}
+
+
+def _deployed_entry(artifact: Artifact, outputs: Outputs, golden: Golden) -> dict[str, Any]:
+    arrays, n = golden.arrays, len(golden.images)
+    inside = Outputs(outputs.embedding[:n], None if outputs.logits is None else outputs.logits[:n])
+    like_source = parity.compare(
+        inside.embedding,
+        arrays.student_embedding,
+        got_logits=inside.logits,
+        expected_logits=arrays.student_logits,
+    )
+    entry: dict[str, Any] = {
+        "stage": artifact.stage,
+        "file": artifact.path.name,
+        "sha256": artifact.sha256,
+        "precision": artifact.precision,
+    }
+    if np.all(np.isfinite(outputs.embedding)) and np.all(outputs.embedding.any(axis=1)):
+        entry |= _fidelity(golden, inside, outputs.embedding[n:] if golden.ood_images else None)
+    else:
+        entry["broken"] = "its answers are not all finite, or some are zero: nothing to compare"
+    return entry | {
+        "parity_cosine_min": like_source.cosine_min,
+        "parity_max_abs_difference": like_source.max_abs_difference,
+        "parity_same_answer": like_source.same_answer,
+        "size_mb": artifact.size_mb,
+    }
+
+
+def _latency(
+    session: Session, preprocess: Preprocess, sample: npt.NDArray[np.uint8], batch: int
+) -> dict[str, Any]:
+    rows = np.resize(np.arange(len(sample)), batch)  # real images, repeated if there are too few
+    measured = latency.measure(session, preprocess.normalise(sample[rows]))
+    return asdict(measured) | {"images_per_s": measured.images_per_s}
+
+
+def _fidelity(
+    golden: Golden, inside: Outputs, ood_embedding: npt.NDArray[np.float32] | None
+) -> dict[str, Any]:
+    """Everything about answers [N, ...] to the held-out images that compares with the teacher."""
+    arrays, entry = golden.arrays, dict[str, Any]()
+    known = arrays.labels >= 0
+    labelled = arrays.bank_labels >= 0
+    if arrays.teacher_knn is not None:
+        votes = fidelity.knn_votes(
+            inside.embedding,
+            arrays.bank[labelled],
+            arrays.bank_labels[labelled],
+            len(golden.classes),
+        )
+        answers = votes.argmax(axis=1)
+        _add(entry, "accuracy_knn", _share(answers, arrays.labels, known))
+        _add(entry, "agreement_knn", fidelity.mean_figure(answers == arrays.teacher_knn))
+    if arrays.teacher_logits is not None and inside.logits is not None:
+        answers = inside.logits.argmax(axis=1)
+        _add(entry, "accuracy_linear", _share(answers, arrays.labels, known))
+        same = answers == arrays.teacher_logits.argmax(axis=1)
+        _add(entry, "agreement_linear", fidelity.mean_figure(same))
+    if len(golden.images) >= _FEWEST_FOR_PAIRS:
+        pair = inside.embedding, arrays.teacher_embedding
+        _add(entry, "similarity_correlation", fidelity.similarity_correlation(*pair))
+        overlap = fidelity.neighbour_overlap(*pair)
+        _add(entry, "neighbour_overlap_at_10", fidelity.mean_figure(overlap))
+    outside = None if ood_embedding is None else fidelity.ood_scores(ood_embedding, arrays.bank)
+    _add_ood(entry, fidelity.ood_scores(inside.embedding, arrays.bank), outside)
+    return entry
+
+
+_FEWEST_FOR_PAIRS = 12  # 10 neighbours among the others, and one that is none
+
+
+def _share(
+    answers: npt.NDArray[np.integer], labels: npt.NDArray[np.integer], known: npt.NDArray[np.bool_]
+) -> Figure | None:
+    return fidelity.mean_figure((answers == labels)[known]) if known.any() else None
+
+
+def _add_ood(
+    entry: dict[str, Any],
+    inside: npt.NDArray[np.float32],
+    outside: npt.NDArray[np.float32] | None,
+) -> None:
+    if outside is not None:
+        for name, statistic in (("ood_auroc", fidelity.auroc), ("ood_fpr95", fidelity.fpr95)):
+            _add(entry, name, fidelity.two_sample_figure(statistic, inside, outside))
+
+
+def _add(entry: dict[str, Any], name: str, figure: Figure | None) -> None:
+    if figure is not None:
+        entry[name] = figure.value
+        entry[f"{name}_ci"] = [figure.low, figure.high]
+
+
+def _recommend(deployed: Sequence[dict[str, Any]], passed: dict[str, bool]) -> dict[str, Any]:
+    """The fastest file that meets every requirement; if none does, the fastest."""
+
+    def candidates() -> Iterator[tuple[float, str]]:
+        for entry in deployed:
+            if passed[entry["stage"]] or not any(passed.values()):
+                yield entry["latency"]["p95_ms"], entry["stage"]
+
+    p95_ms, stage = min(candidates())
+    file = next(cast("str", entry["file"]) for entry in deployed if entry["stage"] == stage)
+    met = "meets every requirement" if passed[stage] else "no file meets every requirement"
+    why = "the only file" if len(deployed) == 1 else f"the fastest, p95 {p95_ms:.2f} ms"
+    return {"stage": stage, "file": file, "why": f"{why}; {met}"}

@@ -1,0 +1,72 @@
+"""What every command line of ours does with errors, interruptions and verdicts."""
+
+from __future__ import annotations
+
+import errno
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from runtime.errors import InputError, MissingDependencyError, ToolError
+
+INTERRUPTED = 130
+
+out_option = click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder to write to.",
+)
+
+
+def exit_code(report: Mapping[str, Any]) -> int:
+    """0 if the verdict is passed, 1 if not."""
+    return 0 if report["verdict"]["passed"] else 1
+
+
+def guarded(main: click.Command, *, on_interrupt: Callable[[], str] = lambda: "") -> None:
+    """Run a command line; users' mistakes become a message and an exit code, never a traceback.
+
+    Args:
+        main: the click command.
+        on_interrupt: what to tell after Ctrl-C beside "interrupted".
+    """
+    try:
+        code = main.main(standalone_mode=False)
+    except click.UsageError as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo(f"\ninterrupted. {on_interrupt()}", err=True)
+        sys.exit(INTERRUPTED)
+    except ToolError as error:
+        _fail(error)
+    except OSError as error:
+        translated = _from_os(error)
+        if translated is None:
+            raise
+        _fail(translated)
+    sys.exit(code or 0)
+
+
+def _fail(error: ToolError) -> None:
+    if "--json" in sys.argv:
+        click.echo(json.dumps({"error": str(error), "exit_code": error.exit_code}))
+    click.echo(f"{click.style('error', fg='red', bold=True)}: {error}", err=True)
+    sys.exit(error.exit_code)
+
+
+def _from_os(error: OSError) -> ToolError | None:
+    """What the file system refused, as one of our errors; None if it is none of the known kinds."""
+    where = error.filename or "a file"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return MissingDependencyError(
+            f"{where}: no space left on this disk. What was finished is kept: free some space and "
+            "run the same command again, or choose another folder with --out."
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR):
+        return InputError(f"{where}: {error.strerror}. Choose another folder with --out.")
+    return None

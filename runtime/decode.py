@@ -1,0 +1,77 @@
+"""From an image file to upright 8-bit RGB pixels: the same on the desk and on the device."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from runtime.errors import ImageError
+
+# What Pillow's decoders raise on damaged or hostile files, beside OSError (truncated, unknown).
+_DECODER_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    NotImplementedError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+# Pillow's own limit for a decompression bomb: an 8-bit RGB image of 256 MiB.
+MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3
+
+
+def decode(path: Path) -> Image.Image:
+    """Read one image as upright RGB, 8 bits a channel.
+
+    EXIF orientation is applied. Greyscale, palette, CMYK and the like become RGB; transparency is
+    laid on white; 16-bit greyscale keeps its upper 8 bits. Of an animation the first frame is read.
+
+    Raises:
+        ImageError: the file cannot be used; the message is the reason, without the file's name.
+    """
+    try:
+        if path.stat().st_size == 0:
+            raise ImageError("empty file (0 bytes)")
+        with Image.open(path) as image:
+            width, height = image.size
+            if width == 0 or height == 0:
+                raise ImageError(f"no pixels ({width} x {height})")
+            if width * height > MAX_PIXELS:
+                raise ImageError(_too_large(f"{width} x {height} pixels"))
+            image.load()
+            return _to_rgb(ImageOps.exif_transpose(image))
+    except UnidentifiedImageError as error:
+        raise ImageError("not an image that Pillow can read") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(_too_large(str(error))) from error
+    except _DECODER_ERRORS as error:
+        raise ImageError(f"damaged: {error or type(error).__name__}") from error
+
+
+def _too_large(what: str) -> str:
+    return f"absurdly large: {what}; the limit is {MAX_PIXELS / 1e6:.0f} million pixels"
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise ImageError("32-bit float pixels have no agreed range; save it with 8 bits a channel")
+    if image.mode.startswith("I"):  # 16-bit greyscale, in the several ways Pillow opens it
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise ImageError("32-bit integer pixels have no agreed range; save it with 8 bits")
+        return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return image.convert("RGB")

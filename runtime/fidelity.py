@@ -1,0 +1,203 @@
+"""How much of the teacher is left: the one definition of every figure, in plain numpy.
+
+*Fidelity* compares anything with the teacher, on images that nothing was trained or tuned on.
+(A file against the file it was made from is *parity*, `runtime/parity.py`.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.floating]
+Ints = npt.NDArray[np.integer]
+
+RESAMPLES = 1000
+"""Bootstrap resamples behind every interval."""
+MAX_PAIR_IMAGES = 2000
+"""Pairwise figures use at most this many images, drawn with a fixed seed: memory stays bounded."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number that rests on held-out images, with its 95 % bootstrap interval over images."""
+
+    value: float
+    low: float
+    high: float
+
+
+def normalise(x: Floats) -> npt.NDArray[np.float32]:
+    """Rows of unit length: [N, D] -> float32 [N, D].
+
+    Raises:
+        ValueError: a row is zero or not finite, so that it has no direction.
+    """
+    length = np.linalg.norm(x, axis=1, keepdims=True)
+    if not np.all(np.isfinite(length)) or np.any(length == 0):
+        raise ValueError(f"{int(np.sum(~(length > 0)))} of {len(x)} rows have no direction")
+    unit: npt.NDArray[np.float32] = (x / length).astype(np.float32)
+    return unit
+
+
+def knn_votes(
+    query: Floats, bank: Floats, labels: Ints, classes: int, *, k: int = 10, tau: float = 0.07
+) -> npt.NDArray[np.float64]:
+    """Share of the vote of each class among the k nearest by cosine (DINO's weighted kNN).
+
+    A neighbour's vote is exp(cosine / tau). k = 10, tau = 0.07 are the TinTeM authors' values.
+
+    Args:
+        query: [N, D]; rows need not be normalised.
+        bank: [M, D]; with fewer than k rows, all of them vote.
+        labels: [M], 0..classes-1.
+        classes: K.
+        k: how many neighbours vote.
+        tau: temperature of the vote.
+
+    Returns:
+        [N, K], rows sum to 1.
+    """
+    similarity, nearest = _nearest(query, bank, k)
+    # exp of a difference: the same shares, and no overflow at small temperatures
+    weights = np.exp((similarity - similarity.max(axis=1, keepdims=True)).astype(np.float64) / tau)
+    votes = np.zeros((len(query), classes))
+    np.add.at(votes, (np.arange(len(query))[:, None], labels[nearest]), weights)
+    votes /= votes.sum(axis=1, keepdims=True)
+    return votes
+
+
+def ood_scores(query: Floats, bank: Floats) -> npt.NDArray[np.float32]:
+    """Cosine to the nearest training embedding: high means in distribution. [N, D] -> [N]."""
+    similarity, _ = _nearest(query, bank, 1)
+    return similarity[:, 0]
+
+
+def auroc(inside: Floats, outside: Floats) -> float:
+    """Chance that an in-distribution score is above an outside one, ties counted half."""
+    ordered = np.sort(outside)
+    below = np.searchsorted(ordered, inside, "left")
+    up_to = np.searchsorted(ordered, inside, "right")
+    return float(np.mean(below + up_to) / (2 * len(outside)))
+
+
+def fpr95(inside: Floats, outside: Floats) -> float:
+    """Share of outside images whose score is above the 5th percentile of the inside ones."""
+    return float(np.mean(outside > np.percentile(inside, 5)))
+
+
+def similarity_correlation(a: Floats, b: Floats, *, seed: int = 0) -> Figure:
+    """Pearson r of the off-diagonal cosines of `a` [N, Da] and `b` [N, Db], same images.
+
+    It sees how images lie to each other, not where, so the widths may differ. The interval
+    resamples images; a pair of an image with its own copy is left out.
+    """
+    kept = _pair_sample(len(a), seed)
+    unit_a, unit_b = normalise(a[kept]), normalise(b[kept])
+    x, y = unit_a @ unit_a.T, unit_b @ unit_b.T
+    for matrix in (x, y):
+        np.fill_diagonal(matrix, 0)
+    ones = np.ones((1, len(x)), np.float32)
+    value = _weighted_correlation(ones, x, y)[0]
+    low, high = np.percentile(_weighted_correlation(_resample(len(x), seed), x, y), [2.5, 97.5])
+    return Figure(float(value), float(low), float(high))
+
+
+def neighbour_overlap(a: Floats, b: Floats, *, k: int = 10) -> npt.NDArray[np.float64]:
+    """Per image, the share of its k nearest images that `a` and `b` agree on. -> [N]."""
+    k = min(k, len(a) - 1)
+    near_a, near_b = _neighbours_within(a, k), _neighbours_within(b, k)
+    shares = [len(np.intersect1d(p, q)) / k for p, q in zip(near_a, near_b, strict=True)]
+    return np.array(shares, np.float64)
+
+
+def mean_figure(values: Floats | npt.NDArray[np.bool_], *, seed: int = 0) -> Figure:
+    """Mean over images of a per-image value [N], with its interval."""
+    weights = _resample(len(values), seed)
+    means = weights @ values.astype(np.float32) / len(values)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return Figure(float(np.mean(values)), float(low), float(high))
+
+
+def two_sample_figure(
+    statistic: Callable[[Floats, Floats], float], inside: Floats, outside: Floats, *, seed: int = 0
+) -> Figure:
+    """`statistic(inside, outside)` with an interval that resamples both sets of images."""
+    rng = np.random.default_rng(seed)
+    samples = [
+        statistic(rng.choice(inside, len(inside)), rng.choice(outside, len(outside)))
+        for _ in range(RESAMPLES)
+    ]
+    low, high = np.percentile(samples, [2.5, 97.5])
+    return Figure(statistic(inside, outside), float(low), float(high))
+
+
+def _nearest(query: Floats, bank: Floats, k: int) -> tuple[npt.NDArray[np.float32], Ints]:
+    """The k highest cosines of each query and where they stand: two [N, k], highest first."""
+    query, bank = normalise(query), normalise(bank)
+    k = min(k, len(bank))
+    similarity = np.empty((len(query), k), np.float32)
+    index = np.empty((len(query), k), np.int64)
+    step = max(1, 50_000_000 // len(bank))  # 200 MB of cosines at a time
+    for start in range(0, len(query), step):
+        cosines = query[start : start + step] @ bank.T
+        top = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
+        values = np.take_along_axis(cosines, top, axis=1)
+        order = np.argsort(-values, axis=1, kind="stable")
+        index[start : start + step] = np.take_along_axis(top, order, axis=1)
+        similarity[start : start + step] = np.take_along_axis(values, order, axis=1)
+    return similarity, index
+
+
+def _neighbours_within(x: Floats, k: int) -> Ints:
+    """Of each row, the k nearest other rows: [N, k]."""
+    _, index = _nearest(x, x, k + 1)
+    own = np.arange(len(x))[:, None]
+    # The image itself is first, unless a twin ties with it: drop it where it stands, else the last.
+    others = np.where(index == own, -1, index)
+    keep = np.argsort(others == -1, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(others, keep, axis=1)
+
+
+def _pair_sample(n: int, seed: int) -> Ints:
+    if n <= MAX_PAIR_IMAGES:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(seed).choice(n, MAX_PAIR_IMAGES, replace=False))
+
+
+def _resample(n: int, seed: int) -> npt.NDArray[np.float32]:
+    """How often each image is drawn in each bootstrap resample: [RESAMPLES, N]."""
+    rng = np.random.default_rng(seed)
+    counts: npt.NDArray[np.float32] = rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(
+        np.float32
+    )
+    return counts
+
+
+def _weighted_correlation(weights: Floats, x: Floats, y: Floats) -> npt.NDArray[np.float64]:
+    """Pearson r over pairs i != j with weight w_i w_j. `x`, `y`: [N, N] with a zero diagonal.
+
+    Args:
+        weights: [R, N], a row for each resample.
+        x: cosines of the one side.
+        y: cosines of the other.
+
+    Returns:
+        [R]
+    """
+
+    def total(matrix: Floats) -> npt.NDArray[np.float64]:
+        sums: npt.NDArray[np.float64] = np.einsum(
+            "rn,rn->r", weights @ matrix, weights, dtype=np.float64
+        )
+        return sums
+
+    pairs = weights.sum(axis=1, dtype=np.float64) ** 2 - (weights.astype(np.float64) ** 2).sum(1)
+    mean_x, mean_y = total(x) / pairs, total(y) / pairs
+    covariance = total(x * y) / pairs - mean_x * mean_y
+    variance_x, variance_y = total(x * x) / pairs - mean_x**2, total(y * y) / pairs - mean_y**2
+    correlation: npt.NDArray[np.float64] = covariance / np.sqrt(variance_x * variance_y)
+    return correlation

@@ -1,0 +1,88 @@
+"""ONNX Runtime as a session that refuses a provider that did not start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime.errors import InputError, MissingDependencyError
+from runtime.session import Outputs
+
+if TYPE_CHECKING:
+    from runtime.session import Provider
+
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+class OrtSession:
+    """One ONNX file, opened by ONNX Runtime."""
+
+    def __init__(self, path: Path, *, provider: Provider, threads: int | None) -> None:
+        ort = import_onnxruntime()
+        if not path.is_file():
+            raise InputError(f"{path}: no such file")
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        wanted = _PROVIDERS[provider]
+        try:
+            self._session = ort.InferenceSession(str(path), options, providers=[wanted])
+        except _load_errors() as error:
+            raise InputError(
+                f"{path}: ONNX Runtime {ort.__version__} cannot load this file: {error}\n"
+                "  Was it copied whole? `compressor export RUN` writes it again."
+            ) from error
+        started = self._session.get_providers()[0]
+        if started != wanted:
+            raise MissingDependencyError(
+                f"ONNX Runtime was asked for {wanted} and started {started}.\n"
+                "  Is a GPU visible (nvidia-smi)? Is onnxruntime-gpu installed instead of "
+                f"onnxruntime, and do CUDA and cuDNN match it (version {ort.__version__})?\n"
+                "  Or set `provider: cpu` in the target file."
+            )
+        names = [output.name for output in self._session.get_outputs()]
+        if "embedding" not in names:
+            raise InputError(f"{path}: has the outputs {names}, and no `embedding` among them")
+        self._input = self._session.get_inputs()[0].name
+        self._names = ["embedding", "logits"] if "logits" in names else ["embedding"]
+
+    def run(self, images: npt.NDArray[np.float32]) -> Outputs:
+        """Answer one batch: float32 [B, 3, S, S], normalised."""
+        embedding, *rest = self._session.run(self._names, {self._input: images})
+        return Outputs(embedding=embedding, logits=rest[0] if rest else None)
+
+
+def import_onnxruntime() -> Any:
+    """The `onnxruntime` module, with its telemetry off.
+
+    Raises:
+        MissingDependencyError: it is not installed; the message says what to install.
+    """
+    try:
+        import onnxruntime as ort
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"ONNX Runtime cannot be imported: {error}\n"
+            "  no GPU:      pip install 'edge-compressor[cpu]'\n"
+            "  NVIDIA x86:  pip install 'edge-compressor[gpu]'\n"
+            "  Jetson:      install NVIDIA's own onnxruntime-gpu wheel for your JetPack"
+        ) from error
+    ort.disable_telemetry_events()
+    return ort
+
+
+def _load_errors() -> tuple[type[Exception], ...]:
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    return (
+        state.Fail,
+        state.InvalidArgument,
+        state.InvalidGraph,
+        state.InvalidProtobuf,
+        state.NotImplemented,
+        state.RuntimeException,
+    )

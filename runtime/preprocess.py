@@ -1,0 +1,93 @@
+"""The preprocessing contract: how an RGB image becomes what the network sees."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
+CropMode = Literal["center", "squash"]
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """Resize, centre crop, scale to [0, 1], normalise; all a network needs to know of an image.
+
+    The steps and their roundings are those of timm's evaluation transform (torchvision on Pillow
+    images), written in Pillow and numpy; the values agree to float32 rounding.
+    """
+
+    size_px: int
+    """Side S of the square the network sees."""
+    resize_px: int
+    """Length of the short side before the crop (both sides for `squash`)."""
+    crop_mode: CropMode
+    interpolation: Interpolation
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        if self.crop_mode not in get_args(CropMode):
+            raise ValueError(f"crop mode {self.crop_mode!r}: known are {get_args(CropMode)}")
+        if self.interpolation not in get_args(Interpolation):
+            raise ValueError(
+                f"interpolation {self.interpolation!r}: known are {get_args(Interpolation)}"
+            )
+        if self.resize_px < self.size_px:
+            raise ValueError(f"resize_px {self.resize_px} is under size_px {self.size_px}")
+
+    def __call__(self, image: Image.Image) -> npt.NDArray[np.float32]:
+        """RGB image -> float32 [3, S, S], normalised."""
+        normalised: npt.NDArray[np.float32] = self.normalise(self.pixels(image)[None])[0]
+        return normalised
+
+    def pixels(self, image: Image.Image) -> npt.NDArray[np.uint8]:
+        """RGB image -> uint8 [S, S, 3]: resized and cropped, not yet normalised."""
+        return np.asarray(self.crop(self.resize(image)))
+
+    def resize(self, image: Image.Image) -> Image.Image:
+        """Bring the short side to `resize_px` (both sides for `squash`)."""
+        width, height = image.size
+        if self.crop_mode == "squash":
+            size = (self.resize_px, self.resize_px)
+        else:
+            short, long = sorted((width, height))
+            long = int(self.resize_px * long / short)
+            size = (self.resize_px, long) if width <= height else (long, self.resize_px)
+        if size == image.size:
+            return image
+        return image.resize(size, self.resampling)
+
+    def crop(self, image: Image.Image) -> Image.Image:
+        """Cut the S x S square out of the centre."""
+        width, height = image.size
+        left = round((width - self.size_px) / 2)
+        top = round((height - self.size_px) / 2)
+        return image.crop((left, top, left + self.size_px, top + self.size_px))
+
+    def normalise(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """uint8 [B, S, S, 3] -> float32 [B, 3, S, S]."""
+        # One multiply-add a value: (p / 255 - mean) / std
+        scale = (1 / (255 * np.asarray(self.std))).astype(np.float32)
+        shift = (-np.asarray(self.mean) / np.asarray(self.std)).astype(np.float32)
+        # [B, S, S, 3] -> [B, 3, S, S]
+        return np.ascontiguousarray((pixels * scale + shift).transpose(0, 3, 1, 2))
+
+    @property
+    def resampling(self) -> Image.Resampling:
+        """Pillow's name of the interpolation."""
+        return Image.Resampling[self.interpolation.upper()]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, document: dict[str, Any]) -> Preprocess:
+        """From what `to_dict` gave."""
+        values = {**document, "mean": tuple(document["mean"]), "std": tuple(document["std"])}
+        return cls(**values)

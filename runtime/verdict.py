@@ -1,0 +1,99 @@
+"""Requirements against measured figures: what was wanted, what was got, passed or not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+PARITY_COSINE_MIN = 0.999
+"""A float32 file must be its source up to rounding; a wrong export is far below this."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One requirement and what became of it."""
+
+    requirement: str
+    rule: Literal["at least", "at most"]
+    wanted: float
+    got: float | None
+    passed: bool | None
+    """None where this machine or these images cannot decide it."""
+    why: str = ""
+    """Why it is undecided."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """All requirements together."""
+
+    judgements: tuple[Judgement, ...]
+    undecided: Literal["fail", "pass"] = "fail"
+
+    @property
+    def passed(self) -> bool:
+        """True if no requirement is missed, and none undecided unless the recipe lets it pass."""
+        return all(
+            judgement.passed if judgement.passed is not None else self.undecided == "pass"
+            for judgement in self.judgements
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in report.json."""
+        return {"passed": self.passed, "requirements": [asdict(each) for each in self.judgements]}
+
+
+def judge(
+    require: Mapping[str, Any],
+    *,
+    teacher: Mapping[str, Any],
+    deployed: Mapping[str, Any],
+    on_target: bool,
+    target: str,
+) -> Verdict:
+    """Judge a deployed file's ledger entry against the recipe's `require`.
+
+    Args:
+        require: requirement -> wanted value; absent or None means not required.
+        teacher: ledger entry of the teacher.
+        deployed: ledger entry of the file.
+        on_target: whether latency was measured on the target itself.
+        target: its name.
+    """
+    judgements = [_at_least("parity_cosine_min", PARITY_COSINE_MIN, deployed["parity_cosine_min"])]
+    for requirement, wanted in require.items():
+        if wanted is None or requirement == "undecided":
+            continue
+        if requirement == "latency_p95_ms":
+            latency = deployed.get("latency")
+            judgement = _at_most(requirement, wanted, latency and latency["p95_ms"])
+            if not on_target:
+                why = f"this machine is not the target {target}: run `check` on the device"
+                judgement = replace(judgement, passed=None, why=why)
+            judgements.append(judgement)
+        elif requirement == "size_mb":
+            judgements.append(_at_most(requirement, wanted, deployed["size_mb"]))
+        elif requirement == "accuracy_drop":
+            before, after = teacher.get("accuracy_linear"), deployed.get("accuracy_linear")
+            drop = None if before is None or after is None else before - after
+            judgements.append(_at_most(requirement, wanted, drop))
+        else:
+            key = "agreement_linear" if requirement == "agreement" else requirement
+            judgements.append(_at_least(requirement, wanted, deployed.get(key)))
+    return Verdict(tuple(judgements), undecided=require.get("undecided") or "fail")
+
+
+def _at_most(requirement: str, wanted: float, got: float | None) -> Judgement:
+    if got is None:
+        return Judgement(requirement, "at most", wanted, None, None, _NOT_MEASURED)
+    return Judgement(requirement, "at most", wanted, got, got <= wanted)
+
+
+def _at_least(requirement: str, wanted: float, got: float | None) -> Judgement:
+    if got is None:
+        return Judgement(requirement, "at least", wanted, None, None, _NOT_MEASURED)
+    return Judgement(requirement, "at least", wanted, got, got >= wanted)
+
+
+_NOT_MEASURED = "this figure could not be measured on these images"
