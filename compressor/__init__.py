@@ -1,0 +1,1 @@
+"""Make the student: audit, embed, distil, probe; and the command line."""

@@ -1,0 +1,343 @@
+"""The user's images: every file decoded once, the unusable named, duplicates set aside, split."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import logging
+import os
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from compressor.labels import UNLABELLED, read_labels
+from runtime.decode import decode
+from runtime.errors import ImageError, InputError
+from runtime.files import read_json, replacing, write_json
+from runtime.progress import Track, silent
+
+logger = logging.getLogger(__name__)
+
+Split = Literal["train", "validation", "holdout"]
+# Files of other kinds that lie about in image folders; none of them is an unusable *image*.
+_NOT_AN_IMAGE = "not an image that Pillow can read"
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One usable image."""
+
+    id: str
+    """Path relative to the images folder, with forward slashes."""
+    pixels_sha256: str
+    """Of its upright RGB pixels: the same for a copy under another name or in another format."""
+    width: int
+    height: int
+    label: int
+    """Index of its class, or UNLABELLED."""
+    split: Split
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Usable images in the order of their ids."""
+
+    root: Path
+    classes: tuple[str, ...]
+    photos: tuple[Photo, ...]
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def part(self, *splits: Split) -> ImageSet:
+        """The images of some splits only."""
+        kept = tuple(photo for photo in self.photos if photo.split in splits)
+        return replace(self, photos=kept)
+
+    @property
+    def paths(self) -> list[Path]:
+        """Where each image lies."""
+        return [self.root / photo.id for photo in self.photos]
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """[N], UNLABELLED (-1) where the class is not known."""
+        return np.array([photo.label for photo in self.photos], np.int64)
+
+    @property
+    def keys(self) -> list[str]:
+        """What seeds an image's views: its pixels, so a new name changes nothing."""
+        return [photo.pixels_sha256 for photo in self.photos]
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A file that cannot be used, and why."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """An image whose pixels are those of another one, which is used instead."""
+
+    id: str
+    twin: str
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was found in a folder."""
+
+    images: ImageSet
+    rejected: tuple[Rejected, ...]
+    duplicates: tuple[Duplicate, ...]
+
+    def counts(self) -> dict[str, int]:
+        """How many of each kind, as the report has it."""
+        splits = Counter(photo.split for photo in self.images.photos)
+        return {
+            "images": len(self.images),
+            **{split: splits[split] for split in get_args(Split)},
+            "labelled": sum(photo.label != UNLABELLED for photo in self.images.photos),
+            "classes": len(self.images.classes),
+            "rejected": len(self.rejected),
+            "duplicates": len(self.duplicates),
+        }
+
+    def save(self, folder: Path) -> None:
+        """Write dataset.json, rejected.csv and duplicates.csv."""
+        document = {
+            "schema_version": 1,
+            "counts": self.counts(),
+            "classes": list(self.images.classes),
+            "images": [vars(photo) for photo in self.images.photos],
+        }
+        write_json(folder / "dataset.json", document)
+        rejected = [(each.id, each.reason) for each in self.rejected]
+        _write_csv(folder / "rejected.csv", ("image", "reason"), rejected)
+        duplicates = [(each.id, each.twin) for each in self.duplicates]
+        _write_csv(folder / "duplicates.csv", ("image", "used_instead"), duplicates)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When an audit ends in an error."""
+
+    max_rejected: float
+    min_images: int
+
+
+def load(folder: Path, root: Path) -> tuple[ImageSet, dict[str, int]]:
+    """Read dataset.json back, with its counts."""
+    document = read_json(folder / "dataset.json")
+    photos = tuple(Photo(**each) for each in document["images"])
+    return ImageSet(root, tuple(document["classes"]), photos), document["counts"]
+
+
+def audit(
+    root: Path,
+    *,
+    labels: str,
+    holdout: float | Path,
+    validation: float,
+    seed: int,
+    exclude: Sequence[Path] = (),
+    track: Track = silent,
+) -> Audit:
+    """Decode every file below `root` once and split what is usable.
+
+    Args:
+        root: the images folder.
+        labels: `folders`, `none`, or the path of a CSV with the columns image,label.
+        holdout: share to hold out, or a folder of its own.
+        validation: share of the rest for choosing the best checkpoint.
+        seed: of the split.
+        exclude: folders below `root` that are no part of the task.
+        track: shows the progress.
+
+    Raises:
+        InputError: no files at all, or the labels do not fit the images.
+    """
+    folders = [root, holdout] if isinstance(holdout, Path) else [root]
+    skipped = [each for each in [*exclude, *folders[1:]] if each != root]
+    found = [(folder, path) for folder in folders for path in files_below(folder, skipped)]
+    if labels not in ("folders", "none"):
+        found = [(folder, path) for folder, path in found if path != Path(labels)]
+    ids = {path: Path(os.path.relpath(path, root)).as_posix() for _, path in found}
+    if not found:
+        raise InputError(f"{root}: no files in this folder")
+
+    looks = inspect([path for _, path in found], track)
+    rejected = tuple(
+        Rejected(ids[path], look) for path, look in looks.items() if isinstance(look, str)
+    )
+    classes, label_of = read_labels(labels, found, ids)
+    photos = [
+        Photo(
+            id=ids[path],
+            pixels_sha256=look.pixels_sha256,
+            width=look.width,
+            height=look.height,
+            label=label_of.get(ids[path], UNLABELLED),
+            split="train" if folder == root else "holdout",
+        )
+        for folder, path in found
+        if isinstance(look := looks[path], Look)
+    ]
+    photos, duplicates = _set_aside_duplicates(sorted(photos, key=lambda photo: photo.id))
+    share = None if isinstance(holdout, Path) else holdout
+    photos = _split(photos, share, validation, seed)
+    return Audit(ImageSet(root, classes, tuple(photos)), rejected, duplicates)
+
+
+def enforce(found: Audit, limits: Limits) -> None:
+    """Refuse a folder with too many unusable images or too few usable ones.
+
+    Raises:
+        InputError: says which, with the first reasons.
+    """
+    damaged = [each for each in found.rejected if each.reason != _NOT_AN_IMAGE]
+    usable, root = len(found.images) + len(found.duplicates), found.images.root
+    share = len(damaged) / max(1, len(damaged) + usable)
+    if share > limits.max_rejected:
+        first = "\n  ".join(f"{each.id}: {each.reason}" for each in damaged[:5])
+        raise InputError(
+            f"{root}: {len(damaged)} of {len(damaged) + usable} images cannot be used "
+            f"({share:.0%}; data.max_rejected is {limits.max_rejected:.0%})\n  {first}\n"
+            "  All are in rejected.csv. Mend or remove them, or raise data.max_rejected."
+        )
+    if len(found.images) < limits.min_images:
+        raise InputError(
+            f"{root}: {len(found.images)} usable images; at least {limits.min_images} are wanted "
+            f"(data.min_images). {len(found.rejected)} files were rejected, "
+            f"{len(found.duplicates)} are duplicates."
+        )
+    for split in get_args(Split):
+        if not len(found.images.part(split)):
+            raise InputError(f"{root}: no image is left for the {split} part; add images")
+
+
+def files_below(folder: Path, skipped: Sequence[Path] = ()) -> list[Path]:
+    """All files below a folder, sorted; hidden ones and those below `skipped` left out."""
+    files = []
+    for where, names, file_names in os.walk(folder):
+        here = Path(where)
+        names[:] = sorted(n for n in names if not n.startswith(".") and here / n not in skipped)
+        files += [here / name for name in file_names if not name.startswith(".")]
+    return sorted(files)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look at a usable file gave."""
+
+    pixels_sha256: str
+    width: int
+    height: int
+
+
+def inspect(paths: Sequence[Path], track: Track = silent) -> dict[Path, Look | str]:
+    """Decode every file once: a `Look` for a usable one, else the reason as text."""
+    with warnings.catch_warnings(), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        # Pillow's warnings about odd files: what matters of them is in the rejection's reason.
+        warnings.simplefilter("ignore")
+        looks = track(pool.map(_look, paths), label="decoding every image", total=len(paths))
+        return dict(zip(paths, looks, strict=True))
+
+
+def _look(path: Path) -> Look | str:
+    try:
+        image = decode(path)
+    except ImageError as error:
+        return str(error)
+    digest = hashlib.sha256(f"{image.width}x{image.height} ".encode() + image.tobytes())
+    return Look(digest.hexdigest(), image.width, image.height)
+
+
+def _set_aside_duplicates(
+    photos: Iterable[Photo],
+) -> tuple[list[Photo], tuple[Duplicate, ...]]:
+    """Keep one of each set of equal pixels: one to train on before one held out, then by id."""
+    first: dict[str, Photo] = {}
+    duplicates = []
+    for photo in sorted(photos, key=lambda photo: (photo.split == "holdout", photo.id)):
+        twin = first.setdefault(photo.pixels_sha256, photo)
+        if twin is not photo:
+            duplicates.append(Duplicate(photo.id, twin.id))
+            if UNLABELLED not in (photo.label, twin.label) and photo.label != twin.label:
+                logger.warning("same pixels, two classes: %s and %s", photo.id, twin.id)
+    return sorted(first.values(), key=lambda photo: photo.id), tuple(duplicates)
+
+
+def _split(photos: list[Photo], holdout: float | None, validation: float, seed: int) -> list[Photo]:
+    """Stratified, and by pixels alone: neither names nor the order of the folder matter."""
+    if holdout is not None:
+        photos = _move(photos, holdout, "holdout", seed)
+    return _move(photos, validation, "validation", seed)
+
+
+def _move(photos: list[Photo], share: float, to: Split, seed: int) -> list[Photo]:
+    """Move a share of the train part, class by class, to another part."""
+    train = [photo for photo in photos if photo.split == "train"]
+    counts = Counter(photo.label for photo in train)
+    taken = set()
+    for label, number in share_out(counts, share).items():
+        of_class = [photo.pixels_sha256 for photo in train if photo.label == label]
+        taken |= set(sorted(of_class, key=lambda key: _rank(key, to, seed))[:number])
+    return [
+        replace(photo, split=to)
+        if photo.split == "train" and photo.pixels_sha256 in taken
+        else photo
+        for photo in photos
+    ]
+
+
+def share_out(counts: Mapping[int, int], share: float) -> dict[int, int]:
+    """How many of each class to take so that all together are `share`, rounded.
+
+    Largest remainders decide the rounding; every class keeps at least one.
+    """
+    exact = {label: share * count for label, count in counts.items()}
+    taken = {label: min(int(exact[label]), counts[label] - 1) for label in counts}
+    wanted = round(share * sum(counts.values()))
+    by_remainder = sorted(counts, key=lambda label: (taken[label] - exact[label], label))
+    for label in by_remainder:
+        if sum(taken.values()) < wanted and taken[label] < counts[label] - 1:
+            taken[label] += 1
+    return taken
+
+
+def _rank(key: str, to: Split, seed: int) -> str:
+    return hashlib.sha256(f"{seed} {to} {key}".encode()).hexdigest()
+
+
+def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def open_rgb(path: Path) -> Image.Image:
+    """Decode an image that the audit found usable.
+
+    Raises:
+        InputError: it was moved or changed since.
+    """
+    try:
+        return decode(path)
+    except ImageError as error:
+        raise InputError(
+            f"{path}: {error}\n  It was usable when the images were audited: was it moved or "
+            "changed during the run? Run the same command again."
+        ) from error

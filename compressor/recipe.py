@@ -1,0 +1,260 @@
+"""The recipe: everything a user decides, read once into frozen models in the order of the YAML."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from compressor import target as targets
+from compressor.target import Target
+from compressor.yaml_file import Document, Key, Section
+from runtime.errors import InputError
+from runtime.preprocess import Interpolation
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+Channels = tuple[float, float, float]
+
+
+def _share_or_folder(value: object) -> object:
+    if isinstance(value, str):
+        return Path(value)
+    if isinstance(value, float) and 0 < value < 1:
+        return value
+    raise ValueError("a share between 0 and 1 is wanted, or a folder")
+
+
+class Data(Section):
+    """`data:` the images, and what is known of them."""
+
+    images: Path = Field(description="a folder, searched in depth; relative to the recipe")
+    labels: str = Field(
+        "none",
+        description="`folders` (a folder a class), a CSV with the columns image,label, or `none`",
+    )
+    holdout: Annotated[float | Path, BeforeValidator(_share_or_folder)] = Field(
+        0.2, description="share never trained or tuned on (stratified when labelled), or a folder"
+    )
+    ood: Path | None = Field(None, description="a folder of images that are not of this task")
+    max_rejected: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.1, description="more than this share of unusable images ends the run"
+    )
+    min_images: Annotated[int, Field(ge=8)] = Field(
+        40, description="fewer usable images than this end the run"
+    )
+
+
+class Network(Section):
+    """A timm model and what its input must look like."""
+
+    model: str = Field(min_length=1, description="a timm model, as timm.list_models() names it")
+    weights: str
+    args: dict[str, Any] = Field(
+        default_factory=dict, description="keyword arguments of timm.create_model"
+    )
+    image_size: Annotated[int, Field(ge=8, le=2048)] | None
+    mean: Channels | None = Field(None, description="overrides timm's data config")
+    std: Channels | None = Field(None, description="overrides timm's data config")
+    crop: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="image side / resized short side; overrides timm's data config"
+    )
+    interpolation: Interpolation | None = Field(None, description="overrides timm's data config")
+
+
+class Teacher(Network):
+    """`teacher:` the foundation model, frozen."""
+
+    weights: str = Field("hub", description="`hub`, a .safetensors, or a weights-only .pth")
+    image_size: Annotated[int, Field(ge=8, le=2048)] | None = Field(
+        None, description="side in pixels; null takes the model's own"
+    )
+
+
+class Student(Network):
+    """`student:` the small model that goes to the device."""
+
+    weights: str = Field(
+        "none", description="`none` (from scratch), `hub`, a .safetensors, or a weights-only .pth"
+    )
+    image_size: Annotated[int, Field(ge=8, le=2048)] = Field(224, description="side in pixels")
+    embedding: Annotated[int, Field(ge=2)] | None = Field(
+        None, description="width of a CNN's embedding (null: 192); a ViT keeps its own"
+    )
+
+
+class Distill(Section):
+    """`distill:` how the student learns from the teacher."""
+
+    method: Literal["tintem"] = Field("tintem", description="the loss")
+    epochs: Count = Field(30, description="passes over the training images")
+    batch: Annotated[int, Field(ge=3)] = Field(64, description="images per optimiser step")
+    accumulate: Count = Field(
+        1, description="parts a batch is cut into for the student, to save memory"
+    )
+    lr: Positive = Field(1e-3, description="highest learning rate, of AdamW")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(
+        0.05, description="of matrices and kernels; biases, norms and 1-d weights have none"
+    )
+    warmup_epochs: Annotated[float, Field(ge=0)] = Field(
+        2, description="epochs of linear rise to `lr`; at most a fifth of all steps"
+    )
+    views: Count = Field(8, description="fixed seeded augmented views per image")
+    crop_scale: tuple[Share, Annotated[float, Field(gt=0, le=1)]] = Field(
+        (0.25, 1.0), description="share of the image's area that a view shows, from and to"
+    )
+    validation: Share = Field(
+        0.1, description="share of the training images kept back to choose the best checkpoint"
+    )
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="of the split, the views, the weights")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="of the student's step: auto is fp32 on a CPU, bf16 or fp16 on a GPU"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train and embed")
+    workers: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="processes that read images; null chooses by the number of cores"
+    )
+    checkpoint_s: Annotated[float, Field(ge=0)] = Field(
+        30, description="seconds between checkpoints, so what a killed run loses at most"
+    )
+
+
+class Export(Section):
+    """`export:` the files for the device."""
+
+    precisions: tuple[Literal["fp32"], ...] = Field(("fp32",), description="files to make")
+    golden_images: Annotated[int, Field(ge=8)] = Field(
+        100, description="held-out images that travel in the bundle, at most"
+    )
+
+
+class Require(Section):
+    """`require:` gates; a run that misses one ends with exit code 1."""
+
+    latency_p95_ms: Positive | None = Field(None, description="of one request, on the target")
+    agreement: Share | None = Field(
+        None, description="lowest share of held-out images answered as the teacher's probe does"
+    )
+    accuracy_drop: Annotated[float, Field(ge=-1, le=1)] | None = Field(
+        None, description="largest loss of held-out accuracy, teacher minus deployed file"
+    )
+    size_mb: Positive | None = Field(None, description="largest size of the file, 10^6 bytes")
+    similarity_correlation: Share | None = Field(
+        None, description="lowest correlation with the teacher's cosines; needs no labels"
+    )
+    ood_auroc: Share | None = Field(None, description="lowest AUROC against data.ood")
+    undecided: Literal["fail", "pass"] = Field(
+        "fail", description="what a gate counts as that this machine or these images cannot decide"
+    )
+
+
+class Recipe(Section):
+    """A whole recipe."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="of the run's folder")
+    data: Data
+    teacher: Teacher
+    student: Student
+    distill: Distill = Distill()
+    export: Export = Export()
+    target: str = Field("cpu", description="recipes/targets/<name>.yaml, or a path")
+    require: Require = Require()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recipe ready to run: paths resolved, target read."""
+
+    recipe: Recipe
+    target: Target
+    target_name: str
+    digest: str
+    """sha256 of what the user wrote (file and `--set`), whatever the spelling."""
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Plan:
+    """Read a recipe, lay `--set` over it, resolve its paths against its folder, read its target.
+
+    Raises:
+        InputError: with file, line and key of every mistake.
+    """
+    document = Document(path, overrides)
+    written = document.validate(Recipe)
+    recipe = _with_resolved_paths(written, path.resolve().parent)
+    if mistakes := _mistakes(recipe):
+        raise document.error(mistakes)
+    try:
+        target_path = targets.path_of(recipe.target, path.resolve().parent)
+    except InputError as error:
+        raise document.error([(("target",), str(error))]) from error
+    canonical = json.dumps(document.data, sort_keys=True)
+    return Plan(
+        recipe=recipe,
+        target=targets.load(target_path),
+        target_name=target_path.stem,
+        digest=hashlib.sha256(canonical.encode()).hexdigest(),
+    )
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of a recipe, for editors."""
+    return Recipe.model_json_schema() | {"title": "edge-compressor recipe"}
+
+
+def _with_resolved_paths(recipe: Recipe, folder: Path) -> Recipe:
+    def resolved(value: Any, keywords: tuple[str, ...] = ()) -> Any:
+        return value if value is None or value in keywords else (folder / value).resolve()
+
+    data = recipe.data
+    holdout = data.holdout if isinstance(data.holdout, float) else resolved(data.holdout)
+    data = data.model_copy(
+        update={
+            "images": resolved(data.images),
+            "labels": str(resolved(data.labels, ("folders", "none"))),
+            "holdout": holdout,
+            "ood": resolved(data.ood),
+        }
+    )
+    networks = {
+        role: network.model_copy(
+            update={"weights": str(resolved(network.weights, ("hub", "none")))}
+        )
+        for role, network in (("teacher", recipe.teacher), ("student", recipe.student))
+    }
+    return recipe.model_copy(update={"data": data, **networks})
+
+
+def _mistakes(recipe: Recipe) -> list[tuple[Key, str]]:
+    """What is wrong between keys, or between a key and the disk."""
+    data, require, mistakes = recipe.data, recipe.require, list[tuple[Key, str]]()
+    folders: list[tuple[Key, Any]] = [(("data", "images"), data.images)]
+    folders += [(("data", "holdout"), data.holdout), (("data", "ood"), data.ood)]
+    for key, folder in folders:
+        if isinstance(folder, Path) and not folder.is_dir():
+            mistakes.append((key, f"no such folder: {folder}"))
+    if data.labels not in ("folders", "none") and not Path(data.labels).is_file():
+        mistakes.append((("data", "labels"), f"not folders, none, or a CSV file: {data.labels}"))
+    if recipe.teacher.weights == "none":
+        mistakes.append((("teacher", "weights"), "a teacher needs weights: `hub` or a local file"))
+    for role, network in (("teacher", recipe.teacher), ("student", recipe.student)):
+        if network.weights not in ("hub", "none") and not Path(network.weights).is_file():
+            mistakes.append(((role, "weights"), f"no such file: {network.weights}"))
+    if not recipe.export.precisions:
+        mistakes.append((("export", "precisions"), "empty: name at least one"))
+    if recipe.distill.crop_scale[0] > recipe.distill.crop_scale[1]:
+        mistakes.append((("distill", "crop_scale"), "the first share is above the second"))
+    if recipe.distill.batch < 3 * recipe.distill.accumulate and recipe.distill.accumulate > 1:
+        mistakes.append((("distill", "accumulate"), "leaves parts of under 3 images"))
+    if data.labels == "none":
+        for gate in ("agreement", "accuracy_drop"):
+            if getattr(require, gate) is not None:
+                mistakes.append((("require", gate), "needs labels, and data.labels is none"))
+    if data.ood is None and require.ood_auroc is not None:
+        mistakes.append((("require", "ood_auroc"), "needs data.ood"))
+    return mistakes

@@ -1,0 +1,85 @@
+"""A target: the device a student is made for, as `recipes/targets/NAME.yaml` describes it."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from compressor.yaml_file import Document, Section
+from runtime.errors import InputError
+
+
+class Match(Section):
+    """How to know the device: regular expressions, all of which must be found. Empty: any."""
+
+    arch: str | None = Field(None, description="processor architecture, as `uname -m` prints it")
+    cpu: str | None = Field(None, description="CPU model, as /proc/cpuinfo has it")
+    board: str | None = Field(None, description="board, as /proc/device-tree/model has it")
+    gpu: str | None = Field(None, description="GPU, as nvidia-smi names it")
+
+
+class Target(Section):
+    """One device: what runs there and how to know it."""
+
+    description: str = Field(description="what the device is, for `compressor targets`")
+    match: Match = Field(Match(), description="how to know that we are on it")
+    provider: Literal["cpu", "cuda"] = Field(
+        "cpu", description="ONNX Runtime's execution provider; one that does not start is an error"
+    )
+    threads: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="CPU threads within one operator; null leaves it to the backend"
+    )
+    batches: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (1, 8),
+        description="batch sizes to time; the first is the one requirements are about",
+    )
+    precisions: tuple[Literal["fp32", "fp16", "int8"], ...] = Field(
+        ("fp32",), description="precisions worth trying there"
+    )
+    engines: tuple[Literal["tensorrt", "tensorrt-rtx"], ...] = Field(
+        (), description="TensorRT flavours that run there"
+    )
+    compute_capability: str | None = Field(
+        None, pattern=r"^\d+\.\d$", description="CUDA compute capability of its GPU, such as 8.9"
+    )
+    memory_gb: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="memory that the student can use, in GB; of the GPU where there is one"
+    )
+
+
+def recipes_folder() -> Path:
+    """Where the recipes lie: inside the installed package, or beside it in a checkout."""
+    packaged = Path(__file__).parent / "_recipes"
+    return packaged if packaged.is_dir() else Path(__file__).parent.parent / "recipes"
+
+
+def names() -> list[str]:
+    """Names of the targets that come with the tool."""
+    return sorted(path.stem for path in (recipes_folder() / "targets").glob("*.yaml"))
+
+
+def path_of(name: str, relative_to: Path) -> Path:
+    """The file of a target: one of ours by name, or a path to a `.yaml` of the user's.
+
+    Raises:
+        InputError: neither.
+    """
+    if name.endswith((".yaml", ".yml")):
+        return relative_to / name
+    if name in names():
+        return recipes_folder() / "targets" / f"{name}.yaml"
+    close = difflib.get_close_matches(name, names(), n=1)
+    hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(names())}"
+    raise InputError(f"{name!r} is no target; {hint} (or a path to a .yaml of your own)")
+
+
+def load(path: Path) -> Target:
+    """Read a target file.
+
+    Raises:
+        InputError: with file, line and key of every mistake.
+    """
+    return Document(path).validate(Target)

@@ -1,0 +1,190 @@
+"""A YAML file into a frozen pydantic model; every mistake named by file, line and key."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.error import MarkedYAMLError
+
+from runtime.errors import InputError
+
+Key = tuple[str | int, ...]
+
+
+class Section(BaseModel):
+    """A part of a YAML file: frozen, strict about its keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+Model = TypeVar("Model", bound=Section)
+
+# Pydantic counts a tuple's items after dropping the wrong ones: the wrong ones are named anyway.
+_CONSEQUENCES = {"too_short"}
+
+
+class Document:
+    """A YAML file as it was written, its line numbers, and the `--set` changes laid over it."""
+
+    def __init__(self, path: Path, overrides: Sequence[str] = ()) -> None:
+        self.path = path
+        self._tree = _parse(path)
+        self._overridden: dict[Key, str] = {}
+        for override in overrides:
+            self._apply(override)
+        self.data: dict[str, Any] = _plain(self._tree)
+
+    def validate(self, model: type[Model]) -> Model:
+        """Build the model.
+
+        Raises:
+            InputError: all mistakes at once, one line each.
+        """
+        try:
+            return model.model_validate(self.data)
+        except ValidationError as error:
+            errors = [each for each in error.errors() if each["type"] not in _CONSEQUENCES]
+            raise self.error([self._explain(each, model) for each in errors]) from error
+
+    def error(self, mistakes: Sequence[tuple[Key, str]]) -> InputError:
+        """An error of one line a mistake: `file:line: key: what is wrong`."""
+        in_order = sorted(mistakes, key=lambda mistake: self._line(mistake[0]))
+        lines = (f"{self._where(key)}: {_dotted(key)}: {what}" for key, what in in_order)
+        return InputError("\n  ".join(lines))
+
+    def _apply(self, override: str) -> None:
+        dotted, equals, text = override.partition("=")
+        key: Key = tuple(dotted.split("."))
+        if not equals or not all(key):
+            raise InputError(f"--set {override}: write key.path=value, as in distill.epochs=2")
+        try:
+            value = YAML(typ="safe", pure=True).load(text)
+        except MarkedYAMLError as error:
+            raise InputError(
+                f"--set {override}: the value is not YAML ({error.problem})"
+            ) from error
+        node = self._tree
+        for depth, part in enumerate(key[:-1]):
+            node = node.setdefault(part, {})
+            if not isinstance(node, Mapping):
+                raise InputError(f"--set {override}: {_dotted(key[: depth + 1])} is not a section")
+        node[key[-1]] = value
+        self._overridden[key] = override
+
+    def _where(self, key: Key) -> str:
+        for changed, override in self._overridden.items():
+            shared = min(len(changed), len(key))
+            if changed[:shared] == key[:shared]:
+                return f"--set {override}"
+        return f"{self.path}:{self._line(key)}"
+
+    def _line(self, key: Key) -> int:
+        """Line of a key; of the nearest section around it where the key is not there."""
+        node, line = self._tree, 1
+        for part in key:
+            # ruamel keeps, for each key or index, its line and column (both from 0)
+            marks = getattr(getattr(node, "lc", None), "data", None) or {}
+            if part not in marks:
+                break
+            line = marks[part][0] + 1
+            node = node[part]
+        return int(line)
+
+    def _explain(self, error: ErrorDetails, model: type[Section]) -> tuple[Key, str]:
+        key = tuple(error["loc"])
+        kind, got = error["type"], error["input"]
+        if kind == "extra_forbidden":
+            return key, "unknown key" + _did_you_mean(str(key[-1]), _fields_at(model, key[:-1]))
+        if kind == "missing":
+            return key, "missing; it has no default"
+        if kind in ("model_type", "model_attributes_type"):
+            return key, f"a section with keys is wanted here, got {got!r}"
+        if kind == "literal_error":
+            choices = error["ctx"]["expected"]
+            named = [choice.strip("'") for choice in choices.replace(" or ", ", ").split(", ")]
+            return key, f"{got!r} is not one of {choices}" + _did_you_mean(str(got), named)
+        message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        return key, f"{message} (got {got!r})"
+
+
+def dump(data: Mapping[str, Any]) -> str:
+    """Plain data as YAML text."""
+    import io
+
+    stream = io.StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.dump(dict(data), stream)
+    return stream.getvalue()
+
+
+def _parse(path: Path) -> Any:
+    try:
+        tree = YAML().load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file" + _similar_file(path)) from error
+    except IsADirectoryError as error:
+        raise InputError(f"{path}: a folder, not a YAML file") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text") from error
+    except DuplicateKeyError as error:
+        name = str(error.problem).split('"')[1] if '"' in str(error.problem) else "?"
+        raise InputError(
+            f"{_at(path, error)}: {name}: this key stands twice in the same section; keep one"
+        ) from error
+    except MarkedYAMLError as error:
+        problem = " ".join(filter(None, (error.context, error.problem)))
+        raise InputError(f"{_at(path, error)}: not valid YAML: {problem}") from error
+    if not isinstance(tree, Mapping):
+        raise InputError(f"{path}: a YAML file with sections is wanted; this one is not")
+    return tree
+
+
+def _at(path: Path, error: MarkedYAMLError) -> str:
+    return f"{path}:{error.problem_mark.line + 1}" if error.problem_mark else str(path)
+
+
+def _plain(node: Any) -> Any:
+    """Ruamel's nodes (which carry comments and lines) as plain Python values."""
+    if isinstance(node, Mapping):
+        return {str(key): _plain(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_plain(value) for value in node]
+    for kind in (bool, int, float, str):
+        if isinstance(node, kind):
+            return kind(node)
+    return node
+
+
+def _fields_at(model: type[Section], key: Key) -> list[str]:
+    for part in key:
+        annotation = model.model_fields[str(part)].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, Section)):
+            return []
+        model = annotation
+    return list(model.model_fields)
+
+
+def _did_you_mean(word: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; known here: {', '.join(known)}" if known else ""
+
+
+def _similar_file(path: Path) -> str:
+    names = [each.name for each in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
+    close = difflib.get_close_matches(path.name, names, n=1)
+    return f"; did you mean {path.with_name(close[0])}?" if close else ""
+
+
+def _dotted(key: Key) -> str:
+    return ".".join(str(part) for part in key)

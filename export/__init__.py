@@ -1,0 +1,1 @@
+"""Make the files: ONNX and the bundle that travels to the device."""
