@@ -114,27 +114,27 @@ class Audit:
             "duplicates": len(self.duplicates),
         }
 
-    def save(self, folder: Path) -> None:
-        """Write dataset.json, rejected.csv and duplicates.csv."""
+    def save(self, folder: Path, *, ood: Mapping[Path, Look | str]) -> None:
+        """Write dataset.json, rejected.csv and duplicates.csv.
+
+        Args:
+            folder: where to.
+            ood: out-of-distribution files as `inspect` found them.
+        """
+        outside = {os.path.relpath(path, self.images.root): look for path, look in ood.items()}
         document = {
             "schema_version": 1,
             "counts": self.counts(),
             "classes": list(self.images.classes),
             "images": [vars(photo) for photo in self.images.photos],
+            "ood_images": sorted(name for name, look in outside.items() if isinstance(look, Look)),
         }
         write_json(folder / "dataset.json", document)
         rejected = [(each.id, each.reason) for each in self.rejected]
+        rejected += [(name, look) for name, look in outside.items() if isinstance(look, str)]
         _write_csv(folder / "rejected.csv", ("image", "reason"), rejected)
         duplicates = [(each.id, each.twin) for each in self.duplicates]
         _write_csv(folder / "duplicates.csv", ("image", "used_instead"), duplicates)
-
-
-@dataclass(frozen=True)
-class Limits:
-    """When an audit ends in an error."""
-
-    max_rejected: float
-    min_images: int
 
 
 def load(folder: Path, root: Path) -> tuple[ImageSet, dict[str, int]]:
@@ -200,7 +200,7 @@ def audit(
     return Audit(ImageSet(root, classes, tuple(photos)), rejected, duplicates)
 
 
-def enforce(found: Audit, limits: Limits) -> None:
+def enforce(found: Audit, *, max_rejected: float, min_images: int) -> None:
     """Refuse a folder with too many unusable images or too few usable ones.
 
     Raises:
@@ -209,18 +209,18 @@ def enforce(found: Audit, limits: Limits) -> None:
     damaged = [each for each in found.rejected if each.reason != _NOT_AN_IMAGE]
     usable, root = len(found.images) + len(found.duplicates), found.images.root
     share = len(damaged) / max(1, len(damaged) + usable)
-    if share > limits.max_rejected:
+    if share > max_rejected:
         first = "\n  ".join(f"{each.id}: {each.reason}" for each in damaged[:5])
         raise InputError(
             f"{root}: {len(damaged)} of {len(damaged) + usable} images cannot be used "
-            f"({share:.0%}; data.max_rejected is {limits.max_rejected:.0%})\n  {first}\n"
+            f"({share:.0%}; data.max_rejected is {max_rejected:.0%})\n  {first}\n"
             "  All are in rejected.csv. Mend or remove them, or raise data.max_rejected."
         )
-    if len(found.images) < limits.min_images:
+    if len(found.images) < min_images:
         raise InputError(
-            f"{root}: {len(found.images)} usable images; at least {limits.min_images} are wanted "
-            f"(data.min_images). {len(found.rejected)} files were rejected, "
-            f"{len(found.duplicates)} are duplicates."
+            f"{root}: {len(found.images)} usable images; at least {min_images} are wanted "
+            f"(data.min_images). {len(found.rejected)} files were rejected (rejected.csv says "
+            f"why), {len(found.duplicates)} are duplicates."
         )
     for split in get_args(Split):
         if not len(found.images.part(split)):

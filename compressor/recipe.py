@@ -176,6 +176,8 @@ class Plan:
     target_name: str
     digest: str
     """sha256 of what the user wrote (file and `--set`), whatever the spelling."""
+    origin: dict[str, Any]
+    """Path of the recipe and the changes laid over it, to load it again."""
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Plan:
@@ -199,6 +201,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Plan:
         target=targets.load(target_path),
         target_name=target_path.stem,
         digest=hashlib.sha256(canonical.encode()).hexdigest(),
+        origin={"path": str(path.resolve()), "overrides": list(overrides)},
     )
 
 

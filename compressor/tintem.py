@@ -6,9 +6,9 @@ student is trained to equal what the head gives. Neither loss reaches the other'
 
 from __future__ import annotations
 
-import torch  # noqa: TID253
-import torch.nn.functional as F  # noqa: TID253
-from torch import Tensor, nn  # noqa: TID253
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 TEMPERATURES = tuple(step / 100 for step in range(1, 11))
 """0.01, 0.02, ... 0.10: the published run averages the divergence over these."""

@@ -104,7 +104,8 @@ def _run_all(
     after resize and crop, uint8 [at least `keep` if there are so many, S, S, 3].
     """
     names = [*golden.images, *golden.ood_images]
-    keep = max(keep, len(golden.arrays.pixels))
+    expected = golden.arrays.pixels
+    keep = max(keep, 0 if expected is None else len(expected))
     answers: list[list[Outputs]] = [[] for _ in sessions]
     sample: list[npt.NDArray[np.uint8]] = []
     starts = range(0, len(names), _BATCH)
@@ -136,10 +137,12 @@ def _decode(path: Path) -> Image.Image:
         ) from error
 
 
-def _contract(expected: npt.NDArray[np.uint8], got: npt.NDArray[np.uint8]) -> int:
+def _contract(expected: npt.NDArray[np.uint8] | None, got: npt.NDArray[np.uint8]) -> int | None:
     """Largest difference of a pixel value, in levels of 255, after resize and crop."""
+    if expected is None:
+        return None
     here = got[: len(expected)].astype(np.int16)
-    return int(np.abs(here - expected.astype(np.int16)).max(initial=0))
+    return int(np.abs(here - expected.astype(np.int16)).max())
 
 
 def _teacher_entry(document: dict[str, Any], arrays: Arrays) -> dict[str, Any]:
@@ -158,7 +161,7 @@ def _student_entry(document: dict[str, Any], golden: Golden) -> dict[str, Any]:
     arrays = golden.arrays
     inside = Outputs(arrays.student_embedding, arrays.student_logits)
     entry: dict[str, Any] = {"stage": "student", "model": document["student"]["model"]}
-    entry |= _fidelity(golden, inside, arrays.student_ood_embedding)
+    entry |= fidelity_figures(golden, inside, arrays.student_ood_embedding)
     return entry | {"size_mb": document["student"]["size_mb"]}
 
 
@@ -178,7 +181,9 @@ def _deployed_entry(artifact: Artifact, outputs: Outputs, golden: Golden) -> dic
         "precision": artifact.precision,
     }
     if np.all(np.isfinite(outputs.embedding)) and np.all(outputs.embedding.any(axis=1)):
-        entry |= _fidelity(golden, inside, outputs.embedding[n:] if golden.ood_images else None)
+        entry |= fidelity_figures(
+            golden, inside, outputs.embedding[n:] if golden.ood_images else None
+        )
     else:
         entry["broken"] = "its answers are not all finite, or some are zero: nothing to compare"
     return entry | {
@@ -197,7 +202,7 @@ def _latency(
     return asdict(measured) | {"images_per_s": measured.images_per_s}
 
 
-def _fidelity(
+def fidelity_figures(
     golden: Golden, inside: Outputs, ood_embedding: npt.NDArray[np.float32] | None
 ) -> dict[str, Any]:
     """Everything about answers [N, ...] to the held-out images that compares with the teacher."""

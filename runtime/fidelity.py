@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.integer]
+Doubles = npt.NDArray[np.float64]
 
 RESAMPLES = 1000
 """Bootstrap resamples behind every interval."""
@@ -45,7 +46,7 @@ def normalise(x: Floats) -> npt.NDArray[np.float32]:
 
 def knn_votes(
     query: Floats, bank: Floats, labels: Ints, classes: int, *, k: int = 10, tau: float = 0.07
-) -> npt.NDArray[np.float64]:
+) -> Doubles:
     """Share of the vote of each class among the k nearest by cosine (DINO's weighted kNN).
 
     A neighbour's vote is exp(cosine / tau). k = 10, tau = 0.07 are the TinTeM authors' values.
@@ -61,11 +62,21 @@ def knn_votes(
     Returns:
         [N, K], rows sum to 1.
     """
-    similarity, nearest = _nearest(query, bank, k)
+    return _votes(*_nearest(query, bank, k), labels, classes, tau)
+
+
+def knn_votes_within(
+    x: Floats, labels: Ints, classes: int, *, k: int = 10, tau: float = 0.07
+) -> Doubles:
+    """`knn_votes` of each row among the other rows (leave one out): [N, D] -> [N, K]."""
+    return _votes(*_nearest_others(x, min(k, len(x) - 1)), labels, classes, tau)
+
+
+def _votes(similarity: Floats, nearest: Ints, labels: Ints, classes: int, tau: float) -> Doubles:
     # exp of a difference: the same shares, and no overflow at small temperatures
     weights = np.exp((similarity - similarity.max(axis=1, keepdims=True)).astype(np.float64) / tau)
-    votes = np.zeros((len(query), classes))
-    np.add.at(votes, (np.arange(len(query))[:, None], labels[nearest]), weights)
+    votes = np.zeros((len(similarity), classes))
+    np.add.at(votes, (np.arange(len(similarity))[:, None], labels[nearest]), weights)
     votes /= votes.sum(axis=1, keepdims=True)
     return votes
 
@@ -96,20 +107,39 @@ def similarity_correlation(a: Floats, b: Floats, *, seed: int = 0) -> Figure:
     resamples images; a pair of an image with its own copy is left out.
     """
     kept = _pair_sample(len(a), seed)
-    unit_a, unit_b = normalise(a[kept]), normalise(b[kept])
-    x, y = unit_a @ unit_a.T, unit_b @ unit_b.T
-    for matrix in (x, y):
-        np.fill_diagonal(matrix, 0)
-    ones = np.ones((1, len(x)), np.float32)
-    value = _weighted_correlation(ones, x, y)[0]
-    low, high = np.percentile(_weighted_correlation(_resample(len(x), seed), x, y), [2.5, 97.5])
-    return Figure(float(value), float(low), float(high))
+    x, y = _off_diagonal_cosines(a[kept]), _off_diagonal_cosines(b[kept])
+    samples = _weighted_correlation(_resample(len(x), seed), x, y)
+    low, high = np.percentile(samples, [2.5, 97.5])
+    return Figure(_plain_correlation(x, y), float(low), float(high))
 
 
-def neighbour_overlap(a: Floats, b: Floats, *, k: int = 10) -> npt.NDArray[np.float64]:
+def pair_correlation(a: Floats, b: Floats) -> float:
+    """`similarity_correlation` of all rows, without its interval."""
+    return _plain_correlation(_off_diagonal_cosines(a), _off_diagonal_cosines(b))
+
+
+def _plain_correlation(x: Doubles, y: Doubles) -> float:
+    return float(_weighted_correlation(np.ones((1, len(x))), x, y)[0])
+
+
+def _off_diagonal_cosines(x: Floats) -> Doubles:
+    """Cosines [N, N] less their mean, with a zero diagonal.
+
+    Centred and in float64: an untrained network's cosines are all 0.999 and differ in the last
+    digits only, and a correlation does not see the shift.
+    """
+    unit = x / np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True)
+    cosines: Doubles = unit @ unit.T
+    others = ~np.eye(len(x), dtype=bool)
+    cosines -= cosines[others].mean()
+    np.fill_diagonal(cosines, 0)
+    return cosines
+
+
+def neighbour_overlap(a: Floats, b: Floats, *, k: int = 10) -> Doubles:
     """Per image, the share of its k nearest images that `a` and `b` agree on. -> [N]."""
     k = min(k, len(a) - 1)
-    near_a, near_b = _neighbours_within(a, k), _neighbours_within(b, k)
+    (_, near_a), (_, near_b) = _nearest_others(a, k), _nearest_others(b, k)
     shares = [len(np.intersect1d(p, q)) / k for p, q in zip(near_a, near_b, strict=True)]
     return np.array(shares, np.float64)
 
@@ -152,14 +182,14 @@ def _nearest(query: Floats, bank: Floats, k: int) -> tuple[npt.NDArray[np.float3
     return similarity, index
 
 
-def _neighbours_within(x: Floats, k: int) -> Ints:
-    """Of each row, the k nearest other rows: [N, k]."""
-    _, index = _nearest(x, x, k + 1)
-    own = np.arange(len(x))[:, None]
-    # The image itself is first, unless a twin ties with it: drop it where it stands, else the last.
-    others = np.where(index == own, -1, index)
-    keep = np.argsort(others == -1, axis=1, kind="stable")[:, :k]
-    return np.take_along_axis(others, keep, axis=1)
+def _nearest_others(x: Floats, k: int) -> tuple[npt.NDArray[np.float32], Ints]:
+    """`_nearest` of each row among the other rows."""
+    similarity, index = _nearest(x, x, k + 1)
+    # The image itself comes first, unless a twin ties with it: drop it where it stands, else the
+    # last. A stable sort keeps the others in their order.
+    is_self = index == np.arange(len(x))[:, None]
+    keep = np.argsort(is_self, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(similarity, keep, axis=1), np.take_along_axis(index, keep, axis=1)
 
 
 def _pair_sample(n: int, seed: int) -> Ints:
@@ -177,27 +207,28 @@ def _resample(n: int, seed: int) -> npt.NDArray[np.float32]:
     return counts
 
 
-def _weighted_correlation(weights: Floats, x: Floats, y: Floats) -> npt.NDArray[np.float64]:
-    """Pearson r over pairs i != j with weight w_i w_j. `x`, `y`: [N, N] with a zero diagonal.
+def _weighted_correlation(weights: Floats, x: Doubles, y: Doubles) -> Doubles:
+    """Pearson r over pairs i != j with weight w_i w_j; 0 where one side does not vary at all.
 
     Args:
         weights: [R, N], a row for each resample.
-        x: cosines of the one side.
-        y: cosines of the other.
+        x: [N, N], cosines of the one side, with a zero diagonal.
+        y: [N, N], of the other.
 
     Returns:
         [R]
     """
+    weights = weights.astype(np.float64)
 
-    def total(matrix: Floats) -> npt.NDArray[np.float64]:
-        sums: npt.NDArray[np.float64] = np.einsum(
-            "rn,rn->r", weights @ matrix, weights, dtype=np.float64
-        )
+    def total(matrix: Doubles) -> Doubles:
+        sums: Doubles = np.einsum("rn,rn->r", weights @ matrix, weights)
         return sums
 
-    pairs = weights.sum(axis=1, dtype=np.float64) ** 2 - (weights.astype(np.float64) ** 2).sum(1)
+    pairs = weights.sum(axis=1) ** 2 - (weights**2).sum(axis=1)
     mean_x, mean_y = total(x) / pairs, total(y) / pairs
     covariance = total(x * y) / pairs - mean_x * mean_y
     variance_x, variance_y = total(x * x) / pairs - mean_x**2, total(y * y) / pairs - mean_y**2
-    correlation: npt.NDArray[np.float64] = covariance / np.sqrt(variance_x * variance_y)
+    spread = np.sqrt(np.maximum(variance_x * variance_y, 0))
+    correlation = np.zeros_like(spread)
+    np.divide(covariance, spread, out=correlation, where=spread > 0)
     return correlation

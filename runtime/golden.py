@@ -55,8 +55,8 @@ class Arrays:
     """[B, D], student embeddings of training images."""
     bank_labels: Ints
     """[B], -1 where not known."""
-    pixels: npt.NDArray[np.uint8]
-    """[P, S, S, 3], the first P images after resize and crop."""
+    pixels: npt.NDArray[np.uint8] | None = None
+    """[P, S, S, 3], the first P images after resize and crop on the desk (bundle only)."""
 
 
 @dataclass(frozen=True)

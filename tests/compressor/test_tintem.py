@@ -93,7 +93,7 @@ def test_row_9_bias_free_head_without_layer_norm(toy):
     teacher, student, head = toy
     projected = teacher @ head.projection.weight.T
     assert sne_divergence(teacher, projected).mean().item() == close(0.7256321234)
-    # METHOD prints 7.7896145866; a plain numpy loop gives 7.789614486576, so one digit slipped there.
+    # METHOD prints 7.7896145866; a plain numpy loop gives 7.789614486576: a digit slipped.
     assert sne_divergence(teacher[:, 0], projected[:, 0]).item() == close(7.7896144866)
     assert cosine_distance(student, projected).mean().item() == close(0.8741549656)
     assert cosine_distance(student[:, 0], projected[:, 0]).mean().item() == close(1.1509622594)

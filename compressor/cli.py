@@ -1,0 +1,272 @@
+"""The command line. Every command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+import runtime
+from runtime.__main__ import check
+from runtime.command import exit_code, guarded, out_option
+from runtime.errors import InputError, MissingDependencyError
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+_FILE = click.Path(path_type=Path)
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document on stdout and nothing else."
+)
+set_option = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a key of the recipe, as in distill.epochs=2. Repeatable.",
+)
+
+
+@click.group(context_settings=CONTEXT)
+@click.version_option(runtime.__version__, prog_name="edge-compressor")
+def commands() -> None:
+    r"""Distil a vision foundation model into a small student for the edge, and prove what was kept.
+
+    \b
+    compressor init photos        write a recipe for a folder of images
+    compressor run recipe.yaml    make the student, its ONNX file and the report
+    compressor check RUN/bundle   check the bundle again, here or on the device
+    """
+
+
+@commands.command()
+@click.argument("recipe", type=_FILE)
+@out_option
+@set_option
+@click.option("--dry-run", is_flag=True, help="Print what would be done, and touch nothing.")
+@json_option
+def run(
+    recipe: Path, out: Path | None, overrides: tuple[str, ...], dry_run: bool, as_json: bool
+) -> None:
+    """Go the whole way: RECIPE to student, ONNX file, bundle and report.
+
+    What is unchanged since the last run is skipped; a killed run continues. Exit code 0: all
+    requirements met. 1: one missed (the report is written). 2: the input is wrong. 3: something is
+    missing on this machine. 130: interrupted.
+    """
+    _require_training_packages()
+    from compressor import recipe as recipes
+    from compressor.console import note, set_up_logging, track
+    from compressor.run import Run
+
+    set_up_logging()
+    plan = recipes.load(recipe, overrides)
+    folder = out if out is not None else Path("runs") / plan.recipe.name
+    job = Run(plan, folder, track=track, note=note)
+    if dry_run:
+        from compressor import dry_run as rehearsal
+
+        found = rehearsal.rehearse(job)
+        click.echo(json.dumps(found) if as_json else rehearsal.text(found))
+        return
+    _run_stages(job, as_json=as_json)
+
+
+@commands.command()
+@click.argument("run_folder", metavar="RUN", type=_FILE)
+@json_option
+def export(run_folder: Path, as_json: bool) -> None:
+    """Write the ONNX file and the bundle of a finished RUN again, and check them."""
+    _require_training_packages()
+    from compressor import recipe as recipes
+    from compressor.console import note, set_up_logging, track
+    from compressor.run import Run
+    from runtime.files import read_json
+
+    set_up_logging()
+    origin = run_folder / "recipe.json"
+    if not origin.is_file():
+        raise InputError(f"{run_folder}: not the folder of a run (it has no recipe.json)")
+    written = read_json(origin)
+    plan = recipes.load(Path(written["path"]), written["overrides"])
+    _run_stages(Run(plan, run_folder, track=track, note=note), as_json=as_json)
+
+
+def _run_stages(job: Any, *, as_json: bool) -> None:
+    from compressor import pipeline
+    from compressor.console import note
+    from compressor.yaml_file import dump
+    from runtime import report
+    from runtime.files import read_json, size_of, write_json, write_text
+
+    with job.locked():
+        plan = job.plan
+        write_json(job.folder / "recipe.json", plan.origin)
+        write_text(job.folder / "recipe.resolved.yaml", dump(plan.recipe.model_dump(mode="json")))
+        for progress in pipeline.run_all(job):
+            done = "unchanged, skipped" if progress.state == "cached" else "done"
+            note(f"  {done} ({progress.seconds:.1f} s{' then' if done != 'done' else ''})")
+    found = read_json(job.folder / "report.json")
+    if as_json:
+        click.echo(json.dumps(found))
+    else:
+        click.echo(report.requirements_table(found))
+        click.echo()
+        click.echo(report.ledger_table(found, intervals=False))
+    bundle = job.folder / "bundle"
+    note(
+        f"\n{plan.recipe.name}: {report.verdict_line(found)}\n"
+        f"  report  {job.folder / 'report.md'}\n"
+        f"  bundle  {bundle} ({size_of(bundle) / 1e6:.1f} MB)\n"
+        f"Next: copy the bundle to the device and type there\n"
+        f"  python -m runtime check bundle"
+    )
+    sys.exit(exit_code(found))
+
+
+@commands.command()
+@click.argument("folder", type=_FILE)
+@click.option("--labels", default="none", show_default=True, help="folders, none, or a CSV.")
+@json_option
+def audit(folder: Path, labels: str, as_json: bool) -> None:
+    """Decode every file of FOLDER and name the unusable and the duplicates. Writes nothing."""
+    from compressor import images
+    from compressor.console import set_up_logging, track
+
+    set_up_logging()
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
+    where = labels if labels in ("folders", "none") else str(Path(labels).resolve())
+    found = images.audit(
+        folder.resolve(), labels=where, holdout=0.2, validation=0.1, seed=0, track=track
+    )
+    counts = found.counts()
+    if as_json:
+        document = {
+            "counts": counts,
+            "rejected": [vars(each) for each in found.rejected],
+            "duplicates": [vars(each) for each in found.duplicates],
+        }
+        click.echo(json.dumps(document))
+        return
+    for rejected in found.rejected:
+        click.echo(f"rejected   {rejected.id}: {rejected.reason}")
+    for duplicate in found.duplicates:
+        click.echo(f"duplicate  {duplicate.id} has the pixels of {duplicate.twin}")
+    click.echo(
+        f"{counts['images']} usable images, {counts['rejected']} files rejected, "
+        f"{counts['duplicates']} duplicates, {counts['classes']} classes"
+    )
+    click.echo(f"Next: compressor init {folder}", err=True)
+
+
+@commands.command()
+@click.argument("folder", type=_FILE)
+@click.option(
+    "--recipe", "path", type=_FILE, default=Path("recipe.yaml"), show_default=True,
+    help="File to write; one that is there is never overwritten.",
+)  # fmt: skip
+def init(folder: Path, path: Path) -> None:
+    """Write a commented recipe for a FOLDER of images."""
+    from compressor.starter import starter_recipe
+
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
+    if path.exists():
+        raise InputError(f"{path}: is there already; name another one with --recipe")
+    from runtime.files import write_text
+
+    write_text(path, starter_recipe(folder, relative_to=path.resolve().parent))
+    click.echo(f"wrote {path}. Read it, then: compressor run {path} --dry-run", err=True)
+
+
+@commands.command()
+@click.argument("folder", type=_FILE, default=Path("quickstart"))
+def quickstart(folder: Path) -> None:
+    """Write the embedded example (recipe, teacher, scikit-learn's digits as images) into FOLDER."""
+    _require_training_packages()
+    from compressor.starter import write_quickstart
+
+    count = write_quickstart(folder)
+    click.echo(f"wrote {count} images, a teacher and a recipe into {folder}", err=True)
+    click.echo(f"Next: compressor run {folder / 'cpu.yaml'}", err=True)
+
+
+@commands.command()
+@json_option
+def targets(as_json: bool) -> None:
+    """List the devices that a recipe can name as its target."""
+    _require_training_packages()
+    from compressor import target
+    from runtime.report import table
+
+    found = {
+        name: target.load(target.recipes_folder() / "targets" / f"{name}.yaml")
+        for name in target.names()
+    }
+    if as_json:
+        click.echo(json.dumps({name: each.model_dump(mode="json") for name, each in found.items()}))
+        return
+    rows = [
+        [name, each.provider, ", ".join(each.precisions), each.description]
+        for name, each in found.items()
+    ]
+    click.echo(table(["target", "provider", "precisions", "device"], rows))
+
+
+@commands.command()
+def schema() -> None:
+    """Print the JSON schema of a recipe, for editors."""
+    _require_training_packages()
+    from compressor.recipe import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=2))
+
+
+@commands.command()
+@json_option
+def doctor(as_json: bool) -> None:
+    """Say what this machine can do, and what to install for the rest."""
+    from compressor.doctor import examine, text
+
+    found = examine()
+    click.echo(json.dumps(found) if as_json else text(found))
+
+
+commands.add_command(check)
+
+
+def _require_training_packages() -> None:
+    """One message for a base install, instead of an import error somewhere below."""
+    from importlib.util import find_spec
+
+    needed = ("pydantic", "ruamel.yaml", "rich", "torch", "timm", "sklearn", "onnx", "safetensors")
+    missing = [name for name in needed if not _is_there(find_spec, name)]
+    if missing:
+        raise MissingDependencyError(
+            f"this command needs packages that are not installed: {', '.join(missing)}\n"
+            "  pip install 'edge-compressor[train,cpu]'   (with an NVIDIA GPU: [train,gpu])\n"
+            "  To check a bundle on a device, `python -m runtime check` needs none of them."
+        )
+
+
+def _is_there(find_spec: Any, name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:  # the package around a submodule is missing
+        return False
+
+
+def main() -> None:
+    """Entry point of `compressor`."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "0" if sys.stderr.isatty() else "1")
+    again = " ".join(["compressor", *sys.argv[1:]])
+    guarded(commands, on_interrupt=lambda: f"What was finished is kept; to continue: {again}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""What this machine can do: packages, providers that really start, GPU, disk."""
+
+from __future__ import annotations
+
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from runtime import device
+from runtime.errors import ToolError
+from runtime.ort import import_onnxruntime
+
+_TRAINING = ("torch", "torchvision", "timm", "safetensors", "scikit-learn", "onnx", "onnxscript",
+             "pydantic", "ruamel.yaml", "rich")  # fmt: skip
+_DEVICE = ("onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx", "cuda-python")
+
+
+def examine() -> dict[str, Any]:
+    """Look, without changing anything."""
+    installed = {name: device.version_of(name) for name in (*_TRAINING, *_DEVICE)}
+    return {
+        "machine": device.describe(),
+        "free_disk_gb": round(shutil.disk_usage(Path.cwd()).free / 1e9, 1),
+        "packages": installed,
+        "torch_sees_gpu": _torch_sees_gpu(),
+        "onnxruntime": _onnxruntime(),
+        "advice": _advice(installed),
+    }
+
+
+def text(found: dict[str, Any]) -> str:
+    """The findings to read."""
+    machine = found["machine"]
+    gpu = {None: "torch is not installed", True: "seen by torch", False: "not seen by torch"}
+    lines = [
+        f"machine      {machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']} GB, "
+        f"{machine['arch']}, load {machine['load_1min']}",
+        f"GPU          {machine['gpu'] or 'none found'} ({gpu[found['torch_sees_gpu']]})",
+        f"disk         {found['free_disk_gb']} GB free here",
+        f"ONNX Runtime {found['onnxruntime']}",
+    ]
+    lines += [f"{name:<13}{version or '-'}" for name, version in found["packages"].items()]
+    lines += [f"-> {each}" for each in found["advice"]] or ["Everything for a run is here."]
+    return "\n".join(lines)
+
+
+def _torch_sees_gpu() -> bool | None:
+    if find_spec("torch") is None:
+        return None
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _onnxruntime() -> str:
+    """Which providers start: what was compiled in says nothing about that."""
+    try:
+        ort = import_onnxruntime()
+    except ToolError as error:
+        return str(error).splitlines()[0]
+    return f"{ort.__version__}, compiled with {', '.join(ort.get_available_providers())}"
+
+
+def _advice(installed: dict[str, str | None]) -> list[str]:
+    advice = []
+    missing = [name for name in _TRAINING if installed[name] is None]
+    if missing:
+        advice.append(f"to train: pip install 'edge-compressor[train]' ({', '.join(missing)})")
+    if installed["onnxruntime"] and installed["onnxruntime-gpu"]:
+        advice.append(
+            "onnxruntime and onnxruntime-gpu are both installed and break each other: "
+            "pip uninstall both, then install one"
+        )
+    if not installed["onnxruntime"] and not installed["onnxruntime-gpu"]:
+        advice.append("to run ONNX files: pip install 'edge-compressor[cpu]' (or [gpu])")
+    return advice

@@ -1,0 +1,168 @@
+"""Teacher and student: timm models that turn images into embeddings, one type for both."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from timm.data.config import resolve_model_data_config
+from torch import Tensor, nn
+
+from compressor import weights
+from compressor.recipe import Network, Student, Teacher
+from runtime.errors import InputError
+from runtime.files import sha256_of
+from runtime.preprocess import Preprocess
+
+CNN_EMBEDDING = 192
+"""Width of a CNN student's embedding where the recipe gives none: DINOv2's smallest students'."""
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A network from images to embeddings, with what its input must look like."""
+
+    name: str
+    dim: int
+    """D, the width of its embedding."""
+    preprocess: Preprocess
+    module: nn.Module
+    """float32 [B, 3, S, S], normalised -> [B, D]."""
+    origin: dict[str, Any]
+    """Where the weights come from: model, weights, sha256 of a local file, licence."""
+
+    @property
+    def size_mb(self) -> float:
+        """Size of its weights in float32, 10^6 bytes."""
+        values = sum(tensor.numel() for tensor in self.module.state_dict().values())
+        return float(values * 4 / 1e6)
+
+
+class StudentNet(nn.Module):
+    """A timm model and, for a CNN, the linear layer that makes its pooled features an embedding."""
+
+    def __init__(self, backbone: nn.Module, embedding: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.embedding = embedding
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, 3, S, S] -> [B, D]."""
+        embedded: Tensor = self.embedding(self.backbone(images))
+        return embedded
+
+
+def load_teacher(spec: Teacher) -> Encoder:
+    """The teacher: frozen, in eval mode, giving timm's pooled features before the classifier.
+
+    Raises:
+        InputError: the model, its arguments or its weights are wrong.
+        MissingDependencyError: hub weights that are neither cached nor reachable.
+    """
+    model = _create(spec, role="teacher")
+    module = model.eval().requires_grad_(False)
+    preprocess = _preprocess(spec, model)
+    return _encoder(spec, module, model, preprocess)
+
+
+def create_student(spec: Student, *, seed: int) -> Encoder:
+    """The student before distillation; from scratch, its weights follow from the seed alone.
+
+    Raises:
+        InputError: the model, its arguments or its weights are wrong.
+        MissingDependencyError: hub weights that are neither cached nor reachable.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = _create(spec, role="student")
+        preprocess = _preprocess(spec, model)
+        embedding = _embedding_layer(spec, model, preprocess.size_px)
+    return _encoder(spec, StudentNet(model, embedding), model, preprocess)
+
+
+def _create(spec: Network, *, role: str) -> nn.Module:
+    if not timm.is_model(spec.model):
+        close = difflib.get_close_matches(spec.model.split(".")[0], timm.list_models(), n=3)
+        hint = f"; did you mean {' or '.join(close)}?" if close else ""
+        raise InputError(f"{role}.model: timm {timm.__version__} knows no {spec.model!r}{hint}")
+    try:
+        config = timm.models.get_pretrained_cfg(spec.model)
+    except RuntimeError as error:  # a tag that the model does not have
+        known = ", ".join(timm.list_pretrained(f"{spec.model.split('.')[0]}.*"))
+        raise InputError(f"{role}.model {spec.model}: {error} Known: {known}") from error
+    if "num_classes" in spec.args:
+        raise InputError(f"{role}.args.num_classes: the classifier is always left out; remove it")
+    args: dict[str, Any] = {"num_classes": 0, **spec.args}
+    if config is not None and config.fixed_input_size and spec.image_size:
+        args.setdefault("img_size", spec.image_size)
+    if spec.weights == "hub":
+        hub_id = config.hf_hub_id if config is not None else None
+        weights.require_hub(spec.model, role=role, hub_id=hub_id)
+        args["pretrained"] = True
+    try:
+        model: nn.Module = timm.create_model(spec.model, **args)
+    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+        raise InputError(f"{role}: timm cannot build {spec.model} so: {error}") from error
+    if spec.weights not in ("hub", "none"):
+        weights.load_into(model, Path(spec.weights), role=role)
+    return model
+
+
+def _preprocess(spec: Network, model: nn.Module) -> Preprocess:
+    """Timm's data config of the model, and what the recipe says otherwise."""
+    config = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
+    size = spec.image_size or spec.args.get("img_size") or config["input_size"][-1]
+    crop = spec.crop or config["crop_pct"]
+    try:
+        return Preprocess(
+            size_px=size,
+            resize_px=math.floor(size / crop),
+            crop_mode=config["crop_mode"],
+            interpolation=spec.interpolation or config["interpolation"],
+            mean=spec.mean or config["mean"],
+            std=spec.std or config["std"],
+        )
+    except ValueError as error:
+        raise InputError(f"{spec.model}: its input cannot be prepared here: {error}") from error
+
+
+def _embedding_layer(spec: Student, model: nn.Module, size_px: int) -> nn.Module:
+    """A linear layer for a CNN; nothing for a model of tokens, whose embedding is its own."""
+    with torch.inference_mode():
+        features = model.eval().forward_features(torch.zeros(1, 3, size_px, size_px))  # type: ignore[operator]
+    pooled = _width(model, size_px)
+    if features.ndim == 3:  # tokens [B, T, D]
+        if spec.embedding not in (None, pooled):
+            raise InputError(
+                f"student.embedding: {spec.model} is a transformer and keeps its own width "
+                f"{pooled}; remove the key, or change its width with student.args.embed_dim"
+            )
+        return nn.Identity()
+    return nn.Linear(pooled, spec.embedding or CNN_EMBEDDING)
+
+
+def _width(module: nn.Module, size_px: int) -> int:
+    with torch.inference_mode():
+        return int(module.eval()(torch.zeros(1, 3, size_px, size_px)).shape[-1])
+
+
+def _encoder(spec: Network, module: nn.Module, model: nn.Module, preprocess: Preprocess) -> Encoder:
+    config = getattr(model, "pretrained_cfg", None) or {}
+    origin: dict[str, Any] = {"model": spec.model, "weights": spec.weights, "args": spec.args}
+    if spec.weights == "hub":
+        origin |= {"hub_id": config.get("hf_hub_id"), "license": config.get("license")}
+    elif spec.weights != "none":
+        path = Path(spec.weights)
+        origin |= {"weights": path.name, "sha256": sha256_of(path), "license": "the user's"}
+    try:
+        dim = _width(module, preprocess.size_px)
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise InputError(
+            f"{spec.model}: cannot take images of {preprocess.size_px} px: {error}"
+        ) from error
+    return Encoder(spec.model, dim, preprocess, module, origin)

@@ -1,0 +1,130 @@
+"""One run: its plan, its folder, and what its stages read from each other."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compressor import images
+from compressor.images import ImageSet
+from compressor.recipe import Network, Plan
+from runtime.errors import InputError
+from runtime.files import read_json, sha256_of
+from runtime.progress import Track, silent
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from compressor.embeddings import Compute
+    from compressor.encoders import Encoder
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a stage is given."""
+
+    plan: Plan
+    folder: Path
+    track: Track = silent
+    note: Callable[[str], None] = logger.info
+
+    @property
+    def root(self) -> Path:
+        """The images folder."""
+        return self.plan.recipe.data.images
+
+    def images(self) -> ImageSet:
+        """The usable images, as the first stage left them."""
+        return images.load(self.folder, self.root)[0]
+
+    def counts(self) -> dict[str, int]:
+        """How many images of each kind."""
+        return images.load(self.folder, self.root)[1]
+
+    def ood_paths(self) -> list[Path]:
+        """Usable out-of-distribution images, as the first stage left them."""
+        listed: list[str] = read_json(self.folder / "dataset.json")["ood_images"]
+        return [self.root / name for name in listed]
+
+    def pixels_digest(self) -> str:
+        """Of the pixels and order of all images: what embeddings depend on."""
+        document = read_json(self.folder / "dataset.json")
+        keys = [(each["id"], each["pixels_sha256"]) for each in document["images"]]
+        return digest([keys, document["ood_images"]])
+
+    @cached_property
+    def teacher(self) -> Encoder:
+        """The recipe's teacher, loaded once."""
+        from compressor.encoders import load_teacher
+
+        return load_teacher(self.plan.recipe.teacher)
+
+    def compute(self) -> Compute:
+        """Where networks run."""
+        from compressor.embeddings import Compute
+
+        distill = self.plan.recipe.distill
+        return Compute.choose(distill.device, distill.workers)
+
+    def tensors(self, name: str) -> dict[str, npt.NDArray[np.float32]]:
+        """Arrays of a `.safetensors` of this run."""
+        from safetensors.numpy import load_file
+
+        arrays: dict[str, npt.NDArray[np.float32]] = load_file(self.folder / name)
+        return arrays
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep a second run out of this folder.
+
+        Raises:
+            InputError: another run is at work here.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise InputError(
+                    f"{self.folder}: another run is at work in this folder.\n"
+                    "  Wait for it, or choose another folder with --out."
+                ) from error
+            yield
+
+
+def digest(document: Any) -> str:
+    """Hex sha256 of JSON values."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
+def listing_digest(run: Run) -> str:
+    """Of the names, sizes and times of all files that the first stage would look at."""
+    data = run.plan.recipe.data
+    folders = [each for each in (data.images, data.holdout, data.ood) if isinstance(each, Path)]
+    found = []
+    for folder in folders:
+        for path in images.files_below(folder, [run.folder.resolve()]):
+            status = path.stat()
+            name = os.path.relpath(path, data.images)
+            found.append([name, status.st_size, status.st_mtime_ns])
+    return digest(sorted(found))
+
+
+def network_digest(network: Network) -> str:
+    """Of everything that decides a network before training: its keys and its weights' bytes."""
+    document = network.model_dump(mode="json")
+    if network.weights not in ("hub", "none"):
+        document["weights"] = sha256_of(Path(network.weights))
+    return digest(document)

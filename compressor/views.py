@@ -1,0 +1,92 @@
+"""Fixed seeded views: the augmentations that teacher and student both see.
+
+A view follows from the image's pixels, its number and the recipe's seed alone. So the teacher's
+features of a view can be computed once and are right forever; features are never augmented.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+COLOUR_JITTER = 0.4
+"""Brightness, contrast and saturation vary by up to this factor, as in SimCLR's small variants."""
+
+
+@dataclass(frozen=True)
+class View:
+    """One augmentation of one image, free of any pixel size."""
+
+    box: tuple[float, float, float, float]
+    """Left, top, right, bottom as shares of the image's width and height."""
+    flip: bool
+    brightness: float
+    contrast: float
+    saturation: float
+
+    def render(
+        self, image: Image.Image, size_px: int, resampling: Image.Resampling
+    ) -> npt.NDArray[np.uint8]:
+        """RGB image -> uint8 [S, S, 3], not yet normalised."""
+        width, height = image.size
+        left, top, right, bottom = self.box
+        box = (left * width, top * height, right * width, bottom * height)
+        pixels = np.asarray(image.resize((size_px, size_px), resampling, box=box), np.float32)
+        if self.flip:
+            pixels = pixels[:, ::-1]
+        pixels = pixels * self.brightness
+        pixels = _blend(pixels, _grey(pixels).mean(), self.contrast)
+        pixels = _blend(pixels, _grey(pixels)[..., None], self.saturation)
+        return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+
+
+def view_of(
+    key: str, number: int, *, seed: int, size: tuple[int, int], scale: tuple[float, float]
+) -> View:
+    """View `number` of the image whose pixels have the sha256 `key`.
+
+    Args:
+        key: sha256 of the image's pixels.
+        number: 0, 1, ...
+        seed: of the recipe.
+        size: width and height of the image in pixels (of any resized copy: only their ratio acts).
+        scale: smallest and largest share of the image's area that is shown.
+    """
+    digest = hashlib.sha256(f"view {seed} {number} {key}".encode()).digest()
+    rng = np.random.default_rng(np.frombuffer(digest, np.uint32))
+    box = _random_box(rng, size[0] / size[1], scale)
+    jitter = rng.uniform(1 - COLOUR_JITTER, 1 + COLOUR_JITTER, 3)
+    return View(box, bool(rng.random() < 0.5), *(float(factor) for factor in jitter))
+
+
+def _random_box(
+    rng: np.random.Generator, image_ratio: float, scale: tuple[float, float]
+) -> tuple[float, float, float, float]:
+    """A box of random area and ratio (3/4 to 4/3) that lies within the image, in shares of it."""
+    for _ in range(10):
+        area = rng.uniform(*scale)
+        ratio = math.exp(rng.uniform(math.log(3 / 4), math.log(4 / 3)))
+        width = math.sqrt(area * ratio / image_ratio)
+        height = math.sqrt(area / ratio * image_ratio)
+        if width <= 1 and height <= 1:
+            left, top = rng.uniform(0, 1 - width), rng.uniform(0, 1 - height)
+            return (left, top, left + width, top + height)
+    # Very long images: the largest centred square.
+    width, height = min(1.0, 1 / image_ratio), min(1.0, image_ratio)
+    return ((1 - width) / 2, (1 - height) / 2, (1 + width) / 2, (1 + height) / 2)
+
+
+def _grey(pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Luma (ITU-R 601): [S, S, 3] -> [S, S]."""
+    return pixels @ np.array([0.299, 0.587, 0.114], np.float32)
+
+
+def _blend(
+    pixels: npt.NDArray[np.float32], towards: npt.NDArray[np.float32] | np.float32, factor: float
+) -> npt.NDArray[np.float32]:
+    return towards + (pixels - towards) * np.float32(factor)

@@ -1,0 +1,180 @@
+"""Weights into a model: from a local file or the hub, and never half of them in silence."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from runtime.errors import InputError, MissingDependencyError
+
+logger = logging.getLogger(__name__)
+
+State = dict[str, Tensor]
+_NESTS = ("model", "state_dict", "model_state_dict")
+_WRAPPERS = ("module.", "_orig_mod.", "model.", "backbone.")
+
+
+def load_into(model: nn.Module, path: Path, *, role: str) -> None:
+    """Load a local checkpoint into a timm model without its classifier.
+
+    Nested checkpoints and wrapper prefixes are unwrapped; where names or shapes differ, timm's
+    own conversion for the model's family is tried (it knows the original DINOv2, CLIP and other
+    files, and resamples position embeddings). A classifier in the file is left out with a line.
+
+    Args:
+        model: a timm model with `num_classes=0`.
+        path: `.safetensors`, or a weights-only `.pth`, `.pt` or `.bin`.
+        role: `teacher` or `student`, for messages.
+
+    Raises:
+        InputError: the file cannot be read safely, or does not fit; the keys are named.
+    """
+    state = _without_classifier(_unwrap(_read(path)), model, path)
+    wanted = model.state_dict()
+    if _misfits(state, wanted):
+        state = _converted(state, model, path, role)
+    if misfits := _misfits(state, wanted):
+        lines = "\n  ".join(misfits)
+        raise InputError(
+            f"{path}: these weights do not fit {role}.model {_name(model)}\n  {lines}\n"
+            f"  Is it the right model? A different width or depth goes into {role}.args."
+        )
+    model.load_state_dict(state)
+
+
+def require_hub(model_name: str, *, role: str, hub_id: str | None) -> None:
+    """Fail soon and with the way out where hub weights cannot be had.
+
+    Weights that are already in the local cache are found without a connection.
+
+    Raises:
+        InputError: timm knows no pretrained weights for this model.
+        MissingDependencyError: neither cached nor reachable.
+    """
+    import timm
+
+    if not hub_id:
+        known = timm.list_pretrained(f"{model_name.split('.')[0]}*")[:5]
+        hint = f"known: {', '.join(known)}" if known else "use a local file"
+        raise InputError(
+            f"{role}.model {model_name}: timm has no pretrained weights for it; {hint}"
+        )
+    from huggingface_hub import try_to_load_from_cache
+
+    if any(
+        isinstance(try_to_load_from_cache(hub_id, name), str)
+        for name in ("model.safetensors", "pytorch_model.bin")
+    ):
+        return
+    if not _reachable(endpoint := os.environ.get("HF_ENDPOINT", "https://huggingface.co")):
+        raise MissingDependencyError(
+            f"{role}.weights: the model hub {endpoint} cannot be reached from here.\n"
+            f"  On a machine that can, fetch {endpoint}/{hub_id}/resolve/main/model.safetensors\n"
+            f"  copy it beside the recipe, and write\n"
+            f"    {role}:\n      model: {model_name}\n      weights: model.safetensors"
+        )
+
+
+def _reachable(endpoint: str) -> bool:
+    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY")):
+        return True  # the proxy decides; the download itself will tell
+    if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
+        return False
+    url = urlparse(endpoint)
+    try:
+        port = url.port or (80 if url.scheme == "http" else 443)
+        socket.create_connection((url.hostname or "", port), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        with path.open("rb") as file:
+            if file.read(1) not in (b"P", b"\x80"):  # a zip of torch's, or an old bare pickle
+                raise InputError(f"{path}: neither a .safetensors nor a PyTorch checkpoint")
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file") from error
+    except SafetensorError as error:
+        raise InputError(f"{path}: not a whole .safetensors file ({error})") from error
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"{path}: holds more than weights, and loading that would run code from the file.\n"
+            "  Save its state dict alone: torch.save(model.state_dict(), 'weights.pth')"
+        ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: not a checkpoint that torch can read ({error})") from error
+    if not isinstance(loaded, Mapping):
+        raise InputError(f"{path}: holds a {type(loaded).__name__}, not a state dict")
+    return loaded
+
+
+def _unwrap(loaded: Mapping[str, Any]) -> State:
+    while nest := next((n for n in _NESTS if isinstance(loaded.get(n), Mapping)), None):
+        loaded = loaded[nest]
+    state = {key: value for key, value in loaded.items() if isinstance(value, Tensor)}
+    while prefix := next((w for w in _WRAPPERS if _all_start(state, w)), None):
+        state = {key.removeprefix(prefix): value for key, value in state.items()}
+    return state
+
+
+def _all_start(state: State, prefix: str) -> bool:
+    return bool(state) and all(key.startswith(prefix) for key in state)
+
+
+def _without_classifier(state: State, model: nn.Module, path: Path) -> State:
+    names = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
+    prefixes = tuple(f"{n}." for n in ([names] if isinstance(names, str) else names))
+    wanted = model.state_dict()
+    dropped = [key for key in state if key.startswith(prefixes) and key not in wanted]
+    if dropped:
+        logger.info("%s: its classifier is not used (%s)", path.name, ", ".join(dropped))
+    return {key: value for key, value in state.items() if key not in dropped}
+
+
+def _converted(state: State, model: nn.Module, path: Path, role: str) -> State:
+    """What timm's checkpoint filter of this family makes of the file; as it was if it has none."""
+    convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    if convert is None:
+        return state
+    try:
+        return _without_classifier(dict(convert(dict(state), model)), model, path)
+    except (KeyError, RuntimeError, ValueError, AttributeError, IndexError) as error:
+        logger.debug("timm's filter for %s could not convert %s: %r", role, path, error)
+        return state
+
+
+def _misfits(state: State, wanted: Mapping[str, Tensor]) -> list[str]:
+    shapes = [
+        f"{key} {list(state[key].shape)} in the file, {list(wanted[key].shape)} in the model"
+        for key in wanted
+        if key in state and state[key].shape != wanted[key].shape
+    ]
+    missing = [key for key in wanted if key not in state]
+    unknown = [key for key in state if key not in wanted]
+    kinds = (("of another shape", shapes), ("missing", missing), ("not in the model", unknown))
+    return [f"{len(keys)} {kind}: {_some(keys)}" for kind, keys in kinds if keys]
+
+
+def _some(keys: Sequence[str]) -> str:
+    return ", ".join(keys[:4]) + (", ..." if len(keys) > 4 else "")
+
+
+def _name(model: nn.Module) -> str:
+    return str(getattr(model, "pretrained_cfg", {}).get("architecture") or type(model).__name__)
