@@ -106,6 +106,7 @@ def load_batches(
         # Forked workers start at once; they only read images. (Python 3.14 would not fork.)
         multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
         prefetch_factor=4 if workers else None,
+        generator=torch.Generator(),  # its own: reading draws nothing from the training's
     )
     yield from loader
 

@@ -29,7 +29,8 @@ def check(bundle: Path, out: Path | None, as_json: bool) -> None:
 
     loaded = bundles.load(bundle)
     found = check_bundle(loaded, golden.load(bundle / "golden"))
-    folder = out if out is not None else bundle.parent / f"{bundle.name}-check"
+    whole = bundle.resolve()  # `.` has no name
+    folder = out if out is not None else whole.parent / f"{whole.name}-check"
     report.write(found, folder)
     if as_json:
         click.echo(json.dumps(found))

@@ -8,6 +8,7 @@ golden/             held-out images and the answers to them
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -74,13 +75,17 @@ def load(folder: Path) -> Bundle:
             "  A run writes one into its `bundle/` folder: runs/NAME/bundle"
         )
     verify(folder)
-    document = read_json(folder / "bundle.json")
-    version = document["schema_version"]
+    path = folder / "bundle.json"
+    document = read_json(path)
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    if not isinstance(version, int):
+        raise InputError(f"{path}: does not describe a bundle")
     if version > SCHEMA_VERSION:
         raise InputError(
-            f"{folder / 'bundle.json'}: version {version} of the bundle; this edge-compressor "
+            f"{path}: version {version} of the bundle; this edge-compressor "
             f"reads up to {SCHEMA_VERSION}. Install a newer one."
         )
+    _refuse_outside(path, (entry["file"] for entry in document["artifacts"]))
     return Bundle(folder, document)
 
 
@@ -95,9 +100,7 @@ def verify(folder: Path) -> None:
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
         raise InputError(f"{path}: not a manifest")
     wanted: dict[str, str] = manifest["files"]
-    for name in wanted:
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            raise InputError(f"{path}: {name!r} points outside the bundle; refused")
+    _refuse_outside(path, wanted)
     there = {
         file.relative_to(folder).as_posix()
         for file in folder.rglob("*")
@@ -117,3 +120,9 @@ def verify(folder: Path) -> None:
             f"{folder}: the bundle is not what its manifest says\n  {shown}{more}\n"
             "  Copy it again, whole (rsync -a, or scp -r)."
         )
+
+
+def _refuse_outside(path: Path, names: Iterable[str]) -> None:
+    for name in names:
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise InputError(f"{path}: {name!r} points outside the bundle; refused")

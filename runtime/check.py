@@ -180,7 +180,7 @@ def _deployed_entry(artifact: Artifact, outputs: Outputs, golden: Golden) -> dic
         "sha256": artifact.sha256,
         "precision": artifact.precision,
     }
-    if np.all(np.isfinite(outputs.embedding)) and np.all(outputs.embedding.any(axis=1)):
+    if _whole(outputs):
         entry |= fidelity_figures(
             golden, inside, outputs.embedding[n:] if golden.ood_images else None
         )
@@ -192,6 +192,14 @@ def _deployed_entry(artifact: Artifact, outputs: Outputs, golden: Golden) -> dic
         "parity_same_answer": like_source.same_answer,
         "size_mb": artifact.size_mb,
     }
+
+
+def _whole(outputs: Outputs) -> bool:
+    """Whether every answer can be compared: finite, and an embedding with a direction."""
+    if outputs.logits is not None and not np.all(np.isfinite(outputs.logits)):
+        return False
+    embedding = outputs.embedding
+    return bool(np.all(np.isfinite(embedding)) and np.all(embedding.any(axis=1)))
 
 
 def _latency(

@@ -67,6 +67,7 @@ def _from_os(error: OSError) -> ToolError | None:
             f"{where}: no space left on this disk. What was finished is kept: free some space and "
             "run the same command again, or choose another folder with --out."
         )
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR):
+    refused = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
+    if error.errno in refused:
         return InputError(f"{where}: {error.strerror}. Choose another folder with --out.")
     return None

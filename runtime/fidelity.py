@@ -20,6 +20,8 @@ RESAMPLES = 1000
 """Bootstrap resamples behind every interval."""
 MAX_PAIR_IMAGES = 2000
 """Pairwise figures use at most this many images, drawn with a fixed seed: memory stays bounded."""
+LEAST_SPREAD = 1e-13
+"""Cosines whose standard deviation is below this differ by rounding alone: all are the same."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,11 @@ def normalise(x: Floats) -> npt.NDArray[np.float32]:
     Raises:
         ValueError: a row is zero or not finite, so that it has no direction.
     """
-    length = np.linalg.norm(x, axis=1, keepdims=True)
-    if not np.all(np.isfinite(length)) or np.any(length == 0):
-        raise ValueError(f"{int(np.sum(~(length > 0)))} of {len(x)} rows have no direction")
+    # In float64: the squares of a float32 may be beyond float32.
+    length = np.sqrt(np.einsum("nd,nd->n", x, x, dtype=np.float64))[:, None]
+    good = np.isfinite(length) & (length > 0)
+    if not np.all(good):
+        raise ValueError(f"{int(np.sum(~good))} of {len(x)} rows have no direction")
     unit: npt.NDArray[np.float32] = (x / length).astype(np.float32)
     return unit
 
@@ -171,7 +175,8 @@ def _nearest(query: Floats, bank: Floats, k: int) -> tuple[npt.NDArray[np.float3
     k = min(k, len(bank))
     similarity = np.empty((len(query), k), np.float32)
     index = np.empty((len(query), k), np.int64)
-    step = max(1, 50_000_000 // len(bank))  # 200 MB of cosines at a time
+    # 200 MB at a time: 4 bytes of a cosine, 4 of its negative and 8 of its index
+    step = max(1, 12_500_000 // len(bank))
     for start in range(0, len(query), step):
         cosines = query[start : start + step] @ bank.T
         top = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
@@ -228,7 +233,8 @@ def _weighted_correlation(weights: Floats, x: Doubles, y: Doubles) -> Doubles:
     mean_x, mean_y = total(x) / pairs, total(y) / pairs
     covariance = total(x * y) / pairs - mean_x * mean_y
     variance_x, variance_y = total(x * x) / pairs - mean_x**2, total(y * y) / pairs - mean_y**2
+    varied = np.minimum(variance_x, variance_y) > LEAST_SPREAD**2
+    correlation: Doubles = np.zeros(len(weights))
     spread = np.sqrt(np.maximum(variance_x * variance_y, 0))
-    correlation = np.zeros_like(spread)
-    np.divide(covariance, spread, out=correlation, where=spread > 0)
+    np.divide(covariance, spread, out=correlation, where=varied)
     return correlation

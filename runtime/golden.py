@@ -11,6 +11,7 @@ It is the contract between the two: a device that reproduces it behaves like the
 from __future__ import annotations
 
 import zipfile
+import zlib
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,19 @@ from runtime.files import read_json, replacing, write_json
 SCHEMA_VERSION = 1
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
+
+# What numpy and zipfile raise on damaged files; TypeError and AttributeError where the file is one
+# array instead of an archive of several.
+_DAMAGE = (
+    OSError,
+    ValueError,
+    EOFError,
+    RuntimeError,
+    TypeError,
+    AttributeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True)
@@ -103,20 +117,17 @@ def load(folder: Path) -> Golden:
     Raises:
         InputError: a file is missing, damaged, or of a newer version.
     """
-    document = read_json(folder / "golden.json")
-    if document["schema_version"] > SCHEMA_VERSION:
-        raise InputError(
-            f"{folder / 'golden.json'}: version {document['schema_version']} of the golden set; "
-            f"this edge-compressor reads up to {SCHEMA_VERSION}. Install a newer one."
-        )
+    document = _description(folder / "golden.json")
     path = folder / "golden.npz"
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except _DAMAGE as error:
         raise InputError(f"{path}: damaged ({error})") from error
+    if missing := _NEEDED - arrays.keys():
+        raise InputError(f"{path}: lacks {', '.join(sorted(missing))}")
     given: dict[str, Any] = {field.name: arrays.get(field.name) for field in fields(Arrays)}
     return Golden(
         root=folder / document["root"],
@@ -125,3 +136,29 @@ def load(folder: Path) -> Golden:
         classes=tuple(document["classes"]),
         arrays=Arrays(**given),
     )
+
+
+_NEEDED = {
+    "labels",
+    "teacher_embedding",
+    "teacher_ood_inside",
+    "student_embedding",
+    "bank",
+    "bank_labels",
+}
+
+
+def _description(path: Path) -> dict[str, Any]:
+    document = read_json(path)
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    if not isinstance(version, int):
+        raise InputError(f"{path}: does not describe a golden set")
+    if version > SCHEMA_VERSION:
+        raise InputError(
+            f"{path}: version {version} of the golden set; "
+            f"this edge-compressor reads up to {SCHEMA_VERSION}. Install a newer one."
+        )
+    if missing := {"root", "classes", "images", "ood_images"} - document.keys():
+        raise InputError(f"{path}: lacks {', '.join(sorted(missing))}")
+    described: dict[str, Any] = document
+    return described

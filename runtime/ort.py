@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,10 @@ class OrtSession:
             options.intra_op_num_threads = threads
         wanted = _PROVIDERS[provider]
         try:
-            self._session = ort.InferenceSession(str(path), options, providers=[wanted])
+            with warnings.catch_warnings():
+                # It warns of a provider it does not have, and goes on; below that is an error.
+                warnings.filterwarnings("ignore", message="Specified provider")
+                self._session = ort.InferenceSession(str(path), options, providers=[wanted])
         except _load_errors() as error:
             raise InputError(
                 f"{path}: ONNX Runtime {ort.__version__} cannot load this file: {error}\n"
@@ -44,6 +48,7 @@ class OrtSession:
                 f"onnxruntime, and do CUDA and cuDNN match it (version {ort.__version__})?\n"
                 "  Or set `provider: cpu` in the target file."
             )
+        self._session.disable_fallback()  # else `run` may move to the CPU, in silence
         names = [output.name for output in self._session.get_outputs()]
         if "embedding" not in names:
             raise InputError(f"{path}: has the outputs {names}, and no `embedding` among them")

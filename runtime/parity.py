@@ -21,7 +21,7 @@ class Parity:
     max_abs_difference: float | None
     """Largest difference of any embedding value; None where not all are finite."""
     same_answer: float | None
-    """Share of images with the same top-1 logit; None without logits."""
+    """Share of images with the same top-1 logit, NaN being no answer; None without logits."""
 
 
 def compare(
@@ -44,7 +44,8 @@ def compare(
         difference = float(np.max(np.abs(a - b)))
     same = None
     if got_logits is not None and expected_logits is not None:
-        same = float(np.mean(got_logits.argmax(axis=1) == expected_logits.argmax(axis=1)))
+        agrees = got_logits.argmax(axis=1) == expected_logits.argmax(axis=1)
+        same = float(np.mean(agrees & ~np.isnan(got_logits).any(axis=1)))
     return Parity(
         images=len(got),
         cosine_min=float(np.where(np.isfinite(cosine), cosine, -1.0).min()),

@@ -1,0 +1,50 @@
+# Two commands on a fresh machine with Python 3.10 to 3.13 and nothing else:
+#   make quickstart    makes the environment and runs the embedded example, the whole way
+#   make test          makes the environment and passes the checks and the tests
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: quickstart test static unit wheel base fix clean
+
+quickstart: $(STAMP)
+	$(BIN)/compressor quickstart quickstart
+	$(BIN)/compressor run quickstart/cpu.yaml
+
+test: static unit wheel base
+
+# Everything below is pinned by constraints.txt, so that two machines get the same.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,cpu,dev]'
+	touch $(STAMP)
+
+static: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: $(STAMP)
+	$(BIN)/pytest
+
+# What users get: exactly our three packages, with the recipes inside.
+wheel: $(STAMP)
+	rm -rf build/wheel
+	$(BIN)/python -m build --wheel --outdir build/wheel .
+	$(BIN)/check-wheel-contents build/wheel
+
+# What a device gets: the wheel and one backend, in an environment without any training package.
+base: wheel
+	rm -rf build/base
+	$(PYTHON) -m venv build/base
+	build/base/bin/python -m pip install --quiet --constraint constraints.txt "$$(ls build/wheel/*.whl)[cpu,test]"
+	build/base/bin/python -m pytest tests/runtime tests/test_base_install.py
+
+fix: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf build dist quickstart runs $(VENV)

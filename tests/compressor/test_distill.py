@@ -1,0 +1,231 @@
+"""The training loop on real, small networks: what it learns, and that it can be killed."""
+
+import itertools
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from compressor.distill import Material, Training, distill, learning_rate, parameter_groups
+from compressor.embeddings import Compute, ViewPixels, embed, load_batches
+from compressor.encoders import create_student
+from compressor.images import ImageSet, Photo
+from compressor.recipe import Distill, Student
+from runtime import fidelity
+from runtime.errors import InputError, MissingDependencyError
+
+CPU = Compute(torch.device("cpu"), workers=0)
+CNN = Student(model="mobilenetv3_small_050", image_size=32, embedding=16)
+VIT = Student(
+    model="vit_tiny_patch16_224",
+    image_size=32,
+    args={"patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2, "drop_path_rate": 0.1},
+)
+SPEC = Distill(epochs=3, batch=8, views=2, lr=2e-3, checkpoint_s=1e9)
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory):
+    """Forty pictures of coloured bars, and a made-up teacher that sees their colours."""
+    root = tmp_path_factory.mktemp("bars")
+    rng = np.random.default_rng(0)
+    photos = []
+    for number in range(40):
+        colour = rng.integers(0, 256, 3)
+        pixels = np.zeros((32, 32, 3), np.uint8)
+        pixels[:, 8:24] = colour
+        name = f"{number:02d}.png"
+        Image.fromarray(pixels).save(root / name)
+        split = "validation" if number % 4 == 0 else "train"
+        photos.append(Photo(name, f"{number:064x}", 32, 32, number % 2, split))
+    images = ImageSet(root, ("a", "b"), tuple(photos))
+    train, validation = images.part("train"), images.part("validation")
+    mixing = rng.normal(size=(3, 20)).astype(np.float32)
+
+    def teacher(pixels):  # mean colour -> 20 numbers
+        return (np.asarray(pixels, np.float32).mean(axis=(1, 2)) / 255 - 0.3) @ mixing
+
+    spec = create_student(CNN, seed=0).preprocess
+    views = ViewPixels(train, spec, SPEC.seed, SPEC.crop_scale)
+    features = np.stack(
+        [
+            teacher([views[(row, number)] for row in range(len(train))])
+            for number in range(SPEC.views)
+        ]
+    )
+    still = teacher([np.asarray(Image.open(path)) for path in validation.paths])
+    return Material(train, features, validation, still)
+
+
+def train(material, work, *, student=CNN, spec=SPEC, compute=CPU):
+    work.mkdir(parents=True, exist_ok=True)
+    encoder = create_student(student, seed=spec.seed)
+    return distill(encoder, material, spec, compute, work)
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_the_student_comes_nearer_to_the_teacher(material, tmp_path):
+    spec = SPEC.model_copy(update={"epochs": 12})
+    train(material, tmp_path, student=VIT, spec=spec)
+    log = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text().splitlines()]
+    assert [entry["epoch"] for entry in log] == list(range(1, 13))
+    assert log[-1]["student_loss"] < 0.5 * log[0]["student_loss"]
+    assert log[-1]["head_loss"] < 0.5 * log[0]["head_loss"]
+    assert {"similarity", "knn_accuracy", "lr"} <= log[-1].keys()
+
+
+@pytest.mark.parametrize("student", [CNN, VIT], ids=["cnn", "vit"])
+def test_the_same_seed_gives_the_same_bits(material, tmp_path, student):
+    first = train(material, tmp_path / "a", student=student)
+    again = train(material, tmp_path / "b", student=student)
+    assert same(first, again)
+    other = train(
+        material, tmp_path / "c", student=student, spec=SPEC.model_copy(update={"seed": 1})
+    )
+    assert not same(first, other)
+
+
+def test_reader_processes_do_not_change_the_bits(material, tmp_path):
+    alone = train(material, tmp_path / "a")
+    fed = train(material, tmp_path / "b", compute=Compute(torch.device("cpu"), workers=2))
+    assert same(alone, fed)
+
+
+class Killed(Exception):
+    """Stands for SIGKILL."""
+
+
+@pytest.mark.parametrize("student", [CNN, VIT], ids=["cnn", "vit"])
+@pytest.mark.parametrize("after_steps", [1, 3, 7], ids=["first step", "end of epoch", "later"])
+def test_a_killed_training_continues_to_the_same_bits(material, tmp_path, student, after_steps):
+    undisturbed = train(material, tmp_path / "a", student=student)
+
+    def killer(items, *, label, total):
+        for number, item in enumerate(items):
+            if number == after_steps:
+                raise Killed
+            yield item
+
+    work = tmp_path / "b"
+    work.mkdir()
+    spec = SPEC.model_copy(update={"checkpoint_s": 0})
+    encoder = create_student(student, seed=0)
+    with pytest.raises(Killed):
+        distill(encoder, material, spec, CPU, work, track=killer)
+    assert (work / "checkpoint.pt").exists()
+    notes = []
+    encoder = create_student(student, seed=0)
+    continued = distill(encoder, material, spec, CPU, work, note=notes.append)
+    assert notes[0].startswith("continuing after step")
+    assert same(undisturbed, continued)
+
+
+def test_the_best_epoch_is_kept_not_the_last(material, tmp_path):
+    state = train(material, tmp_path, spec=SPEC.model_copy(update={"epochs": 6, "lr": 0.05}))
+    log = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text().splitlines()]
+    best = max(log, key=lambda entry: entry["similarity"])
+    student = create_student(CNN, seed=0)
+    student.module.load_state_dict(state)
+    got = fidelity.pair_correlation(
+        embed(student, material.validation.paths, CPU, label=""), material.validation_features
+    )
+    assert got == pytest.approx(best["similarity"], abs=1e-3)
+
+
+def test_accumulation_changes_the_memory_not_the_gradient(material, tmp_path):
+    """A student without batch norm takes the same step in parts as at once."""
+    still = VIT.model_copy(update={"args": {**VIT.args, "drop_path_rate": 0.0}})
+    states = []
+    for parts in (1, 2, 4):
+        spec = SPEC.model_copy(update={"accumulate": parts, "epochs": 1})
+        training = Training(create_student(still, seed=0), material, spec, CPU)
+        jobs = next(training.schedule())
+        views = ViewPixels(material.train, training.encoder.preprocess, 0, SPEC.crop_scale)
+        (pixels,) = load_batches(views, [jobs], 0)
+        training.step(jobs, pixels)
+        states.append(training.student.state_dict())
+    for other in states[1:]:
+        for key in other:
+            # One Adam step moves a weight by about lr whatever its gradient, so tiny differences
+            # of tiny gradients show: nearly all weights must agree.
+            close = torch.isclose(other[key], states[0][key], atol=1e-5)
+            assert close.float().mean() > 0.99
+
+
+def test_the_teacher_features_are_left_alone(material, tmp_path):
+    before = material.features.copy()
+    train(material, tmp_path)
+    assert np.array_equal(before, material.features)
+
+
+def test_a_small_set_lowers_the_batch_and_says_so(material, tmp_path):
+    notes = []
+    spec = SPEC.model_copy(update={"batch": 64, "epochs": 1})
+    distill(create_student(CNN, seed=0), material, spec, CPU, tmp_path, note=notes.append)
+    assert notes[0] == "batch 30, not 64: there are no more training images"
+
+
+def test_the_schedule_shows_each_image_once_an_epoch_in_a_new_order(material):
+    training = Training(create_student(CNN, seed=0), material, SPEC, CPU)
+    batches = list(training.schedule())
+    assert len(batches) == training.steps == 3 * (30 // 8)
+    epochs = [list(itertools.chain(*batches[start : start + 3])) for start in (0, 3, 6)]
+    for number, epoch in enumerate(epochs):
+        rows = [row for row, _ in epoch]
+        assert len(set(rows)) == len(rows) == 24
+        assert {view for _, view in epoch} == {number % SPEC.views}
+    assert epochs[0] != epochs[2]
+    training.done = 5
+    assert list(training.schedule()) == batches[5:]
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_advice(material, tmp_path):
+    poisoned = Material(
+        material.train,
+        np.full_like(material.features, np.nan),
+        material.validation,
+        material.validation_features,
+    )
+    with pytest.raises(InputError, match=r"no longer finite at step 1 of 9(.|\n)*Lower distill.lr"):
+        train(poisoned, tmp_path)
+
+
+def test_half_precision_on_a_cpu_is_refused_and_bf16_runs(material, tmp_path):
+    with pytest.raises(MissingDependencyError, match="fp16, which needs a GPU"):
+        train(material, tmp_path / "a", spec=SPEC.model_copy(update={"precision": "fp16"}))
+    bf16 = SPEC.model_copy(update={"precision": "bf16", "epochs": 1})
+    state = train(material, tmp_path / "b", spec=bf16)
+    assert all(torch.isfinite(value).all() for value in state.values())
+    assert {value.dtype for value in state.values()} == {torch.float32, torch.int64}
+
+
+def test_weight_decay_spares_biases_and_norms():
+    module = create_student(CNN, seed=0).module
+    decayed, plain = parameter_groups(module, 0.05)
+    assert decayed["weight_decay"] == 0.05
+    assert plain["weight_decay"] == 0
+    assert all(each.ndim > 1 for each in decayed["params"])
+    assert all(each.ndim <= 1 for each in plain["params"])
+    count = len(decayed["params"]) + len(plain["params"])
+    assert count == len(list(module.parameters()))
+
+
+def test_the_learning_rate_rises_and_falls():
+    spec = Distill(lr=1e-3, warmup_epochs=2)
+    rates = [learning_rate(step, 200, spec, 10) for step in range(200)]
+    peak = int(np.argmax(rates))
+    assert peak == 20
+    assert rates[peak] == pytest.approx(1e-3)
+    assert rates[:21] == sorted(rates[:21])
+    assert rates[20:] == sorted(rates[20:], reverse=True)
+    assert rates[-1] == pytest.approx(1e-5, rel=0.05)
+    # A short run is not all warm-up.
+    short = [learning_rate(step, 10, spec, 5) for step in range(10)]
+    assert int(np.argmax(short)) == 2
+    assert all(math.isfinite(rate) and rate > 0 for rate in short)

@@ -1,0 +1,153 @@
+"""The stage engine on toy stages: what is made, what is skipped, what a kill leaves."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from compressor import stages
+from compressor.stages import Stage
+
+
+@dataclass
+class Job:
+    """What the toy stages are given."""
+
+    folder: Path
+    word: str = "hello"
+    made: list[str] = field(default_factory=list)
+    fails_at: str = ""
+
+
+def make_copy(job, work):
+    job.made.append("copy")
+    (work / "copy.txt").write_text(job.word)
+    if job.fails_at == "copy":
+        raise KeyboardInterrupt
+
+
+def make_shout(job, work):
+    job.made.append("shout")
+    (work / "loud").mkdir(exist_ok=True)
+    (work / "loud" / "shout.txt").write_text((job.folder / "copy.txt").read_text().upper())
+
+
+COPY = Stage(
+    name="copy",
+    summary="",
+    outputs=("copy.txt",),
+    needs=(),
+    inputs=lambda job: {"word": job.word.strip()},
+    make=make_copy,
+    code=("compressor.views",),
+)
+SHOUT = Stage(
+    name="shout",
+    summary="",
+    outputs=("loud",),
+    needs=("copy",),
+    inputs=lambda job: {"copy": stages.outputs_digest("copy", job.folder)},
+    make=make_shout,
+    code=("compressor.views",),
+)
+
+
+def run(job):
+    job.made.clear()
+    for stage in (COPY, SHOUT):
+        stages.run_stage(stage, job, job.folder)
+    return list(job.made)
+
+
+@pytest.fixture
+def job(tmp_path):
+    return Job(tmp_path / "run")
+
+
+def test_a_second_run_makes_nothing(job):
+    assert run(job) == ["copy", "shout"]
+    assert (job.folder / "loud" / "shout.txt").read_text() == "HELLO"
+    assert run(job) == []
+    assert not list((job.folder / ".work").iterdir())
+
+
+def test_a_changed_input_makes_the_stage_and_what_follows_from_it(job):
+    run(job)
+    job.word = "bye"
+    assert run(job) == ["copy", "shout"]
+    assert (job.folder / "loud" / "shout.txt").read_text() == "BYE"
+
+
+def test_the_same_output_again_leaves_what_follows_alone(job):
+    run(job)
+    (job.folder / ".stages" / "copy.json").unlink()
+    assert run(job) == ["copy"]
+
+
+@pytest.mark.parametrize("damage", ["change", "remove"])
+def test_an_output_that_was_touched_is_made_again(job, damage):
+    run(job)
+    path = job.folder / "loud" / "shout.txt"
+    path.write_text("forged") if damage == "change" else path.unlink()
+    assert run(job) == ["shout"]
+    assert path.read_text() == "HELLO"
+
+
+def test_a_killed_stage_leaves_the_old_outputs_and_keeps_its_work(job):
+    run(job)
+    job.word, job.fails_at = "bye", "copy"
+    with pytest.raises(KeyboardInterrupt):
+        run(job)
+    assert (job.folder / "copy.txt").read_text() == "hello"
+    (work,) = (job.folder / ".work").iterdir()
+    assert (work / "copy.txt").read_text() == "bye"
+    job.fails_at = ""
+    assert run(job) == ["copy", "shout"]
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_kill_between_the_work_and_its_move_loses_nothing(job, moved):
+    run(job)
+    job.word = "bye"
+    # The stage was made and noted, then killed before (or after) its outputs were moved.
+    fingerprint = stages._fingerprint(COPY, job)
+    work = job.folder / ".work" / f"copy-{fingerprint[:16]}"
+    work.mkdir()
+    make_copy(job, work)
+    record = {
+        "fingerprint": fingerprint,
+        "outputs": {"copy.txt": stages.sha256_of(work / "copy.txt")},
+        "seconds": 5.0,
+    }
+    (work / "record.json").write_text(json.dumps(record))
+    if moved:
+        (work / "copy.txt").replace(job.folder / "copy.txt")
+    assert run(job) == ["shout"]
+    assert (job.folder / "copy.txt").read_text() == "bye"
+    assert stages.seconds_of("copy", job.folder) == 5.0
+
+
+def test_the_plan_says_what_is_cached_and_what_waits(job):
+    states = lambda: [state for _, state in stages.plan((COPY, SHOUT), job, job.folder)]  # noqa: E731
+    assert states() == ["to do", "waits"]
+    assert not job.folder.exists()  # planning touches nothing
+    run(job)
+    assert states() == ["cached", "cached"]
+    job.word = "bye"
+    assert states() == ["to do", "waits"]
+
+
+def test_old_work_is_cleared_when_a_stage_is_done(job):
+    stale = job.folder / ".work" / "copy-0123456789abcdef"
+    stale.mkdir(parents=True)
+    run(job)
+    assert not stale.exists()
+
+
+def test_other_code_makes_the_stage_again(job):
+    from dataclasses import replace
+
+    run(job)
+    other = replace(COPY, code=("compressor.tintem",))
+    assert stages.plan((other,), job, job.folder)[0][1] == "to do"

@@ -1,0 +1,66 @@
+"""What many tests need: a folder of images, a teacher small enough to run at once, a recipe."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture(scope="session")
+def folder_of_images(tmp_path_factory):
+    """48 different PNGs of 32 x 32 pixels in the folders `blue` and `red`. Copy it to change it."""
+    folder, rng = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
+    for name, channel in (("blue", 2), ("red", 0)):
+        (folder / name).mkdir()
+        for number in range(24):
+            pixels = rng.integers(0, 128, (32, 32, 3), np.uint8)
+            pixels[..., channel] += 100
+            Image.fromarray(pixels).save(folder / name / f"{number:02d}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_teacher(tmp_path_factory):
+    """The `teacher:` section of a recipe: a ViT of one block for 32 pixels, its weights beside."""
+    import timm
+    import torch
+    from safetensors.torch import save_file
+
+    args = {"img_size": 32, "patch_size": 16, "embed_dim": 24, "depth": 1, "num_heads": 2}
+    path = tmp_path_factory.mktemp("teacher") / "teacher.safetensors"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = timm.create_model("vit_tiny_patch16_224", num_classes=0, **args)
+    save_file(model.state_dict(), path)
+    return {"model": "vit_tiny_patch16_224", "weights": str(path), "args": args}
+
+
+@pytest.fixture
+def write_recipe(tmp_path, folder_of_images, tiny_teacher):
+    """Write a whole recipe that runs in seconds; `{"distill.epochs": 2}` changes a key."""
+    from ruamel.yaml import YAML
+
+    def write(changes=None, path: Path = tmp_path / "recipe.yaml"):
+        document = {
+            "name": "tiny",
+            "data": {"images": str(folder_of_images), "labels": "folders", "holdout": 0.25},
+            "teacher": dict(tiny_teacher),
+            "student": {"model": "mobilenetv3_small_050", "image_size": 32, "embedding": 16},
+            "distill": {"epochs": 1, "batch": 8, "views": 1, "workers": 0, "device": "cpu"},
+            "target": "cpu",
+        }
+        for dotted, value in (changes or {}).items():
+            *sections, key = dotted.split(".")
+            node = document
+            for section in sections:
+                node = node.setdefault(section, {})
+            node[key] = value
+        yaml = YAML(typ="safe", pure=True)
+        yaml.default_flow_style = False
+        yaml.sort_base_mapping_type_on_output = False
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yaml.dump(document, path)
+        return path
+
+    return write
