@@ -67,6 +67,7 @@ def load_teacher(spec: Teacher) -> Encoder:
     model = _create(spec, role="teacher")
     module = model.eval().requires_grad_(False)
     preprocess = _preprocess(spec, model)
+    _require_whole_patches(model, preprocess.size_px, role="teacher")
     return _encoder(spec, module, model, preprocess)
 
 
@@ -81,6 +82,7 @@ def create_student(spec: Student, *, seed: int) -> Encoder:
         torch.manual_seed(seed)
         model = _create(spec, role="student")
         preprocess = _preprocess(spec, model)
+        _require_whole_patches(model, preprocess.size_px, role="student")
         embedding = _embedding_layer(spec, model, preprocess.size_px)
     return _encoder(spec, StudentNet(model, embedding), model, preprocess)
 
@@ -129,6 +131,18 @@ def _preprocess(spec: Network, model: nn.Module) -> Preprocess:
         )
     except ValueError as error:
         raise InputError(f"{spec.model}: its input cannot be prepared here: {error}") from error
+
+
+def _require_whole_patches(model: nn.Module, size_px: int, *, role: str) -> None:
+    """A transformer cuts off what does not fill a patch, without a word."""
+    patch = getattr(getattr(model, "patch_embed", None), "patch_size", None)
+    side = patch[0] if isinstance(patch, tuple) else patch
+    if side and size_px % side:
+        below = size_px // side * side
+        raise InputError(
+            f"{role}.image_size: {size_px} px is no whole number of {side} px patches; "
+            f"use {f'{below} or ' if below else ''}{below + side}"
+        )
 
 
 def _embedding_layer(spec: Student, model: nn.Module, size_px: int) -> nn.Module:

@@ -121,7 +121,7 @@ class Audit:
             folder: where to.
             ood: out-of-distribution files as `inspect` found them.
         """
-        outside = {os.path.relpath(path, self.images.root): look for path, look in ood.items()}
+        outside = {_id_of(path, self.images.root): look for path, look in ood.items()}
         document = {
             "schema_version": 1,
             "counts": self.counts(),
@@ -168,12 +168,14 @@ def audit(
     Raises:
         InputError: no files at all, or the labels do not fit the images.
     """
+    if holdout == root:
+        raise InputError(f"{root}: both data.images and data.holdout; hold out another or a share")
     folders = [root, holdout] if isinstance(holdout, Path) else [root]
-    skipped = [each for each in [*exclude, *folders[1:]] if each != root]
+    skipped = [*exclude, *folders]  # one may lie within the other
     found = [(folder, path) for folder in folders for path in files_below(folder, skipped)]
     if labels not in ("folders", "none"):
         found = [(folder, path) for folder, path in found if path != Path(labels)]
-    ids = {path: Path(os.path.relpath(path, root)).as_posix() for _, path in found}
+    ids = {path: _id_of(path, root) for _, path in found}
     if not found:
         raise InputError(f"{root}: no files in this folder")
 
@@ -181,7 +183,8 @@ def audit(
     rejected = tuple(
         Rejected(ids[path], look) for path, look in looks.items() if isinstance(look, str)
     )
-    classes, label_of = read_labels(labels, found, ids)
+    usable = {ids[path] for path, look in looks.items() if isinstance(look, Look)}
+    classes, label_of = read_labels(labels, found, ids, usable)
     photos = [
         Photo(
             id=ids[path],
@@ -255,7 +258,16 @@ def inspect(paths: Sequence[Path], track: Track = silent) -> dict[Path, Look | s
         return dict(zip(paths, looks, strict=True))
 
 
+def _id_of(path: Path, root: Path) -> str:
+    relative = os.fsencode(Path(os.path.relpath(path, root)).as_posix())
+    return relative.decode("utf-8", "backslashreplace")
+
+
 def _look(path: Path) -> Look | str:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return "its name or path is not UTF-8: rename it"
     try:
         image = decode(path)
     except ImageError as error:
@@ -305,7 +317,8 @@ def _move(photos: list[Photo], share: float, to: Split, seed: int) -> list[Photo
 def share_out(counts: Mapping[int, int], share: float) -> dict[int, int]:
     """How many of each class to take so that all together are `share`, rounded.
 
-    Largest remainders decide the rounding; every class keeps at least one.
+    Largest remainders decide the rounding; every class keeps at least one. No class gives more
+    than one beyond its own share, so where many classes have one image, fewer are taken in all.
     """
     exact = {label: share * count for label, count in counts.items()}
     taken = {label: min(int(exact[label]), counts[label] - 1) for label in counts}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
 from runtime.errors import InputError
@@ -14,7 +14,10 @@ UNLABELLED = -1
 
 
 def read_labels(
-    labels: str, found: Sequence[tuple[Path, Path]], ids: Mapping[Path, str]
+    labels: str,
+    found: Sequence[tuple[Path, Path]],
+    ids: Mapping[Path, str],
+    usable: Container[str],
 ) -> tuple[tuple[str, ...], dict[str, int]]:
     """Classes in the order of their index, and the index of each labelled image.
 
@@ -22,6 +25,7 @@ def read_labels(
         labels: `folders`, `none`, or the path of a CSV with the columns image,label.
         found: each file, after the folder it was found below.
         ids: the id of each file.
+        usable: the ids of images; a folder of other files only is no class.
 
     Raises:
         InputError: under two classes, or a CSV whose lines do not fit the images.
@@ -36,6 +40,7 @@ def read_labels(
     else:
         names = _read_csv(Path(labels), {path: ids[path] for _, path in found})
         where, hint = labels, "At least two classes are needed; or use `labels: none`."
+    names = {id_: name for id_, name in names.items() if id_ in usable}
     classes = tuple(sorted(set(names.values())))
     if len(classes) < 2:
         raise InputError(f"{where} has {len(classes)} classes ({', '.join(classes)}).\n  {hint}")
@@ -50,13 +55,19 @@ def _read_csv(path: Path, ids: Mapping[Path, str]) -> dict[str, str]:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text") from error
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
     rows = csv.DictReader(text.splitlines())
+    try:
+        lines = [(rows.line_num, row) for row in rows]
+    except csv.Error as error:
+        raise InputError(f"{path}:{rows.line_num}: not CSV: {error}") from error
     if not {"image", "label"} <= set(rows.fieldnames or ()):
         got = ",".join(rows.fieldnames or ())
         raise InputError(f"{path}:1: the columns image,label are wanted; got {got!r}")
-    for row in rows:
+    for line, row in lines:
         image, label = (row["image"] or "").strip(), (row["label"] or "").strip()
-        where = f"{path}:{rows.line_num}"
+        where = f"{path}:{line}"
         id_ = Path(os.path.normpath(image)).as_posix()
         if id_ not in known:
             close = difflib.get_close_matches(id_, known, n=1) if len(mistakes) < 10 else []

@@ -20,11 +20,12 @@ _DECODER_ERRORS = (
     IndexError,
     KeyError,
     TypeError,
-    OverflowError,
-    NotImplementedError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+    MemoryError,  # a damaged header asks for more than there is
     struct.error,
     zlib.error,
-    Image.DecompressionBombError,
 )
 # Pillow's own limit for a decompression bomb: an 8-bit RGB image of 256 MiB.
 MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3
@@ -53,9 +54,12 @@ def decode(path: Path) -> Image.Image:
     except UnidentifiedImageError as error:
         raise ImageError("not an image that Pillow can read") from error
     except Image.DecompressionBombError as error:
-        raise ImageError(_too_large(str(error))) from error
+        what = str(error).partition(" exceeds")[0]  # Pillow goes on with a limit that is not ours
+        raise ImageError(_too_large(what)) from error
     except _DECODER_ERRORS as error:
-        raise ImageError(f"damaged: {error or type(error).__name__}") from error
+        if isinstance(error, OSError) and error.strerror:  # str(error) names the file
+            raise ImageError(f"cannot be read: {error.strerror}") from error
+        raise ImageError(f"damaged: {str(error) or type(error).__name__}") from error
 
 
 def _too_large(what: str) -> str:

@@ -97,7 +97,7 @@ def test_reader_processes_do_not_change_the_bits(material, tmp_path):
     assert same(alone, fed)
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Stands for SIGKILL."""
 
 
@@ -109,14 +109,14 @@ def test_a_killed_training_continues_to_the_same_bits(material, tmp_path, studen
     def killer(items, *, label, total):
         for number, item in enumerate(items):
             if number == after_steps:
-                raise Killed
+                raise KilledError
             yield item
 
     work = tmp_path / "b"
     work.mkdir()
     spec = SPEC.model_copy(update={"checkpoint_s": 0})
     encoder = create_student(student, seed=0)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         distill(encoder, material, spec, CPU, work, track=killer)
     assert (work / "checkpoint.pt").exists()
     notes = []

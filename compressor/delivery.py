@@ -1,0 +1,270 @@
+"""From a student to the bundle and its report: the stages that deliver."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from compressor import learning, stages
+from compressor.run import Run
+from compressor.stages import Stage
+from runtime.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from compressor.probes import LinearProbe
+    from runtime.golden import Golden
+
+Floats = npt.NDArray[np.float32]
+
+MAX_BANK = 20_000
+"""Training embeddings that the kNN and the OOD score search, at most; labelled ones come first."""
+
+
+# --- golden set ------------------------------------------------------------------------------
+
+
+def _golden_inputs(run: Run) -> dict[str, Any]:
+    return {
+        "root": str(run.root),
+        "embeddings": stages.outputs_digest("embeddings", run.folder),
+        "probes": stages.outputs_digest("probes", run.folder),
+        "images": stages.outputs_digest("images", run.folder)["dataset.json"],
+    }
+
+
+def _make_golden(run: Run, work: Path) -> None:
+    from runtime.check import fidelity_figures
+    from runtime.session import Outputs
+
+    golden = _golden(run, "student")
+    golden.save(work / "holdout", root=str(run.root))
+    before = _golden(run, "untrained").arrays
+    outputs = Outputs(before.student_embedding, before.student_logits)
+    measured = replace(golden, arrays=before)
+    write_json(
+        work / "untrained.json", fidelity_figures(measured, outputs, before.student_ood_embedding)
+    )
+
+
+def _golden(run: Run, student: str) -> Golden:
+    """Held-out images with the answers of the teacher and of `student` (or `untrained`)."""
+    from runtime import fidelity
+    from runtime.golden import Arrays, Golden
+
+    found, probed = run.images(), run.tensors("probes.safetensors")
+    teacher, ood = (run.tensors("embeddings.safetensors")[name] for name in ("images", "ood"))
+    held = np.array([photo.split == "holdout" for photo in found.photos])
+    bank = _bank_rows(found.labels, ~held)
+    known = bank[found.labels[bank] >= 0]
+    votes = None
+    if len(known):
+        of_known = found.labels[known]
+        votes = fidelity.knn_votes(teacher[held], teacher[known], of_known, len(found.classes))
+    teacher_probe, student_probe = _probe(probed, "teacher"), _probe(probed, student)
+    arrays = Arrays(
+        labels=found.labels[held],
+        teacher_embedding=teacher[held],
+        teacher_knn=None if votes is None else votes.argmax(axis=1),
+        teacher_logits=teacher_probe.logits(teacher[held]) if teacher_probe else None,
+        teacher_ood_inside=fidelity.ood_scores(teacher[held], teacher[bank]),
+        teacher_ood_outside=fidelity.ood_scores(ood, teacher[bank]) if len(ood) else None,
+        student_embedding=probed[student][held],
+        student_logits=student_probe.logits(probed[student][held]) if student_probe else None,
+        student_ood_embedding=probed[f"{student}_ood"] if len(ood) else None,
+        bank=probed[student][bank],
+        bank_labels=found.labels[bank],
+    )
+    names = [photo.id for photo in found.part("holdout").photos]
+    outside: list[str] = read_json(run.folder / "dataset.json")["ood_images"]
+    return Golden(run.root, tuple(names), tuple(outside), found.classes, arrays)
+
+
+def _bank_rows(labels: npt.NDArray[np.int64], usable: npt.NDArray[np.bool_]) -> Any:
+    """Rows of the bank: labelled images first, then evenly over the rest, at most MAX_BANK."""
+    labelled = np.flatnonzero(usable & (labels >= 0))
+    others = np.flatnonzero(usable & (labels < 0))
+    rows = []
+    left = MAX_BANK
+    for candidates in (labelled, others):
+        kept = min(len(candidates), left)
+        at = np.linspace(0, len(candidates) - 1, kept).round().astype(np.int64)
+        rows.append(candidates[at])
+        left -= kept
+    return np.sort(np.concatenate(rows))
+
+
+def _probe(probed: dict[str, Floats], name: str) -> LinearProbe | None:
+    from compressor.probes import LinearProbe
+
+    if f"{name}_weight" not in probed:
+        return None
+    return LinearProbe(probed[f"{name}_weight"], probed[f"{name}_bias"])
+
+
+# --- files for the device --------------------------------------------------------------------
+
+
+def _onnx_inputs(run: Run) -> dict[str, Any]:
+    return learning.probes_inputs(run) | {
+        "probes": stages.outputs_digest("probes", run.folder),
+        "recipe": run.plan.digest,
+    }
+
+
+def _make_onnx(run: Run, work: Path) -> None:
+    from export.to_onnx import Deployed, export
+
+    student, probe = (
+        learning.trained_student(run),
+        _probe(run.tensors("probes.safetensors"), "student"),
+    )
+    parameters = (probe.weight, probe.bias) if probe else (None, None)
+    module = Deployed(student.module, *parameters)
+    metadata = {
+        "preprocess": student.preprocess.to_dict(),
+        "classes": list(run.images().classes),
+        "recipe": {"name": run.plan.recipe.name, "digest": run.plan.digest},
+        "teacher": read_json(run.folder / "teacher.json"),
+        "student": read_json(run.folder / "student.json"),
+    }
+    export(module, student.preprocess.size_px, work / "student.fp32.onnx", metadata)
+
+
+def _bundle_inputs(run: Run) -> dict[str, Any]:
+    return {
+        "onnx": stages.outputs_digest("to_onnx", run.folder),
+        "golden": stages.outputs_digest("golden", run.folder),
+        "target": [run.plan.target_name, run.plan.target.model_dump(mode="json")],
+        "require": run.plan.recipe.require.model_dump(mode="json"),
+        "golden_images": run.plan.recipe.export.golden_images,
+    }
+
+
+def _make_bundle(run: Run, work: Path) -> None:
+    from export import bundle
+    from export.to_onnx import facts
+    from runtime import fidelity, golden
+    from runtime.bundle import SCHEMA_VERSION
+
+    plan, found = run.plan, run.images()
+    student, teacher = (read_json(run.folder / f"{role}.json") for role in ("student", "teacher"))
+    embedded = run.tensors("probes.safetensors")["student"]
+    train, validation = (
+        embedded[[photo.split == split for photo in found.photos]]
+        for split in ("train", "validation")
+    )
+    scores = fidelity.ood_scores(validation, train)
+    match = plan.target.match.model_dump(exclude_none=True)
+    path = run.folder / "student.fp32.onnx"
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "name": plan.recipe.name,
+        "recipe": {"name": plan.recipe.name, "digest": plan.digest},
+        "classes": list(found.classes),
+        "preprocess": student["preprocess"],
+        # Under it, an image is less like the training images than 95 % of unseen ones of the task.
+        "ood_threshold": float(np.percentile(scores, 5)),
+        "target": {"name": plan.target_name, **plan.target.model_dump(mode="json"), "match": match},
+        "require": plan.recipe.require.model_dump(mode="json"),
+        "teacher": teacher,
+        "student": student,
+        "onnx": facts(path),
+    }
+    files = [("onnx-fp32", "fp32", path)]
+    held_out = golden.load(run.folder / "holdout")
+    bundle.write(
+        work / bundle.BUNDLE_NAME,
+        document,
+        files,
+        held_out,
+        golden_images=plan.recipe.export.golden_images,
+    )
+
+
+def _check_inputs(run: Run) -> dict[str, Any]:
+    from runtime.device import describe
+
+    machine = describe()
+    return {
+        "bundle": stages.outputs_digest("bundle", run.folder),
+        "golden": stages.outputs_digest("golden", run.folder),
+        "machine": [machine["cpu"], machine["cores"], machine["gpu"]],
+    }
+
+
+def _make_check(run: Run, work: Path) -> None:
+    from runtime import bundle, golden, report
+    from runtime.check import check
+
+    found = check(
+        bundle.load(run.folder / "bundle"), golden.load(run.folder / "holdout"), track=run.track
+    )
+    before = [stage.name for stage in (*learning.STAGES, *STAGES) if stage.name != "check"]
+    found |= {
+        "data": {**run.counts(), "digest": run.pixels_digest()},
+        "timings_s": {name: stages.seconds_of(name, run.folder) for name in before},
+        "training": _training_summary(run.folder / "train.jsonl"),
+        "untrained_student": read_json(run.folder / "untrained.json"),
+    }
+    report.write(found, work)
+
+
+def _training_summary(path: Path) -> dict[str, Any]:
+    epochs = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    best = max(epochs, key=lambda epoch: epoch.get("similarity", float(epoch["epoch"])))
+    return {"epochs": len(epochs), "best_epoch": best["epoch"], "last": epochs[-1]}
+
+
+STAGES: Sequence[Stage[Run]] = (
+    Stage(
+        name="golden",
+        summary="the answers of teacher and student to the held-out images",
+        outputs=("holdout", "untrained.json"),
+        needs=("images", "embeddings", "probes"),
+        inputs=_golden_inputs,
+        make=_make_golden,
+        code=("compressor.delivery", "runtime.golden", "runtime.fidelity", "runtime.check"),
+    ),
+    Stage(
+        name="to_onnx",
+        summary="student and probe as one ONNX file",
+        outputs=("student.fp32.onnx",),
+        needs=("images", "embeddings", "distill", "probes"),
+        inputs=_onnx_inputs,
+        make=_make_onnx,
+        code=("export.to_onnx", "compressor.encoders"),
+        libraries=(*learning.LIBRARIES, "onnx", "onnxscript"),
+    ),
+    Stage(
+        name="bundle",
+        summary="everything the device needs, with a manifest",
+        outputs=("bundle",),
+        needs=("images", "embeddings", "probes", "golden", "to_onnx"),
+        inputs=_bundle_inputs,
+        make=_make_bundle,
+        code=("compressor.delivery", "export.bundle", "runtime.golden", "runtime.bundle"),
+    ),
+    Stage(
+        name="check",
+        summary="run the bundle here: latency, parity, fidelity, verdict",
+        outputs=("report.json", "report.md"),
+        needs=("images", "distill", "golden", "bundle"),
+        inputs=_check_inputs,
+        make=_make_check,
+        code=(
+            "runtime.check",
+            "runtime.fidelity",
+            "runtime.latency",
+            "runtime.parity",
+            "runtime.verdict",
+            "runtime.report",
+            "runtime.ort",
+        ),
+    ),
+)

@@ -1,0 +1,75 @@
+"""SIGKILL and Ctrl-C in the real command line, in every stage."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from compressor.pipeline import STAGES
+
+STUDENTS = {
+    "cnn": {},
+    "vit": {
+        "student.model": "vit_tiny_patch16_224",
+        "student.args": {"patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2},
+        "student.embedding": None,
+    },
+}
+
+
+def start(recipe, out):
+    words = [sys.executable, "-u", "-m", "compressor.cli", "run", str(recipe), "--out", str(out)]
+    return subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+
+
+def stop_when(process, line_start, how, *, after_s=0.0):
+    """Send a signal once a line on stderr begins so; everything that was said."""
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if line.startswith(line_start):
+            time.sleep(after_s)
+            process.send_signal(how)
+            break
+    said += process.stderr.readlines()
+    process.wait(timeout=60)
+    return "".join(said)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("student", ["cnn", "vit"])
+def test_killed_in_every_stage_it_ends_with_the_same_bits(write_recipe, tmp_path, student):
+    changes = {"distill.epochs": 12, "distill.views": 2, "distill.checkpoint_s": 0}
+    recipe = write_recipe({**changes, **STUDENTS[student]})
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    assert start(recipe, undisturbed).wait(timeout=300) == 0
+    # In the training twice: at its beginning, and after some epochs.
+    moments = [f"{stage.name}: " for stage in STAGES] if student == "cnn" else ["distill: "]
+    for moment in [*moments[:4], "epoch 5: ", *moments[4:]]:
+        process = start(recipe, killed)
+        said = stop_when(process, moment, signal.SIGKILL, after_s=0.05)
+        assert process.returncode == -signal.SIGKILL, f"{moment} never came:\n{said}"
+    last = start(recipe, killed)
+    said = last.communicate(timeout=300)[1]
+    assert last.returncode == 0, said
+    for name in ("student.safetensors", "embeddings.safetensors", "probes.safetensors"):
+        assert (killed / name).read_bytes() == (undisturbed / name).read_bytes(), name
+    assert not list((killed / ".work").iterdir())
+    assert not list(killed.rglob("*.tmp"))
+
+
+@pytest.mark.timeout(300)
+def test_ctrl_c_ends_with_130_and_says_how_to_continue(write_recipe, tmp_path):
+    changes = {"distill.epochs": 500, "distill.checkpoint_s": 0, "distill.workers": 1}
+    out = tmp_path / "out"
+    process = start(write_recipe(changes), out)
+    said = stop_when(process, "epoch 2: ", signal.SIGINT)
+    assert process.returncode == 130
+    assert "interrupted" in said
+    assert "to continue: compressor run" in said
+    assert "Traceback" not in said
+    again = start(write_recipe(changes), out)
+    said = stop_when(again, "continuing after step", signal.SIGKILL)
+    assert "unchanged, skipped" in said

@@ -1,0 +1,142 @@
+"""The whole way through the real command line, as the README tells it, twice."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def compressor(*words, cwd):
+    return subprocess.run(
+        [sys.executable, "-m", "compressor.cli", *map(str, words)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=600,
+    )
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder in which the quickstart has run once."""
+    place = tmp_path_factory.mktemp("quickstart")
+    written = compressor("quickstart", cwd=place)
+    assert written.returncode == 0, written.stderr
+    first = compressor("run", "quickstart/cpu.yaml", cwd=place)
+    assert first.returncode == 0, first.stderr
+    (place / "first.err").write_text(first.stderr)
+    return place
+
+
+@pytest.fixture(scope="module")
+def report(place):
+    return json.loads((place / "runs/quickstart/report.json").read_text())
+
+
+@pytest.mark.timeout(900)
+def test_the_student_beats_its_untrained_self_by_a_wide_margin(report):
+    before = report["untrained_student"]
+    after = next(entry for entry in report["ledger"] if entry["stage"] == "onnx-fp32")
+    for figure in ("accuracy_knn", "agreement_knn", "similarity_correlation"):
+        assert after[figure] > before[figure] + 0.2
+        assert after[f"{figure}_ci"][0] > before[f"{figure}_ci"][1]
+
+
+def test_the_report_is_the_one_of_the_interface(report):
+    assert report["schema_version"] == 1
+    assert report["recipe"]["name"] == "quickstart"
+    assert [entry["stage"] for entry in report["ledger"]] == ["teacher", "student", "onnx-fp32"]
+    assert report["verdict"]["passed"] is True
+    assert {"wanted", "got", "passed"} <= report["verdict"]["requirements"][0].keys()
+    assert report["recommended"]["file"] == "student.fp32.onnx"
+    assert report["data"]["images"] == 899
+    stages = ["images", "embeddings", "features", "distill", "probes", "golden", "to_onnx"]
+    assert list(report["timings_s"]) == [*stages, "bundle"]
+    deployed = report["ledger"][2]
+    assert deployed["parity_cosine_min"] > 0.9999
+    assert {"batch", "runs", "median_ms", "p95_ms", "p99_ms", "images_per_s",
+            "includes_preprocessing"} <= deployed["latency"].keys()  # fmt: skip
+    assert [each["batch"] for each in deployed["latency_other_batches"]] == [8]
+    assert deployed["size_mb"] < 4
+
+
+def test_a_second_run_skips_everything_and_says_so(place):
+    names = ("report.json", "student.safetensors", "student.fp32.onnx")
+    before = {name: (place / "runs/quickstart" / name).stat().st_mtime_ns for name in names}
+    again = compressor("quickstart", cwd=place)
+    assert again.returncode == 0
+    second = compressor("run", "quickstart/cpu.yaml", cwd=place)
+    assert second.returncode == 0
+    assert second.stderr.count("unchanged, skipped") == 9
+    after = {name: (place / "runs/quickstart" / name).stat().st_mtime_ns for name in names}
+    assert before == after
+    assert second.stdout == (compressor("run", "quickstart/cpu.yaml", cwd=place)).stdout
+
+
+def test_the_last_lines_say_what_was_made_where_and_what_is_next(place):
+    told = (place / "first.err").read_text()
+    assert "report  runs/quickstart/report.md" in told
+    assert "bundle  runs/quickstart/bundle" in told
+    assert "python -m runtime check bundle" in told
+
+
+def test_json_prints_one_document_and_a_missed_gate_is_exit_code_1(place):
+    words = ("run", "quickstart/cpu.yaml", "--set", "require.size_mb=0.1", "--json")
+    missed = compressor(*words, cwd=place)
+    assert missed.returncode == 1
+    report = json.loads(missed.stdout)
+    assert report["verdict"]["passed"] is False
+    (gate,) = [each for each in report["verdict"]["requirements"] if each["passed"] is False]
+    assert (gate["requirement"], gate["wanted"]) == ("size_mb", 0.1)
+    # Only the last two stages and the file's provenance know of the gate.
+    assert missed.stderr.count("unchanged, skipped") == 6
+    assert "failed (missed size_mb)" in (place / "runs/quickstart/report.md").read_text()
+
+
+def test_a_dry_run_touches_nothing(place):
+    before = sorted((path, path.stat().st_mtime_ns) for path in Path(place).rglob("*"))
+    words = ("run", "quickstart/cpu.yaml", "--dry-run", "--set", "distill.epochs=3")
+    plain = compressor(*words, cwd=place)
+    assert plain.returncode == 0
+    assert "epochs: 3" in plain.stdout
+    assert "| features   | cached" in plain.stdout
+    assert "| distill    | to do" in plain.stdout
+    document = json.loads(compressor(*words, "--json", cwd=place).stdout)
+    assert document["recipe"]["distill"]["epochs"] == 3
+    assert document["estimate"]["student_steps"] > 0
+    assert before == sorted((path, path.stat().st_mtime_ns) for path in Path(place).rglob("*"))
+
+
+def test_the_bundle_is_checked_as_the_device_does_it(place):
+    bundle = place / "runs/quickstart/bundle"
+    words = [sys.executable, "-m", "runtime", "check", str(bundle), "--json"]
+    checked = subprocess.run(words, capture_output=True, text=True, cwd=place, timeout=300)
+    assert checked.returncode in (0, 1), checked.stderr
+    report = json.loads(checked.stdout)
+    assert report["preprocess_max_difference_levels"] == 0
+    assert report["golden"]["images"] == 100
+    assert report["ledger"][2]["parity_cosine_min"] > 0.9999
+    assert (place / "runs/quickstart/bundle-check/report.md").is_file()
+
+
+def test_export_makes_the_files_again(place):
+    run = place / "runs/quickstart"
+    (run / "student.fp32.onnx").unlink()
+    again = compressor("export", run, cwd=place)
+    assert again.returncode in (0, 1)  # the gate of the test before may still stand in recipe.json
+    assert (run / "student.fp32.onnx").is_file()
+
+
+def test_labels_are_not_needed(place):
+    words = ("run", "quickstart/cpu.yaml", "--out", "runs/unlabelled", "--json")
+    words += ("--set", "data.labels=none", "--set", "require={}", "--set", "distill.epochs=2")
+    done = compressor(*words, "--set", "distill.views=2", cwd=place)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    for entry in report["ledger"]:
+        assert not [key for key in entry if key.startswith(("accuracy", "agreement"))]
+    assert "similarity_correlation" in report["ledger"][2]
+    assert "validation similarity r" in done.stderr
+    assert report["data"]["labelled"] == 0

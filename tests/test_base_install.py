@@ -1,0 +1,46 @@
+"""What a device has: the wheel, numpy, Pillow, click and one backend. Runs in such an environment.
+
+`make base` makes it; elsewhere (where training packages are installed) these tests are skipped.
+"""
+
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+
+pytestmark = pytest.mark.skipif(
+    find_spec("torch") is not None, reason="for an environment without training packages"
+)
+
+
+def call(*words):
+    return subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True)
+
+
+def test_no_training_package_is_there():
+    for name in ("torch", "timm", "sklearn", "onnx", "pydantic"):
+        assert find_spec(name) is None
+
+
+def test_the_runtime_is_imported_and_helps():
+    import runtime
+
+    assert runtime.__version__
+    answer = call("runtime", "--help")
+    assert answer.returncode == 0
+    assert "check" in answer.stdout
+
+
+def test_commands_that_need_more_say_what_to_install():
+    for words in (["run", "x.yaml"], ["targets"], ["schema"]):
+        answer = call("compressor.cli", *words)
+        assert answer.returncode == 3
+        assert "pip install 'edge-compressor[train,cpu]'" in answer.stderr
+        assert "Traceback" not in answer.stderr
+
+
+def test_the_doctor_runs_without_them():
+    answer = call("compressor.cli", "doctor")
+    assert answer.returncode == 0
+    assert "to train: pip install 'edge-compressor[train]'" in answer.stdout
