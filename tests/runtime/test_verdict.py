@@ -1,0 +1,142 @@
+"""Each requirement passes, is missed, or cannot be decided here."""
+
+import pytest
+
+from runtime.verdict import PARITY_COSINE_MIN, judge
+
+TEACHER = {"accuracy_linear": 0.9}
+DEPLOYED = {
+    "parity_cosine_min": 0.99999,
+    "agreement_linear": 0.8,
+    "similarity_correlation": 0.7,
+    "ood_auroc": 0.95,
+    "accuracy_linear": 0.85,
+    "size_mb": 10.0,
+    "latency": {"p95_ms": 20.0, "median_ms": 5.0},
+}
+FIGURE_OF = {"agreement": "agreement_linear", "accuracy_drop": "accuracy_linear"}
+
+
+def verdict(require, *, on_target=True, **changes):
+    return judge(
+        require,
+        teacher=TEACHER,
+        deployed={**DEPLOYED, **changes},
+        on_target=on_target,
+        target="jetson-orin-nano",
+    )
+
+
+CASES = [
+    # requirement, rule, a value that is just met, one that is just missed, the figure
+    ("agreement", "at least", 0.8, 0.801, 0.8),
+    ("similarity_correlation", "at least", 0.7, 0.701, 0.7),
+    ("ood_auroc", "at least", 0.95, 0.951, 0.95),
+    ("accuracy_drop", "at most", 0.05, 0.049, 0.05),
+    ("size_mb", "at most", 10, 9.99, 10),
+    ("latency_p95_ms", "at most", 20, 19.9, 20),
+]
+
+
+@pytest.mark.parametrize(("requirement", "rule", "met", "missed", "got"), CASES)
+def test_passes_and_misses(requirement, rule, met, missed, got):
+    for wanted, passed in ((met, True), (missed, False)):
+        found = verdict({requirement: wanted})
+        judgement = found.judgements[1]
+        assert (judgement.requirement, judgement.rule) == (requirement, rule)
+        assert judgement.wanted == wanted
+        assert judgement.got == pytest.approx(got)
+        assert judgement.passed is passed
+        assert judgement.why == ""
+        assert found.passed is passed
+
+
+@pytest.mark.parametrize("requirement", [case[0] for case in CASES if case[0] != "size_mb"])
+@pytest.mark.parametrize(("undecided", "passed"), [("fail", False), ("pass", True), (None, False)])
+def test_a_figure_that_was_not_measured_is_undecided(requirement, undecided, passed):
+    figure = FIGURE_OF.get(requirement, requirement.removesuffix("_p95_ms"))
+    found = verdict({requirement: 0.5, "undecided": undecided}, **{figure: None})
+    judgement = found.judgements[1]
+    assert (judgement.got, judgement.passed) == (None, None)
+    assert judgement.why == "this figure could not be measured on these images"
+    assert found.passed is passed
+
+
+def test_a_drop_needs_the_teachers_figure_too():
+    found = judge(
+        {"accuracy_drop": 0.5}, teacher={}, deployed=DEPLOYED, on_target=True, target="cpu"
+    )
+    assert found.judgements[1].passed is None
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.9, 0.85), (0.75, 0.7), (0.3, 0.25)])
+def test_a_drop_of_what_is_allowed_is_no_miss(before, after):
+    """In binary some of these differences come out a little above 0.05."""
+    found = judge(
+        {"accuracy_drop": 0.05},
+        teacher={"accuracy_linear": before},
+        deployed={"parity_cosine_min": 1.0, "accuracy_linear": after},
+        on_target=True,
+        target="cpu",
+    )
+    assert found.passed
+
+
+def test_a_student_better_than_its_teacher_drops_nothing():
+    assert verdict({"accuracy_drop": 0}, accuracy_linear=0.95).passed
+
+
+@pytest.mark.parametrize(("undecided", "passed"), [("fail", False), ("pass", True)])
+@pytest.mark.parametrize("wanted", [1, 1000])
+def test_latency_away_from_the_target_decides_nothing(wanted, undecided, passed):
+    found = verdict({"latency_p95_ms": wanted, "undecided": undecided}, on_target=False)
+    judgement = found.judgements[1]
+    assert judgement.passed is None
+    assert judgement.got == 20  # it is shown all the same
+    assert judgement.why == (
+        "this machine is not the target jetson-orin-nano: run `check` on the device"
+    )
+    assert found.passed is passed
+
+
+def test_what_is_not_required_is_not_judged():
+    found = verdict({"agreement": None, "size_mb": None, "undecided": "fail"})
+    assert [each.requirement for each in found.judgements] == ["parity_cosine_min"]
+    assert found.passed
+
+
+@pytest.mark.parametrize("require", [{}, {"size_mb": 100, "undecided": "pass"}])
+def test_parity_is_required_whatever_the_recipe_says(require):
+    judgement = verdict(require).judgements[0]
+    assert judgement.requirement == "parity_cosine_min"
+    assert (judgement.rule, judgement.wanted) == ("at least", PARITY_COSINE_MIN)
+    for cosine, passed in ((PARITY_COSINE_MIN, True), (0.99, False), (-1, False)):
+        assert verdict(require, parity_cosine_min=cosine).passed is passed
+
+
+def test_a_figure_that_is_no_number_never_passes():
+    nan = float("nan")
+    assert not verdict({}, parity_cosine_min=nan).passed
+    assert not verdict({"size_mb": 100}, size_mb=nan).passed
+
+
+def test_one_miss_among_many_fails():
+    assert not verdict({"agreement": 0.1, "size_mb": 1, "undecided": "pass"}).passed
+
+
+def test_to_dict_keeps_the_order_of_the_recipe():
+    document = verdict({"size_mb": 5, "agreement": 0.5}).to_dict()
+    assert document["passed"] is False
+    assert [each["requirement"] for each in document["requirements"]] == [
+        "parity_cosine_min",
+        "size_mb",
+        "agreement",
+    ]
+    assert document["requirements"][1] == {
+        "requirement": "size_mb",
+        "rule": "at most",
+        "wanted": 5,
+        "got": 10.0,
+        "passed": False,
+        "why": "",
+    }

@@ -1,0 +1,60 @@
+"""What the README says is so: its commands exist, its recipe is one, its targets are all."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from compressor import target
+from compressor.cli import commands
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_command_shown_exists():
+    shown = re.findall(r"^compressor (\w+)", README, re.MULTILINE)
+    assert len(shown) >= 4
+    assert set(shown) <= set(commands.commands)
+
+
+def test_the_two_commands_are_the_makefiles():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for name in ("quickstart", "test"):
+        assert f"make {name}" in README
+        assert re.search(rf"^{name}:", makefile, re.MULTILINE)
+    assert "exec make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_the_recipe_shown_is_one(tmp_path):
+    from compressor import recipe
+
+    (text,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "recipe.yaml").write_text(text, encoding="utf-8")
+    for folder in ("photos", "other-photos"):
+        (tmp_path / folder).mkdir()
+    plan = recipe.load(tmp_path / "recipe.yaml")
+    assert plan.recipe.teacher.model == "vit_small_patch14_dinov2.lvd142m"
+
+
+def test_the_recipe_that_init_writes_is_one(tmp_path):
+    from compressor import recipe
+    from compressor.starter import starter_recipe
+
+    for name in ("red", "blue"):
+        (tmp_path / "my photos" / name).mkdir(parents=True)
+    text = starter_recipe(tmp_path / "my photos", relative_to=tmp_path)
+    (tmp_path / "recipe.yaml").write_text(text, encoding="utf-8")
+    plan = recipe.load(tmp_path / "recipe.yaml")
+    assert plan.recipe.data.labels == "folders"
+    assert plan.recipe.name == "my-photos-cpu"
+
+
+@pytest.mark.parametrize("document", ["README.md", "CHANGELOG.md", "docs/decisions.md"])
+def test_no_document_names_a_workplace(document):
+    assert "../shared" not in (ROOT / document).read_text(encoding="utf-8")
+
+
+def test_the_changelog_names_every_target():
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in changelog for name in target.names())
