@@ -91,6 +91,8 @@ def export(run_folder: Path, as_json: bool) -> None:
     if not origin.is_file():
         raise InputError(f"{run_folder}: not the folder of a run (it has no recipe.json)")
     written = read_json(origin)
+    if not isinstance(written, dict) or not {"path", "overrides"} <= written.keys():
+        raise InputError(f"{origin}: not written by a run; is {run_folder} the folder of one?")
     plan = recipes.load(Path(written["path"]), written["overrides"])
     _run_stages(Run(plan, run_folder, track=track, note=note), as_json=as_json)
 
@@ -102,6 +104,7 @@ def _run_stages(job: Any, *, as_json: bool) -> None:
     from runtime import report
     from runtime.files import read_json, size_of, write_json, write_text
 
+    _refuse_early(job)
     with job.locked():
         plan = job.plan
         write_json(job.folder / "recipe.json", plan.origin)
@@ -125,6 +128,16 @@ def _run_stages(job: Any, *, as_json: bool) -> None:
         f"  python -m runtime check bundle"
     )
     sys.exit(exit_code(found))
+
+
+def _refuse_early(job: Any) -> None:
+    """Find mistakes about the student before the teacher's long work, not after it."""
+    if (job.folder / ".stages" / "distill.json").exists():
+        return
+    from compressor.encoders import create_student
+
+    job.compute()
+    create_student(job.plan.recipe.student, seed=0)
 
 
 @commands.command()

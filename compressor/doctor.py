@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from runtime import device
-from runtime.errors import ToolError
-from runtime.ort import import_onnxruntime
+from runtime.errors import MissingDependencyError
+from runtime.ort import starting_providers
 
 _TRAINING = ("torch", "torchvision", "timm", "safetensors", "scikit-learn", "onnx", "onnxscript",
              "pydantic", "ruamel.yaml", "rich")  # fmt: skip
@@ -24,7 +24,7 @@ def examine() -> dict[str, Any]:
         "free_disk_gb": round(shutil.disk_usage(Path.cwd()).free / 1e9, 1),
         "packages": installed,
         "torch_sees_gpu": _torch_sees_gpu(),
-        "onnxruntime": _onnxruntime(),
+        "onnxruntime_providers": _providers(),
         "advice": _advice(installed),
     }
 
@@ -38,11 +38,17 @@ def text(found: dict[str, Any]) -> str:
         f"{machine['arch']}, load {machine['load_1min']}",
         f"GPU          {machine['gpu'] or 'none found'} ({gpu[found['torch_sees_gpu']]})",
         f"disk         {found['free_disk_gb']} GB free here",
-        f"ONNX Runtime {found['onnxruntime']}",
+        f"ONNX Runtime {_words(found['onnxruntime_providers'])}",
     ]
-    lines += [f"{name:<13}{version or '-'}" for name, version in found["packages"].items()]
+    lines += [f"  {name:<16}{version or '-'}" for name, version in found["packages"].items()]
     lines += [f"-> {each}" for each in found["advice"]] or ["Everything for a run is here."]
     return "\n".join(lines)
+
+
+def _words(providers: dict[str, bool] | None) -> str:
+    if providers is None:
+        return "not installed"
+    return ", ".join(f"{name} {'starts' if ok else 'no'}" for name, ok in providers.items())
 
 
 def _torch_sees_gpu() -> bool | None:
@@ -53,13 +59,11 @@ def _torch_sees_gpu() -> bool | None:
     return torch.cuda.is_available()
 
 
-def _onnxruntime() -> str:
-    """Which providers start: what was compiled in says nothing about that."""
+def _providers() -> dict[str, bool] | None:
     try:
-        ort = import_onnxruntime()
-    except ToolError as error:
-        return str(error).splitlines()[0]
-    return f"{ort.__version__}, compiled with {', '.join(ort.get_available_providers())}"
+        return starting_providers()
+    except MissingDependencyError:
+        return None
 
 
 def _advice(installed: dict[str, str | None]) -> list[str]:

@@ -77,14 +77,10 @@ def _seconds_per_image(run: Run) -> tuple[float, float, int]:
     """Of a teacher's pass and of a student's step, and the teacher's width; random weights."""
     import torch
 
-    from compressor.encoders import create_student
-    from compressor.recipe import Student
+    from compressor.encoders import create_student, load_teacher
 
     recipe, device = run.plan.recipe, run.compute().device
-    shape = recipe.teacher.model_dump(exclude={"weights"})
-    shape["image_size"] = shape["image_size"] or _own_size(recipe.teacher.model)
-    stand_in = Student(**shape, weights="none", embedding=None)
-    teacher = create_student(stand_in, seed=0)
+    teacher = load_teacher(recipe.teacher.model_copy(update={"weights": "none"}))
     student = create_student(recipe.student.model_copy(update={"weights": "none"}), seed=0)
     networks = [each.module.to(device) for each in (teacher, student)]
     inputs = [
@@ -100,13 +96,6 @@ def _seconds_per_image(run: Run) -> tuple[float, float, int]:
         networks[1].train()(inputs[1]).mean().backward()
 
     return _timed(forward), _timed(step), teacher.dim
-
-
-def _own_size(model: str) -> int:
-    import timm
-
-    config = timm.models.get_pretrained_cfg(model)
-    return 224 if config is None else int(config.input_size[-1])
 
 
 def _timed(call: Callable[[], None]) -> float:

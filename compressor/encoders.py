@@ -22,6 +22,21 @@ from runtime.preprocess import Preprocess
 CNN_EMBEDDING = 192
 """Width of a CNN student's embedding where the recipe gives none: DINOv2's smallest students'."""
 
+_SETTLED = {
+    "num_classes": "the classifier is always left out",
+    "features_only": "an image has one embedding",
+    "in_chans": "images have three channels",
+    "pretrained": "`weights` says it",
+    "pretrained_cfg": "`weights` says it",
+    "pretrained_cfg_overlay": "`weights` says it",
+    "checkpoint_path": "`weights` says it",
+}
+"""Arguments of timm.create_model that are not the user's, and why."""
+
+# What timm and torch raise on arguments or sizes that a network was not made for.
+_REFUSALS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError,
+             ValueError)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Encoder:
@@ -97,19 +112,26 @@ def _create(spec: Network, *, role: str) -> nn.Module:
     except RuntimeError as error:  # a tag that the model does not have
         known = ", ".join(timm.list_pretrained(f"{spec.model.split('.')[0]}.*"))
         raise InputError(f"{role}.model {spec.model}: {error} Known: {known}") from error
-    if "num_classes" in spec.args:
-        raise InputError(f"{role}.args.num_classes: the classifier is always left out; remove it")
+    for name in sorted(_SETTLED.keys() & spec.args.keys()):
+        raise InputError(f"{role}.args.{name}: {_SETTLED[name]}; remove it")
     args: dict[str, Any] = {"num_classes": 0, **spec.args}
     if config is not None and config.fixed_input_size and spec.image_size:
         args.setdefault("img_size", spec.image_size)
     if spec.weights == "hub":
         hub_id = config.hf_hub_id if config is not None else None
-        weights.require_hub(spec.model, role=role, hub_id=hub_id)
+        url = str(config.url) if config is not None and config.url else None
+        weights.require_hub(spec.model, role=role, hub_id=hub_id, url=url)
         args["pretrained"] = True
     try:
         model: nn.Module = timm.create_model(spec.model, **args)
-    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
-        raise InputError(f"{role}: timm cannot build {spec.model} so: {error}") from error
+    except OSError as error:
+        if spec.weights != "hub" or error.errno is not None:  # a full disk, say
+            raise
+        why = f"the download failed: {error}"
+        raise weights.not_fetched(spec.model, role=role, hub_id=str(hub_id), why=why) from error
+    except _REFUSALS as error:
+        what = f"no such choice: {error}" if isinstance(error, KeyError) else error
+        raise InputError(f"{role}: timm cannot build {spec.model} so: {what}") from error
     if spec.weights not in ("hub", "none"):
         weights.load_into(model, Path(spec.weights), role=role)
     return model
@@ -129,7 +151,7 @@ def _preprocess(spec: Network, model: nn.Module) -> Preprocess:
             mean=spec.mean or config["mean"],
             std=spec.std or config["std"],
         )
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise InputError(f"{spec.model}: its input cannot be prepared here: {error}") from error
 
 
@@ -147,9 +169,9 @@ def _require_whole_patches(model: nn.Module, size_px: int, *, role: str) -> None
 
 def _embedding_layer(spec: Student, model: nn.Module, size_px: int) -> nn.Module:
     """A linear layer for a CNN; nothing for a model of tokens, whose embedding is its own."""
+    pooled = _width(spec, model, size_px)
     with torch.inference_mode():
-        features = model.eval().forward_features(torch.zeros(1, 3, size_px, size_px))  # type: ignore[operator]
-    pooled = _width(model, size_px)
+        features = model.forward_features(torch.zeros(1, 3, size_px, size_px))  # type: ignore[operator]
     if features.ndim == 3:  # tokens [B, T, D]
         if spec.embedding not in (None, pooled):
             raise InputError(
@@ -160,9 +182,19 @@ def _embedding_layer(spec: Student, model: nn.Module, size_px: int) -> nn.Module
     return nn.Linear(pooled, spec.embedding or CNN_EMBEDDING)
 
 
-def _width(module: nn.Module, size_px: int) -> int:
-    with torch.inference_mode():
-        return int(module.eval()(torch.zeros(1, 3, size_px, size_px)).shape[-1])
+def _width(spec: Network, module: nn.Module, size_px: int) -> int:
+    """D, found by sending an image through."""
+    try:
+        with torch.inference_mode():
+            embedded = module.eval()(torch.zeros(1, 3, size_px, size_px))
+    except _REFUSALS as error:
+        raise InputError(f"{spec.model}: cannot take images of {size_px} px: {error}") from error
+    if embedded.ndim != 2:
+        raise InputError(
+            f"{spec.model}: gives {list(embedded.shape[1:])} values for an image, not one "
+            "embedding; is its args.global_pool right?"
+        )
+    return int(embedded.shape[-1])
 
 
 def _encoder(spec: Network, module: nn.Module, model: nn.Module, preprocess: Preprocess) -> Encoder:
@@ -173,10 +205,5 @@ def _encoder(spec: Network, module: nn.Module, model: nn.Module, preprocess: Pre
     elif spec.weights != "none":
         path = Path(spec.weights)
         origin |= {"weights": path.name, "sha256": sha256_of(path), "license": "the user's"}
-    try:
-        dim = _width(module, preprocess.size_px)
-    except (AssertionError, RuntimeError, ValueError) as error:
-        raise InputError(
-            f"{spec.model}: cannot take images of {preprocess.size_px} px: {error}"
-        ) from error
+    dim = _width(spec, module, preprocess.size_px)
     return Encoder(spec.model, dim, preprocess, module, origin)

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -209,7 +209,7 @@ def enforce(found: Audit, *, max_rejected: float, min_images: int) -> None:
     Raises:
         InputError: says which, with the first reasons.
     """
-    damaged = [each for each in found.rejected if each.reason != _NOT_AN_IMAGE]
+    damaged = [each for each in found.rejected if _was_meant_as_image(each)]
     usable, root = len(found.images) + len(found.duplicates), found.images.root
     share = len(damaged) / max(1, len(damaged) + usable)
     if share > max_rejected:
@@ -230,11 +230,24 @@ def enforce(found: Audit, *, max_rejected: float, min_images: int) -> None:
             raise InputError(f"{root}: no image is left for the {split} part; add images")
 
 
+def _was_meant_as_image(rejected: Rejected) -> bool:
+    """By what it holds or by its name: notes and archives among the images are no lost images."""
+    suffix = PurePosixPath(rejected.id).suffix.lower()
+    return rejected.reason != _NOT_AN_IMAGE or suffix in Image.registered_extensions()
+
+
 def files_below(folder: Path, skipped: Sequence[Path] = ()) -> list[Path]:
-    """All files below a folder, sorted; hidden ones and those below `skipped` left out."""
-    files = []
-    for where, names, file_names in os.walk(folder):
+    """All files below a folder, sorted; hidden ones and those below `skipped` left out.
+
+    Links to folders are followed, each real folder once.
+    """
+    files, seen = [], set[str]()
+    for where, names, file_names in os.walk(folder, followlinks=True):
         here = Path(where)
+        if (real := os.path.realpath(where)) in seen:
+            names.clear()
+            continue
+        seen.add(real)
         names[:] = sorted(n for n in names if not n.startswith(".") and here / n not in skipped)
         files += [here / name for name in file_names if not name.startswith(".")]
     return sorted(files)
@@ -279,16 +292,20 @@ def _look(path: Path) -> Look | str:
 def _set_aside_duplicates(
     photos: Iterable[Photo],
 ) -> tuple[list[Photo], tuple[Duplicate, ...]]:
-    """Keep one of each set of equal pixels: one to train on before one held out, then by id."""
+    """Keep one of each set of equal pixels: one to train on, one with a label, first by id."""
     first: dict[str, Photo] = {}
     duplicates = []
-    for photo in sorted(photos, key=lambda photo: (photo.split == "holdout", photo.id)):
+    for photo in sorted(photos, key=_preference):
         twin = first.setdefault(photo.pixels_sha256, photo)
         if twin is not photo:
             duplicates.append(Duplicate(photo.id, twin.id))
             if UNLABELLED not in (photo.label, twin.label) and photo.label != twin.label:
                 logger.warning("same pixels, two classes: %s and %s", photo.id, twin.id)
     return sorted(first.values(), key=lambda photo: photo.id), tuple(duplicates)
+
+
+def _preference(photo: Photo) -> tuple[bool, bool, str]:
+    return (photo.split == "holdout", photo.label == UNLABELLED, photo.id)
 
 
 def _split(photos: list[Photo], holdout: float | None, validation: float, seed: int) -> list[Photo]:

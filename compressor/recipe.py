@@ -21,6 +21,7 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 Channels = tuple[float, float, float]
+Spread = tuple[Positive, Positive, Positive]
 
 
 def _share_or_folder(value: object) -> object:
@@ -61,7 +62,7 @@ class Network(Section):
     )
     image_size: Annotated[int, Field(ge=8, le=2048)] | None
     mean: Channels | None = Field(None, description="overrides timm's data config")
-    std: Channels | None = Field(None, description="overrides timm's data config")
+    std: Spread | None = Field(None, description="overrides timm's data config")
     crop: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None, description="image side / resized short side; overrides timm's data config"
     )

@@ -116,9 +116,12 @@ def listing_digest(run: Run) -> str:
     found = []
     for folder in folders:
         for path in images.files_below(folder, [run.folder.resolve()]):
-            status = path.stat()
             name = os.path.relpath(path, data.images)
-            found.append([name, status.st_size, status.st_mtime_ns])
+            try:
+                status = path.stat()
+                found.append([name, status.st_size, status.st_mtime_ns])
+            except OSError:  # a dangling link: the audit will name it
+                found.append([name, -1, 0])
     return digest(sorted(found))
 
 

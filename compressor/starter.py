@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from compressor.target import recipes_folder
+from compressor.yaml_file import dump
 from runtime.errors import InputError
 from runtime.files import replacing
 
@@ -16,7 +17,7 @@ DIGITS_FOR_TEACHER = 898
 
 def starter_recipe(folder: Path, *, relative_to: Path) -> str:
     """A commented recipe for a folder of images, as YAML text."""
-    images = Path(os.path.relpath(folder.resolve(), relative_to)).as_posix()
+    images = dump({"images": Path(os.path.relpath(folder.resolve(), relative_to)).as_posix()})
     name = "".join(c if c.isascii() and c.isalnum() else "-" for c in folder.resolve().name)
     classes = [each for each in folder.iterdir() if each.is_dir() and not each.name.startswith(".")]
     labels = "folders" if len(classes) >= 2 else "none"
@@ -27,7 +28,7 @@ def starter_recipe(folder: Path, *, relative_to: Path) -> str:
 # Look before you leap: compressor run THIS_FILE --dry-run
 name: {name.strip("-.") or "recipe"}-cpu
 data:
-  images: {images}
+  {images.rstrip()}
   labels: {labels:<18} # folders | a CSV with columns image,label | none  ({why})
   holdout: 0.2             # share never trained or tuned on, or a folder
   # ood: other-images      # images that are not of this task: measures whether the student notices
@@ -63,6 +64,8 @@ def write_quickstart(folder: Path) -> int:
     from sklearn.datasets import load_digits
 
     source = recipes_folder() / "quickstart"
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: not a folder; name another one")
     if folder.exists() and any(folder.iterdir()) and not (folder / "cpu.yaml").is_file():
         raise InputError(f"{folder}: holds other files; name another folder")
     digits = load_digits()

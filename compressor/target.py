@@ -68,6 +68,8 @@ def path_of(name: str, relative_to: Path) -> Path:
         InputError: neither.
     """
     if name.endswith((".yaml", ".yml")):
+        if not (relative_to / name).is_file():
+            raise InputError(f"no such file: {relative_to / name}")
         return relative_to / name
     if name in names():
         return recipes_folder() / "targets" / f"{name}.yaml"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import re
 import socket
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,7 +43,12 @@ def load_into(model: nn.Module, path: Path, *, role: str) -> None:
     Raises:
         InputError: the file cannot be read safely, or does not fit; the keys are named.
     """
-    state = _without_classifier(_unwrap(_read(path)), model, path)
+    loaded = _read(path)
+    unwrapped = _unwrap(loaded)
+    if not unwrapped:
+        keys = _some([str(key) for key in loaded]) or "nothing"
+        raise InputError(f"{path}: no weights where they are looked for; it holds {keys}")
+    state = _without_classifier(unwrapped, model, path)
     wanted = model.state_dict()
     if _misfits(state, wanted):
         state = _converted(state, model, path, role)
@@ -54,7 +61,7 @@ def load_into(model: nn.Module, path: Path, *, role: str) -> None:
     model.load_state_dict(state)
 
 
-def require_hub(model_name: str, *, role: str, hub_id: str | None) -> None:
+def require_hub(model_name: str, *, role: str, hub_id: str | None, url: str | None) -> None:
     """Fail soon and with the way out where hub weights cannot be had.
 
     Weights that are already in the local cache are found without a connection.
@@ -65,6 +72,11 @@ def require_hub(model_name: str, *, role: str, hub_id: str | None) -> None:
     """
     import timm
 
+    if not hub_id and url:
+        raise InputError(
+            f"{role}.model {model_name}: its weights are not on the hub; fetch {url}\n"
+            f"  yourself, and name the file in {role}.weights"
+        )
     if not hub_id:
         known = timm.list_pretrained(f"{model_name.split('.')[0]}*")[:5]
         hint = f"known: {', '.join(known)}" if known else "use a local file"
@@ -78,13 +90,23 @@ def require_hub(model_name: str, *, role: str, hub_id: str | None) -> None:
         for name in ("model.safetensors", "pytorch_model.bin")
     ):
         return
-    if not _reachable(endpoint := os.environ.get("HF_ENDPOINT", "https://huggingface.co")):
-        raise MissingDependencyError(
-            f"{role}.weights: the model hub {endpoint} cannot be reached from here.\n"
-            f"  On a machine that can, fetch {endpoint}/{hub_id}/resolve/main/model.safetensors\n"
-            f"  copy it beside the recipe, and write\n"
-            f"    {role}:\n      model: {model_name}\n      weights: model.safetensors"
-        )
+    if not _reachable(endpoint := _endpoint()):
+        why = f"the model hub {endpoint} cannot be reached from here."
+        raise not_fetched(model_name, role=role, hub_id=hub_id, why=why)
+
+
+def not_fetched(model_name: str, *, role: str, hub_id: str, why: str) -> MissingDependencyError:
+    """What to tell where a download failed: the file, and how to name it in the recipe."""
+    return MissingDependencyError(
+        f"{role}.weights: {why}\n"
+        f"  On a machine that can, fetch {_endpoint()}/{hub_id}/resolve/main/model.safetensors\n"
+        f"  copy it beside the recipe, and write\n"
+        f"    {role}:\n      model: {model_name}\n      weights: model.safetensors"
+    )
+
+
+def _endpoint() -> str:
+    return os.environ.get("HF_ENDPOINT", "https://huggingface.co")
 
 
 def _reachable(endpoint: str) -> bool:
@@ -106,23 +128,36 @@ def _read(path: Path) -> Mapping[str, Any]:
         if path.suffix == ".safetensors":
             return load_file(path)
         with path.open("rb") as file:
-            if file.read(1) not in (b"P", b"\x80"):  # a zip of torch's, or an old bare pickle
+            if not file.read(2).startswith((b"PK", b"\x80")):  # a zip of torch's, or an old pickle
                 raise InputError(f"{path}: neither a .safetensors nor a PyTorch checkpoint")
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
     except SafetensorError as error:
         raise InputError(f"{path}: not a whole .safetensors file ({error})") from error
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"{path}: holds more than weights, and loading that would run code from the file.\n"
-            "  Save its state dict alone: torch.save(model.state_dict(), 'weights.pth')"
-        ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: not a checkpoint that torch can read ({error})") from error
+    loaded = _unpickled(path)
     if not isinstance(loaded, Mapping):
         raise InputError(f"{path}: holds a {type(loaded).__name__}, not a state dict")
     return loaded
+
+
+def _unpickled(path: Path) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickles of other kinds: they fail, or are fine
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # of nearly any kind: torch's unpickler trusts what it reads
+        refused = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if isinstance(error, pickle.UnpicklingError) and refused:
+            raise InputError(
+                f"{path}: holds more than weights ({refused[1]}), and loading that would run code "
+                "from the file.\n"
+                "  Save its state dict alone: torch.save(model.state_dict(), 'weights.pth')"
+            ) from error
+        raise InputError(
+            f"{path}: not a checkpoint that torch can read; it is damaged, or of another kind"
+        ) from error
 
 
 def _unwrap(loaded: Mapping[str, Any]) -> State:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
-from ruamel.yaml.constructor import DuplicateKeyError
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.constructor import DuplicateKeyError, RoundTripConstructor, SafeConstructor
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.reader import ReaderError
 
 from runtime.errors import InputError
 
@@ -61,14 +62,14 @@ class Document:
 
     def _apply(self, override: str) -> None:
         dotted, equals, text = override.partition("=")
-        key: Key = tuple(dotted.split("."))
+        key: Key = tuple(part.strip() for part in dotted.split("."))
         if not equals or not all(key):
             raise InputError(f"--set {override}: write key.path=value, as in distill.epochs=2")
         try:
-            value = YAML(typ="safe", pure=True).load(text)
-        except MarkedYAMLError as error:
+            value = _yaml("safe").load(text)
+        except YAMLError as error:
             raise InputError(
-                f"--set {override}: the value is not YAML ({error.problem})"
+                f"--set {override}: the value is not YAML ({_problem(error)})"
             ) from error
         node = self._tree
         for depth, part in enumerate(key[:-1]):
@@ -79,7 +80,7 @@ class Document:
         self._overridden[key] = override
 
     def _where(self, key: Key) -> str:
-        for changed, override in self._overridden.items():
+        for changed, override in reversed(self._overridden.items()):
             shared = min(len(changed), len(key))
             if changed[:shared] == key[:shared]:
                 return f"--set {override}"
@@ -110,7 +111,13 @@ class Document:
             choices = error["ctx"]["expected"]
             named = [choice.strip("'") for choice in choices.replace(" or ", ", ").split(", ")]
             return key, f"{got!r} is not one of {choices}" + _did_you_mean(str(got), named)
-        message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        if kind == "path_type":
+            return key, f"a path is wanted, got {got!r}"
+        if kind == "tuple_type":
+            return key, f"a list in brackets is wanted, got {got!r}"
+        message = error["msg"]
+        for prefix in ("Value error, ", "Input ", "String "):
+            message = message.removeprefix(prefix)
         return key, f"{message} (got {got!r})"
 
 
@@ -122,14 +129,15 @@ def dump(data: Mapping[str, Any]) -> str:
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.width = 4096  # a value stays on its line
     yaml.dump(dict(data), stream)
     return stream.getvalue()
 
 
 def _parse(path: Path) -> Any:
     try:
-        tree = YAML().load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+        tree = _yaml("rt").load(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(f"{path}: no such file" + _similar_file(path)) from error
     except IsADirectoryError as error:
         raise InputError(f"{path}: a folder, not a YAML file") from error
@@ -140,16 +148,43 @@ def _parse(path: Path) -> Any:
         raise InputError(
             f"{_at(path, error)}: {name}: this key stands twice in the same section; keep one"
         ) from error
-    except MarkedYAMLError as error:
-        problem = " ".join(filter(None, (error.context, error.problem)))
-        raise InputError(f"{_at(path, error)}: not valid YAML: {problem}") from error
+    except YAMLError as error:
+        raise InputError(f"{_at(path, error)}: not valid YAML: {_problem(error)}") from error
     if not isinstance(tree, Mapping):
         raise InputError(f"{path}: a YAML file with sections is wanted; this one is not")
     return tree
 
 
-def _at(path: Path, error: MarkedYAMLError) -> str:
-    return f"{path}:{error.problem_mark.line + 1}" if error.problem_mark else str(path)
+class _Text(RoundTripConstructor):
+    """YAML 1.2 has no dates: 2024-05-01 is text, and may well be a folder."""
+
+
+class _PlainText(SafeConstructor):
+    """The same, without comments and lines."""
+
+
+_DATE = "tag:yaml.org,2002:timestamp"
+_Text.add_constructor(_DATE, RoundTripConstructor.construct_yaml_str)
+_PlainText.add_constructor(_DATE, SafeConstructor.construct_yaml_str)
+
+
+def _yaml(kind: Literal["rt", "safe"]) -> YAML:
+    yaml = YAML(typ=kind, pure=True)
+    yaml.Constructor = _Text if kind == "rt" else _PlainText
+    return yaml
+
+
+def _at(path: Path, error: YAMLError) -> str:
+    mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
+    return f"{path}:{mark.line + 1}" if mark else str(path)
+
+
+def _problem(error: YAMLError) -> str:
+    if isinstance(error, MarkedYAMLError):
+        return " ".join(filter(None, (error.context, error.problem)))
+    if isinstance(error, ReaderError):
+        return f"{error.reason} (character number {error.position + 1})"
+    return str(error)
 
 
 def _plain(node: Any) -> Any:
@@ -161,7 +196,7 @@ def _plain(node: Any) -> Any:
     for kind in (bool, int, float, str):
         if isinstance(node, kind):
             return kind(node)
-    return node
+    return None if node is None else str(node)  # of a tag such as !!binary
 
 
 def _fields_at(model: type[Section], key: Key) -> list[str]:

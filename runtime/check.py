@@ -66,11 +66,13 @@ def check(bundle: Bundle, golden: Golden, *, track: Track = silent) -> dict[str,
             | {"provider": provider, "latency": first, "latency_other_batches": others}
         )
 
+    difference = _contract(golden.arrays.pixels, sample)
     verdicts = {
         entry["stage"]: judge(
             document["require"],
             teacher=teacher,
             deployed=entry,
+            preprocess_difference=difference,
             on_target=on_target,
             target=target["name"],
         )
@@ -83,7 +85,7 @@ def check(bundle: Bundle, golden: Golden, *, track: Track = silent) -> dict[str,
         "target": {"name": target["name"], "this_machine": on_target},
         "machine": machine,
         "golden": {"images": len(golden.images), "ood_images": len(golden.ood_images)},
-        "preprocess_max_difference_levels": _contract(golden.arrays.pixels, sample),
+        "preprocess_max_difference_levels": difference,
         "ledger": ledger,
         "recommended": recommended,
         "verdict": verdicts[recommended["stage"]].to_dict(),

@@ -71,7 +71,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         raise ImageError("32-bit float pixels have no agreed range; save it with 8 bits a channel")
     if image.mode.startswith("I"):  # 16-bit greyscale, in the several ways Pillow opens it
         values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() > 65535:
+        is_16_bit = image.mode != "I" or 256 <= values.max() <= 65535
+        if not is_16_bit or values.min() < 0:
             raise ImageError("32-bit integer pixels have no agreed range; save it with 8 bits")
         return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:

@@ -120,7 +120,8 @@ def load(folder: Path) -> Golden:
     document = _description(folder / "golden.json")
     path = folder / "golden.npz"
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here, since np.load leaves a damaged file open.
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error

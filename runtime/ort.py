@@ -80,6 +80,32 @@ def import_onnxruntime() -> Any:
     return ort
 
 
+def starting_providers() -> dict[str, bool]:
+    """Which of our providers really start here: `get_available_providers` lists what was compiled.
+
+    Raises:
+        MissingDependencyError: ONNX Runtime is not installed.
+    """
+    ort = import_onnxruntime()
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    started = {}
+    for name, provider in _PROVIDERS.items():
+        if provider not in ort.get_available_providers():
+            started[name] = False
+            continue
+        session = ort.InferenceSession(_IDENTITY, options, providers=[provider])
+        started[name] = session.get_providers()[0] == provider
+    return started
+
+
+# The smallest ONNX model there is: y = Identity(x), float32 [1], opset 13, IR 7.
+_IDENTITY = bytes.fromhex(
+    "080712003a370a100a017812017922084964656e746974791201675a0f0a0178120a0a08080112040a020801620f"
+    "0a0179120a0a08080112040a02080142040a00100d"
+)
+
+
 def _load_errors() -> tuple[type[Exception], ...]:
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 

@@ -9,6 +9,9 @@ from typing import Any, Literal
 PARITY_COSINE_MIN = 0.999
 """A float32 file must be its source up to rounding; a wrong export is far below this."""
 
+PREPROCESS_LEVELS_MAX = 4
+"""JPEG decoders differ by a level or two of 255; another resize or crop by tens."""
+
 
 @dataclass(frozen=True)
 class Judgement:
@@ -51,6 +54,7 @@ def judge(
     deployed: Mapping[str, Any],
     on_target: bool,
     target: str,
+    preprocess_difference: int | None = None,
 ) -> Verdict:
     """Judge a deployed file's ledger entry against the recipe's `require`.
 
@@ -60,8 +64,12 @@ def judge(
         deployed: ledger entry of the file.
         on_target: whether latency was measured on the target itself.
         target: its name.
+        preprocess_difference: largest difference to the desk's pixels, in levels; None on the desk.
     """
     judgements = [_at_least("parity_cosine_min", PARITY_COSINE_MIN, deployed["parity_cosine_min"])]
+    if preprocess_difference is not None:
+        name = "preprocess_max_difference_levels"
+        judgements.append(_at_most(name, PREPROCESS_LEVELS_MAX, preprocess_difference))
     for requirement, wanted in require.items():
         if wanted is None or requirement == "undecided":
             continue

@@ -1,0 +1,120 @@
+"""Files that are whole or not there, and fingerprints that see every change."""
+
+import hashlib
+import json
+
+import pytest
+
+from runtime.errors import InputError
+from runtime.files import read_json, replacing, sha256_of, size_of, write_json, write_text
+
+
+def test_replacing_makes_the_folders_and_the_file(tmp_path):
+    path = tmp_path / "a" / "b" / "c.bin"
+    with replacing(path) as temporary:
+        assert temporary.parent == path.parent
+        temporary.write_bytes(b"new")
+        assert not path.exists()
+    assert path.read_bytes() == b"new"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt])
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, failure):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def write():
+        with replacing(path) as temporary:
+            temporary.write_bytes(b"half of the n")
+            raise failure
+
+    with pytest.raises(failure):
+        write()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_writer_that_writes_nothing_is_an_error(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    with pytest.raises(FileNotFoundError), replacing(path):
+        pass
+    assert path.read_bytes() == b"old"
+
+
+def test_text_is_utf_8(tmp_path):
+    write_text(tmp_path / "text", "Löwenzahn\n")
+    assert (tmp_path / "text").read_bytes() == "Löwenzahn\n".encode()
+
+
+def test_json_round_trip_keeps_the_order_and_the_letters(tmp_path):
+    path, document = tmp_path / "x.json", {"z": 1, "a": [1.5, None, "Löwenzahn"], "m": {"k": True}}
+    write_json(path, document)
+    assert list(read_json(path)) == ["z", "a", "m"]
+    assert read_json(path) == document
+    text = path.read_text(encoding="utf-8")
+    assert "Löwenzahn" in text
+    assert text.endswith("}\n")
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_json_refuses_what_is_no_number(tmp_path, number):
+    path = tmp_path / "x.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(ValueError, match="Out of range float values are not JSON compliant"):
+        write_json(path, {"a": [number]})
+    assert json.loads(path.read_text(encoding="utf-8")) == {"a": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_read_json_says_what_is_wrong(tmp_path):
+    with pytest.raises(InputError, match=r"none\.json: no such file"):
+        read_json(tmp_path / "none.json")
+    for content in (b"", b"{'a': 1}", b"\xff\xfe\x00"):
+        (tmp_path / "x.json").write_bytes(content)
+        with pytest.raises(InputError, match=r"x\.json: not a JSON file \("):
+            read_json(tmp_path / "x.json")
+
+
+def test_sha256_of_a_file_is_the_plain_one(tmp_path):
+    content = bytes(range(256)) * 10_000  # more than one block
+    (tmp_path / "file").write_bytes(content)
+    assert sha256_of(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+    (tmp_path / "empty").write_bytes(b"")
+    assert sha256_of(tmp_path / "empty") == hashlib.sha256().hexdigest()
+
+
+def tree(folder, files):
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def test_sha256_of_a_folder_sees_names_and_bytes(tmp_path):
+    files = {"a": b"1", "below/b": b"2", "below/c": b""}
+    same = tree(tmp_path / "same", dict(reversed(files.items())))
+    expected = sha256_of(tree(tmp_path / "first", files))
+    assert sha256_of(same) == expected
+    others = {
+        "other bytes": {**files, "below/b": b"3"},
+        "another name": {"a": b"1", "below/d": b"2", "below/c": b""},
+        "another place": {"a": b"1", "b": b"2", "below/c": b""},
+        "bytes swapped": {"a": b"2", "below/b": b"1", "below/c": b""},
+        "one less": {"a": b"1", "below/b": b"2"},
+        "one more": {**files, "d": b""},
+        "nothing": {},
+    }
+    digests = {
+        name: sha256_of(tree(tmp_path / name, each)) for name, each in others.items() if each
+    }
+    (tmp_path / "nothing").mkdir()
+    digests["nothing"] = sha256_of(tmp_path / "nothing")
+    assert len({expected, *digests.values()}) == 1 + len(others)
+
+
+def test_size(tmp_path):
+    folder = tree(tmp_path / "folder", {"a": b"123", "below/b": b"45", "c": b""})
+    assert size_of(folder / "a") == 3
+    assert size_of(folder) == 5

@@ -1,0 +1,217 @@
+"""The report: everything that was measured, for programs and for people."""
+
+import copy
+import json
+
+import pytest
+
+from runtime import report
+
+TIMING = {"batch": 1, "runs": 500, "median_ms": 1.234, "p95_ms": 2.345, "p99_ms": 3.456}
+REPORT = {
+    "schema_version": 1,
+    "recipe": {"name": "flowers", "digest": "ab12"},
+    "target": {"name": "raspberry-pi-5", "this_machine": True},
+    "machine": {"cpu": "Cortex-A76", "gpu": None, "libraries": {"numpy": "2.0", "pillow": "11"}},
+    "data": {"images": 100, "classes": 5, "rejected": {}},
+    "timings_s": {"embed": 1.25, "distill": 100.04},
+    "ledger": [
+        {
+            "stage": "teacher",
+            "accuracy_linear": 0.9512,
+            "accuracy_linear_ci": [0.93, 0.97],
+            "size_mb": 22.5,
+        },
+        {"stage": "student", "accuracy_linear": 0.9, "similarity_correlation": 0.8, "size_mb": 1.5},
+        {
+            "stage": "onnx-fp32",
+            "file": "student.fp32.onnx",
+            "accuracy_linear": 0.9,
+            "similarity_correlation": 0.8,
+            "similarity_correlation_ci": [0.75, 0.84],
+            "parity_cosine_min": 0.9999987,
+            "size_mb": 1.51,
+            "latency": TIMING,
+        },
+    ],
+    "recommended": {"stage": "onnx-fp32", "file": "student.fp32.onnx", "why": "the only file"},
+    "verdict": {
+        "passed": False,
+        "requirements": [
+            {
+                "requirement": "parity_cosine_min",
+                "rule": "at least",
+                "wanted": 0.999,
+                "got": 0.9999987,
+                "passed": True,
+                "why": "",
+            },
+            {
+                "requirement": "size_mb",
+                "rule": "at most",
+                "wanted": 1,
+                "got": 1.51,
+                "passed": False,
+                "why": "",
+            },
+            {
+                "requirement": "ood_auroc",
+                "rule": "at least",
+                "wanted": 0.9,
+                "got": None,
+                "passed": None,
+                "why": "this figure could not be measured on these images",
+            },
+        ],
+    },
+}
+
+
+@pytest.fixture
+def given():
+    return copy.deepcopy(REPORT)
+
+
+def rows(table):
+    """Cells of every line of a Markdown table."""
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+
+
+def test_the_page_says_what_was_found(given):
+    page = report.markdown(given)
+    assert page.startswith("# flowers: failed (missed size_mb; undecided ood_auroc)\n")
+    assert "Target `raspberry-pi-5`. Recommended: `student.fp32.onnx` (the only file)." in page
+    assert "## Requirements" in page
+    assert "## Ledger" in page
+    assert "95 % bootstrap interval" in page
+    assert "## Data\n\n- images: 100\n- classes: 5\n- rejected: none\n" in page
+    assert "- cpu: Cortex-A76\n- libraries: numpy 2.0, pillow 11" in page
+    assert "gpu" not in page  # there is none
+    assert "| distill | 100.0" in page
+    assert "not it" not in page
+    assert page.endswith("\n")
+
+
+def test_the_page_says_that_this_is_not_the_target(given):
+    given["target"]["this_machine"] = False
+    assert "`raspberry-pi-5`; **this machine is not it**: latency is of here." in report.markdown(
+        given
+    )
+
+
+def test_the_page_of_a_check_has_neither_data_nor_times(given):
+    del given["data"], given["timings_s"]
+    page = report.markdown(given)
+    assert "## Data" not in page
+    assert "## Time" not in page
+
+
+def test_the_untrained_student_stands_beside_the_trained_one(given):
+    given["untrained_student"] = {"accuracy_linear": 0.31}
+    _, _, section = report.markdown(given).partition("## Was it worth it?")
+    section, _, _ = section.partition("## Time")
+    assert "The same student before distillation" in section
+    assert "| untrained student | 0.310" in section
+    assert "| student           | 0.900" in section
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "expected"),
+    [
+        ([True, True], "passed"),
+        ([True, None], "passed (undecided b)"),
+        ([False, True], "failed (missed a)"),
+        ([False, None], "failed (missed a; undecided b)"),
+        ([False, False], "failed (missed a, b)"),
+    ],
+)
+def test_verdict_line(outcomes, expected):
+    judged = [{"requirement": name, "passed": p} for name, p in zip("ab", outcomes, strict=True)]
+    passed = expected.startswith("passed")
+    assert report.verdict_line({"verdict": {"passed": passed, "requirements": judged}}) == expected
+
+
+def test_requirements_table(given):
+    _, _, *lines = rows(report.requirements_table(given))
+    why = "undecided (this figure could not be measured on these images)"
+    assert lines == [
+        ["parity_cosine_min", "at least 0.999", "1", "yes"],
+        ["size_mb", "at most 1", "1.51", "**no**"],
+        ["ood_auroc", "at least 0.9", "-", why],
+    ]
+
+
+def test_ledger_table(given):
+    heading, _, *lines = rows(report.ledger_table(given, intervals=False))
+    assert heading == [
+        "stage",
+        "linear acc.",
+        "similarity r",
+        "parity cos min",
+        "MB",
+        "median ms",
+        "p95 ms",
+    ]
+    assert lines == [
+        ["teacher", "0.951", "", "", "22.50", "", ""],
+        ["student", "0.900", "0.800", "", "1.50", "", ""],
+        ["onnx-fp32", "0.900", "0.800", "0.999999", "1.51", "1.23", "2.35"],
+    ]
+
+
+def test_ledger_table_with_intervals(given):
+    text = report.ledger_table(given, intervals=True)
+    assert "0.951 (0.930 to 0.970)" in text
+    assert "0.800 (0.750 to 0.840)" in text
+
+
+def test_without_labels_there_is_no_column_of_accuracy(given):
+    for entry in given["ledger"]:
+        entry.pop("accuracy_linear")
+    (heading, *_) = rows(report.ledger_table(given, intervals=True))
+    assert not [name for name in heading if "acc" in name or "agrees" in name]
+    assert "similarity r" in heading
+
+
+def test_a_broken_file_has_empty_cells_and_still_its_parity(given):
+    given["ledger"][2] = {
+        "stage": "onnx-fp32",
+        "broken": "its answers are not all finite",
+        "parity_cosine_min": -1.0,
+        "size_mb": 1.51,
+    }
+    assert rows(report.ledger_table(given, intervals=True))[-1] == [
+        "onnx-fp32",
+        "",
+        "",
+        "-1.000000",
+        "1.51",
+        "",
+        "",
+    ]
+
+
+def test_every_line_of_a_table_is_equally_wide():
+    lines = report.table(["a", "long heading"], [["a long cell", "1"], ["x", ""]]).splitlines()
+    assert len({len(line) for line in lines}) == 1
+    assert lines[1] == "| ----------- | ------------ |"
+
+
+def test_writes_both_files(given, tmp_path):
+    report.write(given, tmp_path / "new")
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [
+        "report.json",
+        "report.md",
+    ]
+    written = (tmp_path / "new" / "report.json").read_text(encoding="utf-8")
+    assert json.loads(written) == REPORT
+    page = (tmp_path / "new" / "report.md").read_text(encoding="utf-8")
+    assert page == report.markdown(given)
+
+
+def test_nan_is_refused_and_the_old_report_stays(given, tmp_path):
+    report.write(given, tmp_path)
+    given["ledger"][0]["accuracy_linear"] = float("nan")
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        report.write(given, tmp_path)
+    assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8")) == REPORT
