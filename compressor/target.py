@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import difflib
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from compressor.yaml_file import Document, Section
 from runtime.errors import InputError
 
 
+def _compiles(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from error
+    return pattern
+
+
+Regex = Annotated[str, AfterValidator(_compiles)]
+
+
 class Match(Section):
     """How to know the device: regular expressions, all of which must be found. Empty: any."""
 
-    arch: str | None = Field(None, description="processor architecture, as `uname -m` prints it")
-    cpu: str | None = Field(None, description="CPU model, as /proc/cpuinfo has it")
-    board: str | None = Field(None, description="board, as /proc/device-tree/model has it")
-    gpu: str | None = Field(None, description="GPU, as nvidia-smi names it")
+    arch: Regex | None = Field(None, description="processor architecture, as `uname -m` prints it")
+    cpu: Regex | None = Field(None, description="CPU model, as /proc/cpuinfo has it")
+    board: Regex | None = Field(None, description="board, as /proc/device-tree/model has it")
+    gpu: Regex | None = Field(None, description="GPU, as nvidia-smi names it")
 
 
 class Target(Section):

@@ -145,9 +145,7 @@ def _unpickled(path: Path) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickles of other kinds: they fail, or are fine
             return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:  # of nearly any kind: torch's unpickler trusts what it reads
+    except Exception as error:  # of nearly any kind: torch's reader trusts what it reads
         refused = re.search(r"GLOBAL ([\w.]+)", str(error))
         if isinstance(error, pickle.UnpicklingError) and refused:
             raise InputError(

@@ -216,9 +216,10 @@ def _did_you_mean(word: str, known: Sequence[str]) -> str:
 
 
 def _similar_file(path: Path) -> str:
-    names = [each.name for each in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
-    close = difflib.get_close_matches(path.name, names, n=1)
-    return f"; did you mean {path.with_name(close[0])}?" if close else ""
+    there = path.parent.glob("*.y*ml") if path.parent.is_dir() else ()
+    by_stem = {each.stem: each for each in sorted(there)}
+    close = difflib.get_close_matches(path.stem, by_stem, n=1)
+    return f"; did you mean {by_stem[close[0]]}?" if close else ""
 
 
 def _dotted(key: Key) -> str:

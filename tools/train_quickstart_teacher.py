@@ -78,6 +78,7 @@ def main() -> None:
     kept = {k: v.half() for k, v in model.state_dict().items() if not k.startswith("head.")}
     path = recipes_folder() / "quickstart" / "teacher.safetensors"
     save_file(kept, path, metadata={"model": MODEL, "made_by": "tools/train_quickstart_teacher.py"})
+    path.chmod(0o644)  # safetensors writes 0600, and a wheel keeps the mode
     print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
 
 

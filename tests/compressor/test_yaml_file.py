@@ -246,8 +246,10 @@ def test_what_cannot_be_opened_is_named(tmp_path, write):
     path = write("gears: 1\n")
     with pytest.raises(InputError, match=r"bikes\.yaml: no such file; did you mean .*bike\.yaml\?"):
         Document(tmp_path / "bikes.yaml")
-    with pytest.raises(InputError, match=r"zzz\.yaml: no such file$"):
-        Document(tmp_path / "zzz.yaml")
+    with pytest.raises(InputError, match=r"bike\.yml: no such file; did you mean .*bike\.yaml\?"):
+        Document(tmp_path / "bike.yml")
+    with pytest.raises(InputError, match=r"other\.yaml: no such file$"):
+        Document(tmp_path / "other.yaml")
     with pytest.raises(InputError, match="no such file"):
         Document(path / "below.yaml")
     with pytest.raises(InputError, match="a folder, not a YAML file"):

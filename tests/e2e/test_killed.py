@@ -27,15 +27,22 @@ def start(recipe, out):
 def stop_when(process, line_start, how, *, after_s=0.0):
     """Send a signal once a line on stderr begins so; everything that was said."""
     said = []
-    for line in process.stderr:
-        said.append(line)
-        if line.startswith(line_start):
-            time.sleep(after_s)
-            process.send_signal(how)
-            break
-    said += process.stderr.readlines()
-    process.wait(timeout=60)
+    with process:
+        for line in process.stderr:
+            said.append(line)
+            if line.startswith(line_start):
+                time.sleep(after_s)
+                process.send_signal(how)
+                break
+        said += process.stderr.readlines()
     return "".join(said)
+
+
+def finish(process):
+    """Wait for the end; the exit code and everything that was said."""
+    with process:
+        said = process.communicate(timeout=300)[1]
+    return process.returncode, said
 
 
 @pytest.mark.timeout(900)
@@ -44,16 +51,15 @@ def test_killed_in_every_stage_it_ends_with_the_same_bits(write_recipe, tmp_path
     changes = {"distill.epochs": 12, "distill.views": 2, "distill.checkpoint_s": 0}
     recipe = write_recipe({**changes, **STUDENTS[student]})
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    assert start(recipe, undisturbed).wait(timeout=300) == 0
+    assert finish(start(recipe, undisturbed))[0] == 0
     # In the training twice: at its beginning, and after some epochs.
     moments = [f"{stage.name}: " for stage in STAGES] if student == "cnn" else ["distill: "]
     for moment in [*moments[:4], "epoch 5: ", *moments[4:]]:
         process = start(recipe, killed)
         said = stop_when(process, moment, signal.SIGKILL, after_s=0.05)
         assert process.returncode == -signal.SIGKILL, f"{moment} never came:\n{said}"
-    last = start(recipe, killed)
-    said = last.communicate(timeout=300)[1]
-    assert last.returncode == 0, said
+    code, said = finish(start(recipe, killed))
+    assert code == 0, said
     for name in ("student.safetensors", "embeddings.safetensors", "probes.safetensors"):
         assert (killed / name).read_bytes() == (undisturbed / name).read_bytes(), name
     assert not list((killed / ".work").iterdir())

@@ -39,8 +39,8 @@ def report(place):
 def test_the_student_beats_its_untrained_self_by_a_wide_margin(report):
     before = report["untrained_student"]
     after = next(entry for entry in report["ledger"] if entry["stage"] == "onnx-fp32")
-    for figure in ("accuracy_knn", "agreement_knn", "similarity_correlation"):
-        assert after[figure] > before[figure] + 0.2
+    assert after["similarity_correlation"] > before["similarity_correlation"] + 0.4
+    for figure in ("accuracy_knn", "accuracy_linear", "agreement_knn", "agreement_linear"):
         assert after[f"{figure}_ci"][0] > before[f"{figure}_ci"][1]
 
 

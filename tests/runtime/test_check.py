@@ -23,9 +23,20 @@ def judgements(found):
 
 
 @pytest.fixture(scope="module")
-def found(make_bundle):
-    require = {"agreement": 0.9, "similarity_correlation": 0.5, "size_mb": 1, "accuracy_drop": 0.1}
-    return checked(make_bundle(require=require, batches=(1, 3)))
+def folder(make_bundle):
+    require = {
+        "agreement": 0.9,
+        "similarity_correlation": 0.5,
+        "accuracy_drop": 0.1,
+        "size_mb": 1,
+        "latency_p95_ms": 1e6,
+    }
+    return make_bundle(require=require, batches=(1, 3))
+
+
+@pytest.fixture(scope="module")
+def found(folder):
+    return checked(folder)
 
 
 def test_the_ledger_goes_from_the_teacher_to_the_file(found):
@@ -84,11 +95,14 @@ def test_the_verdict(found):
     assert found["verdict"]["passed"]
     assert list(judgements(found)) == [
         "parity_cosine_min",
+        "preprocess_max_difference_levels",
         "agreement",
         "similarity_correlation",
-        "size_mb",
         "accuracy_drop",
+        "size_mb",
+        "latency_p95_ms",
     ]
+    assert all(each["passed"] is True for each in judgements(found).values())
     assert found["recommended"] == {
         "stage": "onnx-fp32",
         "file": "student.onnx-fp32.onnx",
@@ -107,28 +121,15 @@ def test_the_rest_of_the_report(found):
     assert report.markdown(found).startswith("# tiny: passed\n")
 
 
-def test_a_second_check_finds_the_same_figures(sound_bundle):
-    first, second = (checked(sound_bundle)["ledger"][2] for _ in range(2))
-    for entry in (first, second):
-        del entry["latency"]
-    assert first == second
+def test_a_second_check_finds_the_same_figures(folder, found):
+    for first, second in zip(found["ledger"], checked(folder)["ledger"], strict=True):
+        for key in first.keys() - {"latency", "latency_other_batches"}:
+            assert first[key] == second[key]
 
 
-def test_a_miss_is_named(make_bundle):
-    found = checked(make_bundle(require={"size_mb": 1e-6, "latency_p95_ms": 1e6}))
-    assert not found["verdict"]["passed"]
-    assert judgements(found)["latency_p95_ms"]["passed"] is True
-    assert judgements(found)["size_mb"]["passed"] is False
-    assert report.verdict_line(found) == "failed (missed size_mb)"
-    assert found["recommended"]["why"] == "the only file; no file meets every requirement"
-
-
-@pytest.mark.parametrize("factor", [NAN, ZERO, float("inf")])
-def test_a_model_that_gives_nothing_is_reported_and_fails(make_bundle, onnx_bytes, factor):
-    folder = make_bundle(
-        models={"onnx-fp32": onnx_bytes(factor=factor)}, require={"ood_auroc": 0.5}
-    )
-    found = checked(folder)
+def test_a_model_that_gives_nothing_is_reported_and_fails(make_bundle, onnx_bytes):
+    models = {"onnx-fp32": onnx_bytes(factor=NAN)}
+    found = checked(make_bundle(models=models, require={"ood_auroc": 0.5}))
     deployed = found["ledger"][2]
     assert deployed["broken"].startswith("its answers are not all finite, or some are zero")
     assert deployed["parity_cosine_min"] == -1
@@ -139,10 +140,9 @@ def test_a_model_that_gives_nothing_is_reported_and_fails(make_bundle, onnx_byte
     assert "-1.000000" in report.markdown(found)
 
 
-@pytest.mark.parametrize("factor", [1e-25, 1e25])
-def test_answers_of_an_odd_size_are_compared_all_the_same(make_bundle, onnx_bytes, factor):
+def test_answers_of_an_odd_size_are_compared_all_the_same(make_bundle, onnx_bytes):
     """Their squares are beyond float32; the directions are those of the student."""
-    deployed = checked(make_bundle(models={"onnx-fp32": onnx_bytes(factor=factor)}))["ledger"][2]
+    deployed = checked(make_bundle(models={"onnx-fp32": onnx_bytes(factor=1e25)}))["ledger"][2]
     assert deployed["parity_cosine_min"] == pytest.approx(1, abs=1e-6)
     assert (deployed["agreement_knn"], deployed["ood_auroc"]) == (1, 1)
 
@@ -161,11 +161,13 @@ def test_a_wrong_export_fails_whatever_the_recipe_lets_pass(make_bundle, onnx_by
     found = checked(make_bundle(models=models, require={"undecided": "pass"}))
     assert found["ledger"][2]["parity_cosine_min"] == pytest.approx(-1, abs=1e-6)
     assert report.verdict_line(found) == "failed (missed parity_cosine_min)"
+    assert found["recommended"]["why"] == "the only file; no file meets every requirement"
 
 
 def test_of_two_files_the_one_that_meets_the_requirements_is_recommended(make_bundle, onnx_bytes):
-    models = {"onnx-fp32": onnx_bytes(), "onnx-int8": onnx_bytes(factor=NAN)}
+    models = {"onnx-fp32": onnx_bytes(), "onnx-int8": onnx_bytes(factor=ZERO)}
     found = checked(make_bundle(models=models))
+    assert found["ledger"][3]["broken"]
     stages = [entry["stage"] for entry in found["ledger"]]
     assert stages == ["teacher", "student", "onnx-fp32", "onnx-int8"]
     assert found["recommended"]["stage"] == "onnx-fp32"
@@ -184,8 +186,17 @@ def test_without_labels_there_is_no_accuracy(make_bundle):
     assert "acc." not in report.markdown(found)
 
 
-def test_too_few_images_for_figures_of_pairs(make_bundle):
-    deployed = checked(make_bundle(images=5))["ledger"][2]
+def test_too_few_images_for_figures_of_pairs_and_no_pixels_from_the_desk(make_bundle, seal):
+    folder = make_bundle(images=5)
+    path = folder / "golden" / "golden.npz"
+    with np.load(path) as file:
+        kept = {name: file[name] for name in file.files if name != "pixels"}
+    np.savez(path, **kept)
+    seal(folder)
+    found = checked(folder)
+    assert found["preprocess_max_difference_levels"] is None
+    assert list(judgements(found)) == ["parity_cosine_min"]
+    deployed = found["ledger"][2]
     assert "similarity_correlation" not in deployed
     assert "neighbour_overlap_at_10" not in deployed
     assert deployed["accuracy_knn"] == 1
@@ -198,21 +209,20 @@ def test_more_images_than_a_batch_and_a_batch_than_images(make_bundle):
         seen.append((label, total))
         yield from items
 
-    found = checked(make_bundle(images=40, ood=3, batches=(1, 50)), track=track)
+    found = checked(make_bundle(images=40, ood=3, batches=(50,)), track=track)
     assert found["golden"] == {"images": 40, "ood_images": 3}
     assert found["ledger"][2]["parity_cosine_min"] == pytest.approx(1, abs=1e-6)
-    assert found["ledger"][2]["latency_other_batches"][0]["batch"] == 50
-    assert seen == [("checking held-out images", 2), ("timing onnx-fp32", 2)]
+    assert found["ledger"][2]["latency"]["batch"] == 50
+    assert seen == [("checking held-out images", 2), ("timing onnx-fp32", 1)]
 
 
-@pytest.mark.parametrize(("undecided", "passed"), [("fail", False), ("pass", True)])
-def test_away_from_the_target(make_bundle, undecided, passed):
+def test_away_from_the_target(make_bundle):
     """Its provider need not exist here, and latency decides nothing."""
     found = checked(
         make_bundle(
             match={"board": "no such board"},
             provider="cuda",
-            require={"latency_p95_ms": 1e6, "undecided": undecided},
+            require={"latency_p95_ms": 1e6, "undecided": "pass"},
         )
     )
     assert found["target"]["this_machine"] is False
@@ -220,7 +230,7 @@ def test_away_from_the_target(make_bundle, undecided, passed):
     judgement = judgements(found)["latency_p95_ms"]
     assert judgement["passed"] is None
     assert "this machine is not the target this-machine" in judgement["why"]
-    assert found["verdict"]["passed"] is passed
+    assert report.verdict_line(found) == "passed (undecided latency_p95_ms)"
 
 
 def test_on_the_target_its_provider_must_start(make_bundle):
@@ -231,31 +241,22 @@ def test_on_the_target_its_provider_must_start(make_bundle):
         checked(folder)
 
 
-def test_a_preprocessing_that_differs_is_measured(make_bundle, change_json, seal):
+def test_a_preprocessing_that_differs_is_measured_and_fails(make_bundle, change_json, seal):
     folder = make_bundle()
     document = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
     preprocess = document["preprocess"] | {"interpolation": "nearest"}
     change_json(folder / "bundle.json", preprocess=preprocess)
     seal(folder)
     found = checked(folder)
-    assert found["preprocess_max_difference_levels"] > 0
-    assert found["ledger"][2]["parity_cosine_min"] < 0.99999
-
-
-def test_a_desk_that_noted_no_pixels(make_bundle, seal):
-    folder = make_bundle()
-    path = folder / "golden" / "golden.npz"
-    with np.load(path) as file:
-        kept = {name: file[name] for name in file.files if name != "pixels"}
-    np.savez(path, **kept)
-    seal(folder)
-    assert checked(folder)["preprocess_max_difference_levels"] is None
+    assert found["preprocess_max_difference_levels"] > 4
+    assert judgements(found)["preprocess_max_difference_levels"]["passed"] is False
+    assert not found["verdict"]["passed"]
 
 
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda path: path.unlink(), r"03\.png: damaged: .*No such file"),
+        (lambda path: path.unlink(), r"03\.png: .*No such file"),
         (lambda path: path.write_bytes(b""), r"03\.png: empty file \(0 bytes\)"),
         (lambda path: path.write_bytes(b"text"), r"03\.png: not an image that Pillow can read"),
     ],

@@ -136,23 +136,27 @@ def test_arrays_that_are_none(saved, content):
         golden.load(saved)
 
 
+@pytest.fixture(scope="module")
+def to_damage(tmp_path_factory):
+    """Folder with a golden set, and the bytes of its arrays."""
+    folder = tmp_path_factory.mktemp("golden")
+    needed = "labels teacher_embedding teacher_ood_inside student_embedding bank bank_labels"
+    arrays = dict.fromkeys(field.name for field in fields(Arrays))
+    arrays |= {name: floats(20, 3) for name in needed.split()}
+    Golden(folder, (), (), (), Arrays(**arrays)).save(folder, root=".")
+    return folder, (folder / "golden.npz").read_bytes()
+
+
 @settings(deadline=None, max_examples=200)
 @given(data=st.data())
-def test_any_damage_gives_arrays_or_a_message(tmp_path_factory, data):
-    folder = tmp_path_factory.getbasetemp() / "damaged"
-    if not folder.exists():
-        arrays = dict.fromkeys(field.name for field in fields(Arrays))
-        needed = {"labels", "teacher_embedding", "teacher_ood_inside", "student_embedding"}
-        whole = {name: floats(20, 3) for name in needed | {"bank", "bank_labels"}}
-        Golden(folder, (), (), (), Arrays(**{**arrays, **whole})).save(folder, root=".")
-        (folder / "golden.npz").rename(folder / "whole.npz")
-    content = bytearray((folder / "whole.npz").read_bytes())
-    if data.draw(st.booleans(), label="cut"):
-        content = content[: data.draw(st.integers(0, len(content) - 1))]
-    else:
-        at = data.draw(st.integers(0, len(content) - 1))
-        content[at] ^= 1 << data.draw(st.integers(0, 7))
-    (folder / "golden.npz").write_bytes(content)
+def test_any_damage_gives_arrays_or_a_message(to_damage, data):
+    folder, whole = to_damage
+    at = data.draw(st.integers(0, len(whole) - 1), label="at")
+    bit = data.draw(st.none() | st.integers(0, 7), label="bit to flip, or cut off there")
+    damaged = whole[:at] if bit is None else bytearray(whole)
+    if bit is not None:
+        damaged[at] ^= 1 << bit
+    (folder / "golden.npz").write_bytes(damaged)
     try:
         assert golden.load(folder).arrays.labels is not None
     except InputError as error:

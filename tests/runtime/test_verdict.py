@@ -2,7 +2,7 @@
 
 import pytest
 
-from runtime.verdict import PARITY_COSINE_MIN, judge
+from runtime.verdict import PARITY_COSINE_MIN, PREPROCESS_LEVELS_MAX, judge
 
 TEACHER = {"accuracy_linear": 0.9}
 DEPLOYED = {
@@ -17,13 +17,14 @@ DEPLOYED = {
 FIGURE_OF = {"agreement": "agreement_linear", "accuracy_drop": "accuracy_linear"}
 
 
-def verdict(require, *, on_target=True, **changes):
+def verdict(require, *, on_target=True, preprocess_difference=None, **changes):
     return judge(
         require,
         teacher=TEACHER,
         deployed={**DEPLOYED, **changes},
         on_target=on_target,
         target="jetson-orin-nano",
+        preprocess_difference=preprocess_difference,
     )
 
 
@@ -112,6 +113,16 @@ def test_parity_is_required_whatever_the_recipe_says(require):
     assert (judgement.rule, judgement.wanted) == ("at least", PARITY_COSINE_MIN)
     for cosine, passed in ((PARITY_COSINE_MIN, True), (0.99, False), (-1, False)):
         assert verdict(require, parity_cosine_min=cosine).passed is passed
+
+
+@pytest.mark.parametrize(("levels", "passed"), [(0, True), (4, True), (5, False), (255, False)])
+def test_the_preprocessing_must_be_the_one_of_the_desk(levels, passed):
+    found = verdict({"undecided": "pass"}, preprocess_difference=levels)
+    _, judgement = found.judgements
+    assert judgement.requirement == "preprocess_max_difference_levels"
+    assert (judgement.rule, judgement.wanted) == ("at most", PREPROCESS_LEVELS_MAX)
+    assert judgement.got == levels
+    assert judgement.passed is found.passed is passed
 
 
 def test_a_figure_that_is_no_number_never_passes():
