@@ -104,7 +104,7 @@ def _run_stages(job: Any, *, as_json: bool) -> None:
     from runtime import report
     from runtime.files import read_json, size_of, write_json, write_text
 
-    _refuse_early(job)
+    pipeline.refuse_early(job)
     with job.locked():
         plan = job.plan
         write_json(job.folder / "recipe.json", plan.origin)
@@ -128,16 +128,6 @@ def _run_stages(job: Any, *, as_json: bool) -> None:
         f"  python -m runtime check bundle"
     )
     sys.exit(exit_code(found))
-
-
-def _refuse_early(job: Any) -> None:
-    """Find mistakes about the student before the teacher's long work, not after it."""
-    if (job.folder / ".stages" / "distill.json").exists():
-        return
-    from compressor.encoders import create_student
-
-    job.compute()
-    create_student(job.plan.recipe.student, seed=0)
 
 
 @commands.command()

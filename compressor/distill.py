@@ -58,7 +58,7 @@ class Training:
             spec,
             compute,
         )
-        self.precision = _precision(spec, compute)
+        self.precision = training_dtype(spec, compute)
         self.batch = min(spec.batch, len(material.train))
         self.steps_per_epoch = len(material.train) // self.batch
         self.steps = spec.epochs * self.steps_per_epoch
@@ -314,8 +314,12 @@ def _epoch_line(entry: dict[str, Any]) -> str:
     return ", ".join([*words, f"{entry['seconds']:.1f} s"])
 
 
-def _precision(spec: Distill, compute: Compute) -> torch.dtype | None:
-    """The autocast type of the student's step, None for float32."""
+def training_dtype(spec: Distill, compute: Compute) -> torch.dtype | None:
+    """The autocast type of the student's step, None for float32.
+
+    Raises:
+        MissingDependencyError: the precision asked for does not run here.
+    """
     on_gpu = compute.device.type == "cuda"
     wanted = spec.precision
     if wanted == "auto":

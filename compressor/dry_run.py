@@ -12,7 +12,7 @@ from compressor.run import Run
 from compressor.yaml_file import dump
 from runtime.report import table
 
-_TIMED_IMAGES = 8
+_TIMED_IMAGES = 16
 
 
 def rehearse(run: Run) -> dict[str, Any]:

@@ -184,7 +184,8 @@ def audit(
         Rejected(ids[path], look) for path, look in looks.items() if isinstance(look, str)
     )
     usable = {ids[path] for path, look in looks.items() if isinstance(look, Look)}
-    classes, label_of = read_labels(labels, found, ids, usable)
+    # With nothing usable, `enforce` tells why; classes would only be a distraction.
+    classes, label_of = read_labels(labels, found, ids, usable) if usable else ((), {})
     photos = [
         Photo(
             id=ids[path],

@@ -85,6 +85,11 @@ def _make_embeddings(run: Run, work: Path) -> None:
     for name, paths in (("images", run.images().paths), ("ood", run.ood_paths())):
         label = f"teacher on {name}"
         arrays[name] = embed(teacher, paths, compute, label=label, track=run.track)
+        if lost := int(np.sum(~np.isfinite(arrays[name]).all(axis=1))):
+            raise InputError(
+                f"teacher: its features of {lost} of {len(paths)} images are not finite; are the "
+                f"weights damaged? ({run.plan.recipe.teacher.weights})"
+            )
     save_file(arrays, work / "embeddings.safetensors")
     write_json(work / "teacher.json", _card(teacher))
 

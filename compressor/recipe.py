@@ -17,9 +17,9 @@ from compressor.yaml_file import Document, Key, Section
 from runtime.errors import InputError
 from runtime.preprocess import Interpolation
 
-Share = Annotated[float, Field(gt=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, lt=1, strict=True)]
+Count = Annotated[int, Field(ge=1, strict=True)]
+Positive = Annotated[float, Field(gt=0, strict=True)]
 Channels = tuple[float, float, float]
 Spread = tuple[Positive, Positive, Positive]
 

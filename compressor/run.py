@@ -101,6 +101,8 @@ class Run:
                     f"{self.folder}: another run is at work in this folder.\n"
                     "  Wait for it, or choose another folder with --out."
                 ) from error
+            for left_by_a_kill in self.folder.rglob(".*.tmp"):
+                left_by_a_kill.unlink()
             yield
 
 

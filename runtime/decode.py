@@ -30,6 +30,9 @@ _DECODER_ERRORS = (
 # Pillow's own limit for a decompression bomb: an 8-bit RGB image of 256 MiB.
 MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3
 
+MAX_RATIO = 100
+"""Longer side to shorter: a thinner image would grow without bound when its short side is set."""
+
 
 def decode(path: Path) -> Image.Image:
     """Read one image as upright RGB, 8 bits a channel.
@@ -49,6 +52,10 @@ def decode(path: Path) -> Image.Image:
                 raise ImageError(f"no pixels ({width} x {height})")
             if width * height > MAX_PIXELS:
                 raise ImageError(_too_large(f"{width} x {height} pixels"))
+            if max(width, height) > MAX_RATIO * min(width, height):
+                raise ImageError(
+                    f"absurdly thin: {width} x {height} pixels; the limit is {MAX_RATIO} to 1"
+                )
             image.load()
             return _to_rgb(ImageOps.exif_transpose(image))
     except UnidentifiedImageError as error:

@@ -42,6 +42,9 @@ def markdown(report: Mapping[str, Any]) -> str:
         "## Requirements\n\n" + requirements_table(report),
         "## Ledger\n\n" + ledger_table(report, intervals=True) + "\n\n" + _HOW_TO_READ,
     ]
+    broken = {each["file"]: each["broken"] for each in report["ledger"] if "broken" in each}
+    if broken:
+        sections.append("## Broken files\n\n" + _bullets(broken))
     if data := report.get("data"):
         sections.append("## Data\n\n" + _bullets(data))
     if "untrained_student" in report:

@@ -191,12 +191,13 @@ def test_images_folder_that_is_empty(project, refused):
     assert f"{project.folder / 'empty'}: no files in this folder" in refused("run", "recipe.yaml")
 
 
-def test_folder_of_text_files(project, refused):
+@pytest.mark.parametrize("labels", ["none", "folders"])
+def test_folder_of_text_files(project, refused, labels):
     for name in ("a/notes.txt", "b/readme.md"):
         path = project.folder / "texts" / name
         path.parent.mkdir(parents=True)
         path.write_text("no image")
-    project.change(data__images="texts", data__labels="none")
+    project.change(data__images="texts", data__labels=labels)
     message = refused("run", "recipe.yaml", new=["rejected.csv"])
     assert "0 usable images; at least 40 are wanted (data.min_images). 2 files were rej" in message
     rejected = (project.folder / "runs" / "tiny" / "rejected.csv").read_text()
@@ -325,6 +326,19 @@ def test_half_precision_training_on_a_cpu(project, refused):
     assert "distill.precision is fp16, which needs a GPU to train with; use fp32, bf16" in refused(
         "run", "recipe.yaml", code=3
     )
+    assert not (project.folder / "runs").exists()  # found before any work
+
+
+def test_a_teacher_that_gives_nonsense(project, refused):
+    from safetensors.numpy import load_file, save_file
+
+    path = project.folder / "teacher.safetensors"
+    weights = load_file(path)
+    weights["norm.weight"][:] = float("nan")
+    save_file(weights, path)
+    project.change()
+    message = refused("run", "recipe.yaml", new=["dataset.json"])
+    assert "its features of 48 of 48 images are not finite; are the weights damaged?" in message
 
 
 def test_cuda_without_a_gpu(project, refused):

@@ -394,3 +394,12 @@ def test_any_damage__gives_an_image_or_a_reason(tmp_path_factory, content, chang
         else:
             assert image.mode == "RGB"
             assert min(image.size) > 0
+
+
+def test_a_very_thin_image_is_refused(tmp_path):
+    path = tmp_path / "thin.png"
+    Image.new("RGB", (1, 101)).save(path)
+    with pytest.raises(ImageError, match="absurdly thin: 1 x 101 pixels; the limit is 100 to 1"):
+        decode(path)
+    Image.new("RGB", (100, 1)).save(path)
+    assert decode(path).size == (100, 1)
