@@ -113,12 +113,7 @@ def _run_stages(job: Any, *, as_json: bool) -> None:
             done = "unchanged, skipped" if progress.state == "cached" else "done"
             note(f"  {done} ({progress.seconds:.1f} s{' then' if done != 'done' else ''})")
     found = read_json(job.folder / "report.json")
-    if as_json:
-        click.echo(json.dumps(found))
-    else:
-        click.echo(report.requirements_table(found))
-        click.echo()
-        click.echo(report.ledger_table(found, intervals=False))
+    click.echo(json.dumps(found) if as_json else report.text(found))
     bundle = job.folder / "bundle"
     note(
         f"\n{plan.recipe.name}: {report.verdict_line(found)}\n"

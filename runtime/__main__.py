@@ -32,12 +32,7 @@ def check(bundle: Path, out: Path | None, as_json: bool) -> None:
     whole = bundle.resolve()  # `.` has no name
     folder = out if out is not None else whole.parent / f"{whole.name}-check"
     report.write(found, folder)
-    if as_json:
-        click.echo(json.dumps(found))
-    else:
-        click.echo(report.requirements_table(found))
-        click.echo()
-        click.echo(report.ledger_table(found, intervals=False))
+    click.echo(json.dumps(found) if as_json else report.text(found))
     click.echo(
         f"{found['recipe']['name']} on this machine: {report.verdict_line(found)}\n"
         f"report: {folder / 'report.md'}",

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from runtime.errors import InputError
-from runtime.files import read_json, sha256_of
+from runtime.files import read_json, read_versioned, sha256_of
 from runtime.preprocess import Preprocess
 
 SCHEMA_VERSION = 1
@@ -76,15 +76,7 @@ def load(folder: Path) -> Bundle:
         )
     verify(folder)
     path = folder / "bundle.json"
-    document = read_json(path)
-    version = document.get("schema_version") if isinstance(document, dict) else None
-    if not isinstance(version, int):
-        raise InputError(f"{path}: does not describe a bundle")
-    if version > SCHEMA_VERSION:
-        raise InputError(
-            f"{path}: version {version} of the bundle; this edge-compressor "
-            f"reads up to {SCHEMA_VERSION}. Install a newer one."
-        )
+    document = read_versioned(path, newest=SCHEMA_VERSION, what="bundle")
     _refuse_outside(path, (entry["file"] for entry in document["artifacts"]))
     return Bundle(folder, document)
 

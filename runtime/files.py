@@ -55,6 +55,30 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: not a JSON file ({error})") from error
 
 
+def read_versioned(path: Path, *, newest: int, what: str) -> dict[str, Any]:
+    """Read a JSON document that carries a `schema_version`.
+
+    Args:
+        path: the file.
+        newest: the highest version that this code reads.
+        what: what it is a document of, for messages.
+
+    Raises:
+        InputError: it is missing, something else, or of a newer version.
+    """
+    document = read_json(path)
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    if not isinstance(version, int):
+        raise InputError(f"{path}: does not describe a {what}")
+    if version > newest:
+        raise InputError(
+            f"{path}: version {version} of the {what}; this edge-compressor reads up to {newest}. "
+            "Install a newer one."
+        )
+    versioned: dict[str, Any] = document
+    return versioned
+
+
 def sha256_of(path: Path) -> str:
     """Hex sha256 of a file's bytes, or of a folder's (names and bytes of all files below it)."""
     if path.is_dir():

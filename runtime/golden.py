@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.errors import InputError
-from runtime.files import read_json, replacing, write_json
+from runtime.files import read_versioned, replacing, write_json
 
 SCHEMA_VERSION = 1
 Floats = npt.NDArray[np.float32]
@@ -117,7 +117,10 @@ def load(folder: Path) -> Golden:
     Raises:
         InputError: a file is missing, damaged, or of a newer version.
     """
-    document = _description(folder / "golden.json")
+    described = folder / "golden.json"
+    document = read_versioned(described, newest=SCHEMA_VERSION, what="golden set")
+    if missing := {"root", "classes", "images", "ood_images"} - document.keys():
+        raise InputError(f"{described}: lacks {', '.join(sorted(missing))}")
     path = folder / "golden.npz"
     try:
         # Opened here, since np.load leaves a damaged file open.
@@ -147,19 +150,3 @@ _NEEDED = {
     "bank",
     "bank_labels",
 }
-
-
-def _description(path: Path) -> dict[str, Any]:
-    document = read_json(path)
-    version = document.get("schema_version") if isinstance(document, dict) else None
-    if not isinstance(version, int):
-        raise InputError(f"{path}: does not describe a golden set")
-    if version > SCHEMA_VERSION:
-        raise InputError(
-            f"{path}: version {version} of the golden set; "
-            f"this edge-compressor reads up to {SCHEMA_VERSION}. Install a newer one."
-        )
-    if missing := {"root", "classes", "images", "ood_images"} - document.keys():
-        raise InputError(f"{path}: lacks {', '.join(sorted(missing))}")
-    described: dict[str, Any] = document
-    return described

@@ -57,6 +57,11 @@ def markdown(report: Mapping[str, Any]) -> str:
     return "\n\n".join(sections) + "\n"
 
 
+def text(report: Mapping[str, Any]) -> str:
+    """The report for a terminal: requirements and ledger."""
+    return f"{requirements_table(report)}\n\n{ledger_table(report, intervals=False)}"
+
+
 def verdict_line(report: Mapping[str, Any]) -> str:
     """In a few words: passed, or what is missed."""
     judgements = report["verdict"]["requirements"]
