@@ -194,6 +194,21 @@ def quickstart(folder: Path) -> None:
 
 
 @commands.command()
+@click.argument("reports", metavar="REPORT...", type=_FILE, nargs=-1, required=True)
+@json_option
+def compare(reports: tuple[Path, ...], as_json: bool) -> None:
+    """Show reports side by side, with intervals. REPORT: a report.json or the folder of a run."""
+    from runtime import compare as comparison
+
+    loaded = [comparison.load(path) for path in reports]
+    if as_json:
+        found = {str(path): each for path, each in zip(reports, loaded, strict=True)}
+        click.echo(json.dumps(found))
+    else:
+        click.echo(comparison.text([str(path) for path in reports], loaded))
+
+
+@commands.command()
 @json_option
 def targets(as_json: bool) -> None:
     """List the devices that a recipe can name as its target."""

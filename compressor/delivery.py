@@ -209,16 +209,19 @@ def _make_check(run: Run, work: Path) -> None:
     found |= {
         "data": {**run.counts(), "digest": run.pixels_digest()},
         "timings_s": {name: stages.seconds_of(name, run.folder) for name in before},
-        "training": _training_summary(run.folder / "train.jsonl"),
+        "training": _training_summary(run),
         "untrained_student": read_json(run.folder / "untrained.json"),
     }
     report.write(found, work)
 
 
-def _training_summary(path: Path) -> dict[str, Any]:
-    epochs = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    best = max(epochs, key=lambda epoch: epoch.get("similarity", float(epoch["epoch"])))
-    return {"epochs": len(epochs), "best_epoch": best["epoch"], "last": epochs[-1]}
+def _training_summary(run: Run) -> dict[str, Any]:
+    spec = run.plan.recipe.distill
+    lines = (run.folder / "train.jsonl").read_text(encoding="utf-8").splitlines()
+    epochs = [json.loads(line) for line in lines]
+    kept = next((each for each in reversed(epochs) if each["best_so_far"]), epochs[-1])
+    named = {key: getattr(spec, key) for key in ("method", "head", "center", "views", "seed")}
+    return {**named, "epochs": len(epochs), "kept_epoch": kept["epoch"], "kept": kept}
 
 
 STAGES: Sequence[Stage[Run]] = (

@@ -17,11 +17,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from compressor.baselines import Cosine, Proteus, Supervised
 from compressor.embeddings import Compute, Job, Pixels, ViewPixels, load_batches, to_input
 from compressor.encoders import Encoder
 from compressor.images import ImageSet
 from compressor.recipe import Distill
-from compressor.tintem import TeacherHead, cosine_distance, sne_divergence
+from compressor.tintem import TeacherHead, TinTeM, pca_head
 from runtime import fidelity
 from runtime.errors import InputError, MissingDependencyError
 from runtime.files import replacing, write_text
@@ -31,6 +32,14 @@ logger = logging.getLogger(__name__)
 
 MAX_VALIDATION = 512
 """Validation images that choose the best checkpoint, at most: they are embedded each epoch."""
+QUALITY = {
+    "tintem": "similarity",
+    "proteus": "similarity",
+    "cosine": "similarity",
+    "supervised": "knn_accuracy",
+}
+"""The validation figure that chooses the best epoch of each method."""
+_PCA_FEATURES = 20_000  # teacher features that a PCA is made of, evenly over all views
 _FINAL_LR = 0.01  # of the highest, at the end of the cosine
 
 
@@ -46,37 +55,39 @@ class Material:
     """[Nv, Dt] of the teacher, images as the device sees them."""
 
 
+Objective = TinTeM | Proteus | Cosine | Supervised
+"""What a student is asked to match: `target` of a batch, and `distance` of answers from it."""
+
+
 class Training:
     """All that changes while a student learns, and the only code that changes it."""
 
     def __init__(
         self, student: Encoder, material: Material, spec: Distill, compute: Compute
     ) -> None:
-        self.encoder, self.features, self.spec, self.compute = (
-            student,
-            material.features,
-            spec,
-            compute,
-        )
+        self.encoder, self.material = student, material
+        self.spec, self.compute = spec, compute
         self.precision = training_dtype(spec, compute)
         self.batch = min(spec.batch, len(material.train))
         self.steps_per_epoch = len(material.train) // self.batch
         self.steps = spec.epochs * self.steps_per_epoch
+        self.labels = torch.from_numpy(material.train.labels)
+        self.centre = material.features.mean(axis=(0, 1)) if spec.center else np.float32(0)
 
         self.student: nn.Module = student.module.to(compute.device)
         self.student.to(memory_format=torch.channels_last)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(spec.seed)
-            self.head = TeacherHead(material.features.shape[-1], student.dim).to(compute.device)
-        modules = nn.ModuleList([self.student, self.head])
+            self.objective: Objective = self._objective().to(compute.device)
+        modules = nn.ModuleList([self.student, self.objective])
         self.optimizer = torch.optim.AdamW(parameter_groups(modules, spec.weight_decay), lr=spec.lr)
         self.scaler = torch.amp.GradScaler(enabled=self.precision is torch.float16)
         self.done = 0
         """Steps done."""
         self.sums = [0.0, 0.0]
-        """Of the head's and the student's loss, over the steps of this epoch."""
+        """Of the objective's own and the student's loss, over the steps of this epoch."""
         self.log: list[dict[str, Any]] = []
-        self.best: dict[str, Any] = {"similarity": -math.inf, "epoch": -1, "state": {}}
+        self.best: dict[str, Any] = {"quality": -math.inf, "epoch": -1, "state": {}}
 
     @property
     def lr(self) -> float:
@@ -91,50 +102,51 @@ class Training:
         """
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr
-        rows, numbers = zip(*jobs, strict=True)
-        teacher = torch.from_numpy(self.features[list(numbers), list(rows)]).to(self.compute.device)
-        projected = self.head(teacher)
-        # The head sees the whole batch at once (its loss is of all pairs); the student its parts.
-        head_loss = sne_divergence(teacher, projected)
-        self._backward(head_loss)
+        rows, numbers = (list(each) for each in zip(*jobs, strict=True))
+        features = self.material.features[numbers, rows] - self.centre
+        teacher = torch.from_numpy(features).to(self.compute.device)
+        own_loss, target = self.objective.target(teacher, self.labels[rows].to(teacher.device))
+        if own_loss is not None:
+            self._backward(own_loss)
         self.student.train()
-        student_loss = 0.0
-        parts, targets = (each.chunk(self.spec.accumulate) for each in (pixels, projected))
-        for part, target in zip(parts, targets, strict=True):
+        losses = [0.0 if own_loss is None else own_loss.item(), 0.0]
+        parts, targets = (each.chunk(self.spec.accumulate) for each in (pixels, target))
+        for part, wanted in zip(parts, targets, strict=True):
             with self._autocast():
                 answer = self.student(to_input(part, self.encoder.preprocess, self.compute.device))
-            loss = cosine_distance(answer, target).sum() / len(jobs)
+            loss = self.objective.distance(answer, wanted).sum() / len(jobs)
             self._backward(loss)
-            student_loss += loss.item()
+            losses[1] += loss.item()
+        if not math.isfinite(sum(losses)):
+            raise InputError(
+                f"the loss is no longer finite at step {self.done + 1} of {self.steps} (learning "
+                f"rate {self.lr:.2g}, head {losses[0]:.3g}, student {losses[1]:.3g}).\n"
+                "  Lower distill.lr, raise distill.warmup_epochs, or set distill.precision to fp32."
+            )
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        self.sums = [self.sums[0] + head_loss.item(), self.sums[1] + student_loss]
-        if not math.isfinite(sum(self.sums)):
-            raise InputError(
-                f"the loss is no longer finite at step {self.done + 1} of {self.steps} (learning "
-                f"rate {self.lr:.2g}, head {head_loss.item():.3g}, student {student_loss:.3g}).\n"
-                "  Lower distill.lr, raise distill.warmup_epochs, or set distill.precision to fp32."
-            )
+        self.sums = [total + loss for total, loss in zip(self.sums, losses, strict=True)]
         self.done += 1
 
     def end_epoch(self, figures: dict[str, float], seconds: float) -> dict[str, Any]:
         """Note the epoch, and keep the student if it is the best so far."""
         epoch = self.done // self.steps_per_epoch
-        similarity = figures.get("similarity", -math.inf)
-        if similarity > self.best["similarity"]:
-            state = _on_cpu(self.student)
-            self.best = {"similarity": similarity, "epoch": epoch, "state": state}
+        quality = figures.get(QUALITY[self.spec.method], -math.inf)
+        is_best = quality > self.best["quality"]
+        if is_best:
+            self.best = {"quality": quality, "epoch": epoch, "state": _on_cpu(self.student)}
         head, student = (each / self.steps_per_epoch for each in self.sums)
         self.sums = [0.0, 0.0]
         losses = {"head_loss": head, "student_loss": student}
-        entry = {"epoch": epoch, "lr": self.lr, **losses, **figures, "seconds": round(seconds, 2)}
+        entry = {"epoch": epoch, "lr": self.lr, **losses, **figures, "best_so_far": is_best}
+        entry["seconds"] = round(seconds, 2)
         self.log.append(entry)
         return entry
 
     def schedule(self) -> Iterator[list[Job]]:
         """The batches still to come: a new order each epoch, its incomplete last batch dropped."""
-        images = len(self.features[0])
+        images = len(self.material.train)
         for epoch in range(self.done // self.steps_per_epoch, self.spec.epochs):
             order = np.random.default_rng([self.spec.seed, epoch]).permutation(images)
             first = max(0, self.done - epoch * self.steps_per_epoch)
@@ -146,7 +158,7 @@ class Training:
         """Write a checkpoint, whole or not at all."""
         state = {
             "student": self.student.state_dict(),
-            "head": self.head.state_dict(),
+            "objective": self.objective.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "random": torch.get_rng_state(),
@@ -162,12 +174,38 @@ class Training:
         """Continue from a checkpoint of `save`."""
         state = torch.load(path, weights_only=True)
         self.student.load_state_dict(state["student"])
-        self.head.load_state_dict(state["head"])
+        self.objective.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["random"].cpu())
         self.done, self.sums, self.best = state["done"], state["sums"], state["best"]
         self.log = json.loads(state["log"])
+
+    def _objective(self) -> Objective:
+        spec, teacher_dim = self.spec, self.material.features.shape[-1]
+        match spec.method:
+            case "tintem":
+                return TinTeM(self._head())
+            case "proteus":
+                return Proteus(teacher_dim, self.encoder.dim)
+            case "cosine":
+                return Cosine(teacher_dim, self.encoder.dim)
+            case "supervised":
+                return Supervised(len(self.material.train.classes), self.encoder.dim)
+
+    def _head(self) -> nn.Module:
+        teacher_dim, dim = self.material.features.shape[-1], self.encoder.dim
+        if self.spec.head == "learned":
+            return TeacherHead(teacher_dim, dim)
+        if dim > teacher_dim:
+            raise InputError(
+                f"distill.head is {self.spec.head}, and a PCA of {teacher_dim} teacher features "
+                f"has no {dim} directions; lower student.embedding, or use head: learned"
+            )
+        flat = self.material.features.reshape(-1, teacher_dim)
+        step = max(1, len(flat) // _PCA_FEATURES)
+        features = torch.from_numpy(np.ascontiguousarray(flat[::step] - self.centre))
+        return pca_head(features, dim, learns=self.spec.head == "pca-then-learned")
 
     def _backward(self, loss: Tensor) -> None:
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
@@ -188,11 +226,12 @@ def distill(
     track: Track = silent,
     note: Callable[[str], None] = logger.info,
 ) -> dict[str, Tensor]:
-    """Train the student with TinTeM; continue from `work/checkpoint.pt` if it is there.
+    """Train the student; continue from `work/checkpoint.pt` if it is there.
 
-    Each step, the head learns to keep the teacher's angles within the whole batch (L_global), and
-    the student to equal the head's answer (1 - cosine). The best epoch is chosen by similarity
-    correlation on the validation images; with too few of them, the last epoch is taken.
+    With TinTeM, each step the head learns to keep the teacher's angles within the whole batch
+    (L_global), and the student to equal the head's answer (1 - cosine). The best epoch is chosen by
+    similarity correlation on the validation images (supervised: by kNN accuracy); with too few of
+    them, the last epoch is taken.
 
     Args:
         student: untrained; its module is trained in place.

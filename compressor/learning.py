@@ -119,7 +119,9 @@ def _make_features(run: Run, work: Path) -> None:
 def _distill_inputs(run: Run) -> dict[str, Any]:
     recipe, found = run.plan.recipe, run.images()
     not_deciding = {"workers", "checkpoint_s", "device"}
+    supervised = recipe.distill.method == "supervised"
     return {
+        "labels": digest(found.part("train").labels.tolist()) if supervised else None,
         "student": network_digest(recipe.student),
         "distill": recipe.distill.model_dump(mode="json", exclude=not_deciding),
         "train": digest(found.part("train").keys),
@@ -273,6 +275,7 @@ STAGES: Sequence[Stage[Run]] = (
         code=(
             "compressor.distill",
             "compressor.tintem",
+            "compressor.baselines",
             "compressor.encoders",
             "compressor.embeddings",
             "compressor.views",

@@ -93,7 +93,15 @@ class Student(Network):
 class Distill(Section):
     """`distill:` how the student learns from the teacher."""
 
-    method: Literal["tintem"] = Field("tintem", description="the loss")
+    method: Literal["tintem", "proteus", "cosine", "supervised"] = Field(
+        "tintem", description="what the student learns; the last three are for comparison"
+    )
+    head: Literal["learned", "pca", "pca-then-learned"] = Field(
+        "learned", description="TinTeM's map from the teacher's width to the student's"
+    )
+    center: bool = Field(
+        False, description="take the training images' mean off the teacher's features"
+    )
     epochs: Count = Field(30, description="passes over the training images")
     batch: Annotated[int, Field(ge=3)] = Field(64, description="images per optimiser step")
     accumulate: Count = Field(
@@ -256,6 +264,8 @@ def _mistakes(recipe: Recipe) -> list[tuple[Key, str]]:
     if recipe.distill.batch < 3 * recipe.distill.accumulate and recipe.distill.accumulate > 1:
         mistakes.append((("distill", "accumulate"), "leaves parts of under 3 images"))
     if data.labels == "none":
+        if recipe.distill.method == "supervised":
+            mistakes.append((("distill", "method"), "supervised needs labels; data.labels is none"))
         for gate in ("agreement", "accuracy_drop"):
             if getattr(require, gate) is not None:
                 mistakes.append((("require", gate), "needs labels, and data.labels is none"))

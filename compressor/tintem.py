@@ -34,6 +34,58 @@ class TeacherHead(nn.Module):
         return projected
 
 
+class TinTeM(nn.Module):
+    """The paper's objective on pooled features: L_global for the head, 1 - cos for the student.
+
+    With a fixed head (`pca_head`) there is no loss but the student's.
+    """
+
+    def __init__(self, head: nn.Module) -> None:
+        super().__init__()
+        self.head = head
+        self.learns = any(each.requires_grad for each in head.parameters())
+
+    def target(self, teacher: Tensor, labels: Tensor) -> tuple[Tensor | None, Tensor]:
+        """The head's own loss over the whole batch (None for a fixed head), and its answers."""
+        projected: Tensor = self.head(teacher)
+        return (sne_divergence(teacher, projected) if self.learns else None), projected.detach()
+
+    def distance(self, answer: Tensor, target: Tensor) -> Tensor:
+        """1 - cosine: [b, D], [b, D] -> [b]."""
+        return cosine_distance(answer, target)
+
+
+def pca_basis(features: Tensor, dim: int) -> Tensor:
+    """The `dim` directions that hold most of the features' square length: [N, Dt] -> [dim, Dt].
+
+    Of uncentred features, so that cosines are kept as well as a projection can keep them; with
+    `dim` = Dt it is a rotation and keeps them all.
+
+    Raises:
+        ValueError: the teacher is narrower than `dim`.
+    """
+    if dim > features.shape[1]:
+        raise ValueError(f"{features.shape[1]} features have no {dim} principal directions")
+    unit = F.normalize(features.double(), dim=1)
+    _, vectors = torch.linalg.eigh(unit.T @ unit)  # in rising order
+    basis: Tensor = vectors.T.flip(0)[:dim]
+    return basis.to(features.dtype)
+
+
+def pca_head(features: Tensor, dim: int, *, learns: bool) -> nn.Linear:
+    """A bias-free linear head that starts as the uncentred PCA of the teacher's features.
+
+    Args:
+        features: [N, Dt]
+        dim: D, at most Dt.
+        learns: whether L_global goes on to train it, or it stays as it is.
+    """
+    head = nn.Linear(features.shape[1], dim, bias=False)
+    with torch.no_grad():
+        head.weight.copy_(pca_basis(features, dim))
+    return head.requires_grad_(learns)
+
+
 def sne_divergence(
     teacher: Tensor, projected: Tensor, temperatures: tuple[float, ...] = TEMPERATURES
 ) -> Tensor:
@@ -71,13 +123,13 @@ def cosine_distance(student: Tensor, projected: Tensor) -> Tensor:
         [B], in float32 at least.
     """
     with torch.autocast(student.device.type, enabled=False):
-        flat, target = _at_least_float32(student.flatten(1), projected.detach().flatten(1))
+        flat, target = at_least_float32(student.flatten(1), projected.detach().flatten(1))
         return 1 - F.cosine_similarity(flat, target, dim=1)
 
 
 def _cosines(x: Tensor) -> Tensor:
     """[..., n, D] -> cosines [..., n, n] with the self-pairs out of the way."""
-    (x,) = _at_least_float32(x)
+    (x,) = at_least_float32(x)
     unit = F.normalize(x, dim=-1)
     cosines = unit @ unit.mT
     own = torch.eye(x.shape[-2], dtype=torch.bool, device=x.device)
@@ -97,5 +149,6 @@ def _log_joint(logits: Tensor) -> Tensor:
     return torch.logaddexp(conditional, conditional.mT) - twice_n.log()
 
 
-def _at_least_float32(*tensors: Tensor) -> tuple[Tensor, ...]:
+def at_least_float32(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Half precision made float32; float64 left as it is."""
     return tuple(x if x.dtype == torch.float64 else x.float() for x in tensors)

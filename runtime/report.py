@@ -10,8 +10,7 @@ from runtime.files import write_json, write_text
 
 SCHEMA_VERSION = 1
 
-# Columns of the ledger: key, heading, how many digits
-_FIGURES = (
+FIGURES = (
     ("accuracy_knn", "kNN acc.", 3),
     ("accuracy_linear", "linear acc.", 3),
     ("agreement_knn", "kNN agrees", 3),
@@ -23,6 +22,7 @@ _FIGURES = (
     ("parity_cosine_min", "parity cos min", 6),
     ("size_mb", "MB", 2),
 )
+"""Figures of a ledger entry in the order they are shown: key, heading, how many digits."""
 
 
 def write(report: Mapping[str, Any], folder: Path) -> None:
@@ -47,6 +47,8 @@ def markdown(report: Mapping[str, Any]) -> str:
         sections.append("## Broken files\n\n" + _bullets(broken))
     if data := report.get("data"):
         sections.append("## Data\n\n" + _bullets(data))
+    if training := report.get("training"):
+        sections.append("## Training\n\n" + _bullets(training))
     if "untrained_student" in report:
         sections.append(_untrained(report))
     if timings := report.get("timings_s"):
@@ -91,11 +93,11 @@ def requirements_table(report: Mapping[str, Any]) -> str:
 def ledger_table(report: Mapping[str, Any], *, intervals: bool) -> str:
     """From the teacher to the deployed files, a line each."""
     ledger = report["ledger"]
-    shown = [figure for figure in _FIGURES if any(figure[0] in entry for entry in ledger)]
+    shown = [figure for figure in FIGURES if any(figure[0] in entry for entry in ledger)]
     headings = ["stage", *(heading for _, heading, _ in shown), "median ms", "p95 ms"]
     rows = []
     for entry in ledger:
-        cells = [_cell(entry, key, digits, intervals) for key, _, digits in shown]
+        cells = [cell(entry, key, digits, intervals=intervals) for key, _, digits in shown]
         timing = entry.get("latency")
         times = [f"{timing[key]:.2f}" for key in ("median_ms", "p95_ms")] if timing else ["", ""]
         rows.append([entry["stage"], *cells, *times])
@@ -115,7 +117,8 @@ def table(headings: list[str], rows: list[list[str]]) -> str:
     )
 
 
-def _cell(entry: Mapping[str, Any], key: str, digits: int, intervals: bool) -> str:
+def cell(entry: Mapping[str, Any], key: str, digits: int, *, intervals: bool) -> str:
+    """One figure of a ledger entry, with its interval in brackets; empty if it is not there."""
     value = entry.get(key)
     if value is None:
         return ""

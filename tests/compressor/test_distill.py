@@ -130,6 +130,7 @@ def test_the_best_epoch_is_kept_not_the_last(material, tmp_path):
     state = train(material, tmp_path, spec=SPEC.model_copy(update={"epochs": 6, "lr": 0.05}))
     log = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text().splitlines()]
     best = max(log, key=lambda entry: entry["similarity"])
+    assert best["epoch"] == max(entry["epoch"] for entry in log if entry["best_so_far"])
     student = create_student(CNN, seed=0)
     student.module.load_state_dict(state)
     got = fidelity.pair_correlation(
@@ -214,6 +215,36 @@ def test_weight_decay_spares_biases_and_norms():
     assert all(each.ndim <= 1 for each in plain["params"])
     count = len(decayed["params"]) + len(plain["params"])
     assert count == len(list(module.parameters()))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"method": "proteus"},
+        {"method": "cosine"},
+        {"method": "supervised"},
+        {"head": "pca"},
+        {"head": "pca-then-learned"},
+        {"center": True},
+    ],
+    ids=lambda changes: "-".join(map(str, changes.values())),
+)
+def test_every_method_learns_in_the_same_loop(material, tmp_path, changes):
+    spec = SPEC.model_copy(update={"epochs": 8, **changes})
+    narrow = VIT.model_copy(update={"args": {**VIT.args, "embed_dim": 16}})
+    train(material, tmp_path, student=narrow, spec=spec)
+    log = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text().splitlines()]
+    assert log[-1]["student_loss"] < log[0]["student_loss"]
+    if changes.get("method") or changes.get("head") == "pca":
+        assert log[-1]["head_loss"] == 0
+    else:
+        assert log[-1]["head_loss"] > 0
+
+
+def test_a_pca_head_cannot_be_wider_than_the_teacher(material, tmp_path):
+    wide = CNN.model_copy(update={"embedding": 32})
+    with pytest.raises(InputError, match=r"20 teacher features has no 32 directions"):
+        train(material, tmp_path, student=wide, spec=SPEC.model_copy(update={"head": "pca"}))
 
 
 def test_the_learning_rate_rises_and_falls():

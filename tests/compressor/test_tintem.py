@@ -7,7 +7,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compressor.tintem import TEMPERATURES, TeacherHead, cosine_distance, sne_divergence
+from compressor.tintem import (
+    TEMPERATURES,
+    TeacherHead,
+    TinTeM,
+    cosine_distance,
+    pca_basis,
+    pca_head,
+    sne_divergence,
+)
 
 B, T, DT, DS = 4, 5, 6, 3
 
@@ -118,6 +126,20 @@ def test_row_10_three_angles(taus, expected):
     assert got.item() == close(expected)
 
 
+def test_row_11_the_joint_distributions_of_three_angles():
+    from compressor.tintem import _cosines, _log_joint
+
+    p = _log_joint(_cosines(unit(0, 60, 180)) / 0.5).exp()
+    q = _log_joint(_cosines(unit(0, 90, 180)) / 0.5).exp()
+    pairs = ([0, 0, 1], [1, 2, 2])
+    assert p[pairs].tolist() == close([0.3055618675, 0.0527278824, 0.1417102501])
+    assert q[pairs].tolist() == close([0.2301328463, 0.0397343073, 0.2301328463])
+    for joint in (p, q):
+        assert joint.sum().item() == close(1)
+        assert torch.equal(joint, joint.T)
+        assert joint.diagonal().abs().max().item() == 0
+
+
 def vectors(seed, *shape):
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(*shape, generator=generator, dtype=torch.float64)
@@ -183,3 +205,31 @@ def test_half_precision_input_is_computed_in_float32():
     assert half.dtype == torch.float32
     assert torch.isfinite(half)
     assert half.item() == pytest.approx(sne_divergence(teacher, projected).item(), rel=1e-2)
+
+
+def test_a_pca_of_full_width_keeps_every_cosine():
+    features = vectors(0, 40, 8)
+    head = pca_head(features, 8, learns=False).double()
+    assert sne_divergence(features, head(features)).item() == close(0)
+    assert not any(each.requires_grad for each in head.parameters())
+
+
+def test_a_pca_keeps_a_subspace_and_is_orthonormal():
+    basis, _ = torch.linalg.qr(vectors(0, 6, 3))
+    features = vectors(1, 50, 3) @ basis.T
+    found = pca_basis(features, 3)
+    assert torch.allclose(found @ found.T, torch.eye(3, dtype=torch.float64), atol=1e-10)
+    assert abs(sne_divergence(features, features @ found.T).item()) < 1e-10
+    with pytest.raises(ValueError, match="6 features have no 7 principal directions"):
+        pca_basis(features, 7)
+
+
+def test_a_fixed_head_has_no_loss_of_its_own_and_a_learned_one_has():
+    features = vectors(0, 10, 6).float()
+    labels = torch.zeros(10, dtype=torch.int64)
+    own, target = TinTeM(pca_head(features, 3, learns=False)).target(features, labels)
+    assert own is None
+    assert target.shape == (10, 3)
+    own, target = TinTeM(pca_head(features, 3, learns=True)).target(features, labels)
+    assert own.requires_grad
+    assert not target.requires_grad
