@@ -1,4 +1,4 @@
-# Two commands on a fresh machine with Python 3.10 to 3.13 and nothing else:
+# Two commands on a fresh machine with Python 3.11 and nothing else:
 #   make quickstart    makes the environment and runs the embedded example, the whole way
 #   make test          makes the environment and passes the checks and the tests
 PYTHON ?= python3
@@ -40,11 +40,11 @@ base: wheel
 	rm -rf build/base
 	$(PYTHON) -m venv build/base
 	build/base/bin/python -m pip install --quiet --constraint constraints.txt "$$(ls build/wheel/*.whl)[cpu,test]"
-	build/base/bin/python -m pytest tests/runtime tests/test_base_install.py
+	cd build/base && bin/pytest -c ../../pyproject.toml --rootdir ../.. ../../tests/runtime ../../tests/test_base_install.py
 
 fix: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf build dist quickstart runs $(VENV)
+	rm -rf build dist $(VENV)

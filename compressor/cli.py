@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -79,8 +80,9 @@ def run(
 @click.argument("run_folder", metavar="RUN", type=_FILE)
 @json_option
 def export(run_folder: Path, as_json: bool) -> None:
-    """Write the ONNX file and the bundle of a finished RUN again, and check them."""
+    """Make the files of a finished RUN again where they are missing or changed, and check them."""
     _require_training_packages()
+    from compressor import pipeline
     from compressor import recipe as recipes
     from compressor.console import note, set_up_logging, track
     from compressor.run import Run
@@ -94,7 +96,13 @@ def export(run_folder: Path, as_json: bool) -> None:
     if not isinstance(written, dict) or not {"path", "overrides"} <= written.keys():
         raise InputError(f"{origin}: not written by a run; is {run_folder} the folder of one?")
     plan = recipes.load(Path(written["path"]), written["overrides"])
-    _run_stages(Run(plan, run_folder, track=track, note=note), as_json=as_json)
+    job = Run(plan, run_folder, track=track, note=note)
+    if not pipeline.learnt(job):
+        raise InputError(
+            f"{run_folder}: its student is not finished, or recipe, images or code have changed "
+            f"since.\n  compressor run {written['path']} --out {run_folder} makes it anew."
+        )
+    _run_stages(job, as_json=as_json)
 
 
 def _run_stages(job: Any, *, as_json: bool) -> None:
@@ -169,6 +177,7 @@ def audit(folder: Path, labels: str, as_json: bool) -> None:
 )  # fmt: skip
 def init(folder: Path, path: Path) -> None:
     """Write a commented recipe for a FOLDER of images."""
+    _require_training_packages()
     from compressor.starter import starter_recipe
 
     if not folder.is_dir():
@@ -277,7 +286,7 @@ def main() -> None:
     """Entry point of `compressor`."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "0" if sys.stderr.isatty() else "1")
-    again = " ".join(["compressor", *sys.argv[1:]])
+    again = shlex.join(["compressor", *sys.argv[1:]])
     guarded(commands, on_interrupt=lambda: f"What was finished is kept; to continue: {again}")
 
 

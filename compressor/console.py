@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
 from typing import TypeVar
 
 import click
@@ -19,7 +20,7 @@ def note(line: str) -> None:
 
 def track(items: Iterable[T], *, label: str, total: int) -> Iterator[T]:
     """A progress bar on a terminal, nothing elsewhere; see `runtime.progress.Track`."""
-    if total < 2 or not sys.stderr.isatty():
+    if total < 2 or not sys.stderr.isatty() or find_spec("rich") is None:
         yield from items
         return
     from rich.console import Console

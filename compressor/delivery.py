@@ -81,8 +81,7 @@ def _golden(run: Run, student: str) -> Golden:
         bank_labels=found.labels[bank],
     )
     names = [photo.id for photo in found.part("holdout").photos]
-    outside: list[str] = read_json(run.folder / "dataset.json")["ood_images"]
-    return Golden(run.root, tuple(names), tuple(outside), found.classes, arrays)
+    return Golden(run.root, tuple(names), tuple(run.ood_ids()), found.classes, arrays)
 
 
 def _bank_rows(labels: npt.NDArray[np.int64], usable: npt.NDArray[np.bool_]) -> Any:
@@ -188,10 +187,14 @@ def _make_bundle(run: Run, work: Path) -> None:
 
 
 def _check_inputs(run: Run) -> dict[str, Any]:
-    from runtime.device import describe
+    from runtime.device import describe, version_of
 
     machine = describe()
+    libraries = ("onnxruntime", "onnxruntime-gpu", "numpy", "pillow")
     return {
+        "data": [run.counts(), run.pixels_digest()],
+        "training": stages.outputs_digest("distill", run.folder),
+        "libraries": {name: version_of(name) for name in libraries},
         "bundle": stages.outputs_digest("bundle", run.folder),
         "golden": stages.outputs_digest("golden", run.folder),
         "machine": [machine["cpu"], machine["cores"], machine["gpu"]],
@@ -232,7 +235,7 @@ STAGES: Sequence[Stage[Run]] = (
         needs=("images", "embeddings", "probes"),
         inputs=_golden_inputs,
         make=_make_golden,
-        code=("compressor.delivery", "runtime.golden", "runtime.fidelity", "runtime.check"),
+        code=("compressor.delivery",),
     ),
     Stage(
         name="to_onnx",
@@ -241,7 +244,7 @@ STAGES: Sequence[Stage[Run]] = (
         needs=("images", "embeddings", "distill", "probes"),
         inputs=_onnx_inputs,
         make=_make_onnx,
-        code=("export.to_onnx", "compressor.encoders"),
+        code=("compressor.delivery",),
         libraries=(*learning.LIBRARIES, "onnx", "onnxscript"),
     ),
     Stage(
@@ -251,7 +254,7 @@ STAGES: Sequence[Stage[Run]] = (
         needs=("images", "embeddings", "probes", "golden", "to_onnx"),
         inputs=_bundle_inputs,
         make=_make_bundle,
-        code=("compressor.delivery", "export.bundle", "runtime.golden", "runtime.bundle"),
+        code=("compressor.delivery",),
     ),
     Stage(
         name="check",
@@ -260,14 +263,6 @@ STAGES: Sequence[Stage[Run]] = (
         needs=("images", "distill", "golden", "bundle"),
         inputs=_check_inputs,
         make=_make_check,
-        code=(
-            "runtime.check",
-            "runtime.fidelity",
-            "runtime.latency",
-            "runtime.parity",
-            "runtime.verdict",
-            "runtime.report",
-            "runtime.ort",
-        ),
+        code=("compressor.delivery",),
     ),
 )

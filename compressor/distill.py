@@ -172,7 +172,7 @@ class Training:
 
     def load(self, path: Path) -> None:
         """Continue from a checkpoint of `save`."""
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
         self.student.load_state_dict(state["student"])
         self.objective.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -197,11 +197,7 @@ class Training:
         teacher_dim, dim = self.material.features.shape[-1], self.encoder.dim
         if self.spec.head == "learned":
             return TeacherHead(teacher_dim, dim)
-        if dim > teacher_dim:
-            raise InputError(
-                f"distill.head is {self.spec.head}, and a PCA of {teacher_dim} teacher features "
-                f"has no {dim} directions; lower student.embedding, or use head: learned"
-            )
+        require_head(self.spec, teacher_dim, dim)
         flat = self.material.features.reshape(-1, teacher_dim)
         step = max(1, len(flat) // _PCA_FEATURES)
         features = torch.from_numpy(np.ascontiguousarray(flat[::step] - self.centre))
@@ -314,11 +310,15 @@ class _Validation:
     @classmethod
     def load(cls, material: Material, student: Encoder, compute: Compute) -> _Validation:
         images = material.validation
-        rows = range(min(len(images), MAX_VALIDATION))
+        # Evenly over the whole part: it is in the order of the class folders.
+        count = min(len(images), MAX_VALIDATION)
+        rows = np.linspace(0, len(images) - 1, count).round().astype(np.int64)
         dataset = Pixels(images.paths, student.preprocess)
-        pixels = torch.cat(list(load_batches(dataset, [[row] for row in rows], compute.workers)))
-        labels = images.labels[: len(rows)]
-        teacher = material.validation_features[: len(rows)]
+        pixels = torch.cat(
+            list(load_batches(dataset, [[int(row)] for row in rows], compute.workers))
+        )
+        labels = images.labels[rows]
+        teacher = material.validation_features[rows]
         return cls(pixels, teacher, labels, len(images.classes), student, compute)
 
     def measure(self, module: nn.Module) -> dict[str, float]:
@@ -353,6 +353,19 @@ def _epoch_line(entry: dict[str, Any]) -> str:
     return ", ".join([*words, f"{entry['seconds']:.1f} s"])
 
 
+def require_head(spec: Distill, teacher_dim: int, dim: int) -> None:
+    """Refuse a PCA of more directions than the teacher has.
+
+    Raises:
+        InputError: the student is wider than the teacher.
+    """
+    if spec.method == "tintem" and spec.head != "learned" and dim > teacher_dim:
+        raise InputError(
+            f"distill.head is {spec.head}, and a PCA of {teacher_dim} teacher features has no "
+            f"{dim} directions; lower student.embedding, or use head: learned"
+        )
+
+
 def training_dtype(spec: Distill, compute: Compute) -> torch.dtype | None:
     """The autocast type of the student's step, None for float32.
 
@@ -373,12 +386,6 @@ def training_dtype(spec: Distill, compute: Compute) -> torch.dtype | None:
     if wanted == "bf16" and on_gpu and not torch.cuda.is_bf16_supported():
         raise MissingDependencyError("distill.precision is bf16, which this GPU lacks; use fp16")
     return torch.bfloat16 if wanted == "bf16" else torch.float16
-
-
-def _autocast(precision: torch.dtype | None, compute: Compute) -> AbstractContextManager[Any]:
-    if precision is None:
-        return nullcontext()
-    return torch.autocast(compute.device.type, dtype=precision)
 
 
 def _on_cpu(module: nn.Module) -> dict[str, Tensor]:

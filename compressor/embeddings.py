@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from compressor.encoders import Encoder
 from compressor.images import ImageSet, open_rgb
 from compressor.views import view_of
-from runtime.errors import MissingDependencyError
+from runtime.errors import InputError, MissingDependencyError
 from runtime.files import replacing
 from runtime.preprocess import Preprocess
 from runtime.progress import Track, silent
@@ -27,6 +27,8 @@ from runtime.progress import Track, silent
 Floats = npt.NDArray[np.float32]
 Job = tuple[int, int]
 """Row of the image and number of the view."""
+Loaded = npt.NDArray[np.uint8] | InputError
+"""Pixels, or why there are none: an exception raised in a worker process would lose its kind."""
 
 _BATCH = 64
 SHARD_IMAGES = 4096
@@ -60,7 +62,7 @@ class Compute:
         return cls(torch.device("cpu" if chosen == "auto" else chosen), workers)
 
 
-class Pixels(Dataset[npt.NDArray[np.uint8]]):
+class Pixels(Dataset[Loaded]):
     """Images as uint8 [S, S, 3], resized and cropped as on the device."""
 
     def __init__(self, paths: Sequence[Path], preprocess: Preprocess) -> None:
@@ -70,11 +72,14 @@ class Pixels(Dataset[npt.NDArray[np.uint8]]):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, row: int) -> npt.NDArray[np.uint8]:
-        return self.preprocess.pixels(open_rgb(self.paths[row]))
+    def __getitem__(self, row: int) -> Loaded:
+        try:
+            return self.preprocess.pixels(open_rgb(self.paths[row]))
+        except InputError as error:
+            return error
 
 
-class ViewPixels(Dataset[npt.NDArray[np.uint8]]):
+class ViewPixels(Dataset[Loaded]):
     """Fixed seeded views as uint8 [S, S, 3], asked for by (row, number of the view)."""
 
     def __init__(
@@ -86,17 +91,24 @@ class ViewPixels(Dataset[npt.NDArray[np.uint8]]):
         self.seed = seed
         self.scale = scale
 
-    def __getitem__(self, job: Job) -> npt.NDArray[np.uint8]:
+    def __getitem__(self, job: Job) -> Loaded:
         row, number = job
-        image = open_rgb(self.paths[row])
+        try:
+            image = open_rgb(self.paths[row])
+        except InputError as error:
+            return error
         view = view_of(self.keys[row], number, seed=self.seed, size=image.size, scale=self.scale)
         return view.render(image, self.preprocess.size_px, self.preprocess.resampling)
 
 
 def load_batches(
-    dataset: Dataset[npt.NDArray[np.uint8]], batches: Iterable[Sequence[object]], workers: int
+    dataset: Dataset[Loaded], batches: Iterable[Sequence[object]], workers: int
 ) -> Iterator[Tensor]:
-    """Batches of pixels, uint8 [B, S, S, 3], read ahead by worker processes, in order."""
+    """Batches of pixels, uint8 [B, S, S, 3], read ahead by worker processes, in order.
+
+    Raises:
+        InputError: an image cannot be read any more.
+    """
     loader: DataLoader[Any] = DataLoader(
         dataset,
         batch_sampler=batches,  # type: ignore[arg-type]  # any iterable of index lists will do
@@ -108,7 +120,10 @@ def load_batches(
         prefetch_factor=4 if workers else None,
         generator=torch.Generator(),  # its own: reading draws nothing from the training's
     )
-    yield from loader
+    for batch in loader:
+        if isinstance(batch, InputError):
+            raise batch
+        yield batch
 
 
 def to_input(pixels: Tensor, preprocess: Preprocess, device: torch.device) -> Tensor:
@@ -126,12 +141,32 @@ def embed(
     compute: Compute,
     *,
     label: str,
+    keep: Path | None = None,
     track: Track = silent,
 ) -> Floats:
-    """Embed images as the device will see them: float32 [N, D]."""
-    rows = [range(start, min(start + _BATCH, len(paths))) for start in range(0, len(paths), _BATCH)]
-    loaded = load_batches(Pixels(paths, encoder.preprocess), rows, compute.workers)
-    return _embed(encoder, track(loaded, label=label, total=len(rows)), compute)
+    """Embed images as the device will see them: float32 [N, D].
+
+    Args:
+        encoder: what embeds.
+        paths: the N images.
+        compute: where.
+        label: of the progress bar.
+        keep: a folder for finished parts; those already there are not made again.
+        track: shows the progress.
+    """
+    parts = [np.empty((0, encoder.dim), np.float32)]
+    for start in range(0, len(paths), SHARD_IMAGES):
+        rows = range(start, min(start + SHARD_IMAGES, len(paths)))
+        part = keep / f"part-{start:07d}.npy" if keep is not None else None
+        if part is not None and part.exists():
+            parts.append(np.load(part))
+            continue
+        batches = [rows[at : at + _BATCH] for at in range(0, len(rows), _BATCH)]
+        loaded = load_batches(Pixels(paths, encoder.preprocess), batches, compute.workers)
+        parts.append(_embed(encoder, track(loaded, label=label, total=len(batches)), compute))
+        if part is not None:
+            _save(part, parts[-1])
+    return np.concatenate(parts)
 
 
 def embed_views(
@@ -153,9 +188,7 @@ def embed_views(
         batches = [jobs[at : at + _BATCH] for at in range(0, len(jobs), _BATCH)]
         loaded = load_batches(dataset, batches, compute.workers)
         tracked = track(loaded, label=f"teacher on view {number + 1}", total=len(batches))
-        features = _embed(encoder, tracked, compute)
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            np.save(file, features)
+        _save(path, _embed(encoder, tracked, compute))
 
 
 def load_views(folder: Path, views: int, images: int) -> Floats:
@@ -184,8 +217,15 @@ def _embed(encoder: Encoder, batches: Iterator[Tensor], compute: Compute) -> Flo
     return np.concatenate(parts)
 
 
-def _stack(pixels: Sequence[npt.NDArray[np.uint8]]) -> Tensor:
-    return torch.from_numpy(np.stack(pixels))
+def _save(path: Path, features: Floats) -> None:
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.save(file, features)
+
+
+def _stack(loaded: Sequence[Loaded]) -> Tensor | InputError:
+    pixels = [each for each in loaded if not isinstance(each, InputError)]
+    errors = [each for each in loaded if isinstance(each, InputError)]
+    return errors[0] if errors else torch.from_numpy(np.stack(pixels))
 
 
 def _quiet_worker(_: int) -> None:

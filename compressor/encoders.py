@@ -118,17 +118,15 @@ def _create(spec: Network, *, role: str) -> nn.Module:
     if config is not None and config.fixed_input_size and spec.image_size:
         args.setdefault("img_size", spec.image_size)
     if spec.weights == "hub":
-        hub_id = config.hf_hub_id if config is not None else None
-        url = str(config.url) if config is not None and config.url else None
-        weights.require_hub(spec.model, role=role, hub_id=hub_id, url=url)
+        weights.require_hub(spec.model, role=role, config=config)
         args["pretrained"] = True
     try:
         model: nn.Module = timm.create_model(spec.model, **args)
     except OSError as error:
-        if spec.weights != "hub" or error.errno is not None:  # a full disk, say
+        if spec.weights != "hub" or config is None or error.errno is not None:  # a full disk, say
             raise
         why = f"the download failed: {error}"
-        raise weights.not_fetched(spec.model, role=role, hub_id=str(hub_id), why=why) from error
+        raise weights.not_fetched(spec.model, role=role, config=config, why=why) from error
     except _REFUSALS as error:
         what = f"no such choice: {error}" if isinstance(error, KeyError) else error
         raise InputError(f"{role}: timm cannot build {spec.model} so: {what}") from error

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from compressor.labels import UNLABELLED, read_labels
-from runtime.decode import decode
+from compressor.labels import UNLABELLED, classes_of, names_of
+from runtime.decode import UNIDENTIFIED, decode
 from runtime.errors import ImageError, InputError
 from runtime.files import read_json, replacing, write_json
 from runtime.progress import Track, silent
@@ -27,8 +27,6 @@ from runtime.progress import Track, silent
 logger = logging.getLogger(__name__)
 
 Split = Literal["train", "validation", "holdout"]
-# Files of other kinds that lie about in image folders; none of them is an unusable *image*.
-_NOT_AN_IMAGE = "not an image that Pillow can read"
 
 
 @dataclass(frozen=True)
@@ -127,7 +125,11 @@ class Audit:
             "counts": self.counts(),
             "classes": list(self.images.classes),
             "images": [vars(photo) for photo in self.images.photos],
-            "ood_images": sorted(name for name, look in outside.items() if isinstance(look, Look)),
+            "ood_images": [
+                {"id": name, "pixels_sha256": look.pixels_sha256}
+                for name, look in sorted(outside.items())
+                if isinstance(look, Look)
+            ],
         }
         write_json(folder / "dataset.json", document)
         rejected = [(each.id, each.reason) for each in self.rejected]
@@ -179,13 +181,14 @@ def audit(
     if not found:
         raise InputError(f"{root}: no files in this folder")
 
+    names = names_of(labels, found, ids)  # before the long look: a typo is told at once
     looks = inspect([path for _, path in found], track)
     rejected = tuple(
         Rejected(ids[path], look) for path, look in looks.items() if isinstance(look, str)
     )
     usable = {ids[path] for path, look in looks.items() if isinstance(look, Look)}
     # With nothing usable, `enforce` tells why; classes would only be a distraction.
-    classes, label_of = read_labels(labels, found, ids, usable) if usable else ((), {})
+    classes, label_of = classes_of(labels, names, usable) if usable else ((), {})
     photos = [
         Photo(
             id=ids[path],
@@ -234,7 +237,13 @@ def enforce(found: Audit, *, max_rejected: float, min_images: int) -> None:
 def _was_meant_as_image(rejected: Rejected) -> bool:
     """By what it holds or by its name: notes and archives among the images are no lost images."""
     suffix = PurePosixPath(rejected.id).suffix.lower()
-    return rejected.reason != _NOT_AN_IMAGE or suffix in Image.registered_extensions()
+    return rejected.reason != UNIDENTIFIED or suffix in Image.registered_extensions()
+
+
+def _unreadable(error: OSError) -> None:
+    if isinstance(error, FileNotFoundError):
+        return  # not there, or gone meanwhile: the caller finds no files
+    raise InputError(f"{error.filename}: this folder cannot be read: {error.strerror}") from error
 
 
 def files_below(folder: Path, skipped: Sequence[Path] = ()) -> list[Path]:
@@ -243,7 +252,7 @@ def files_below(folder: Path, skipped: Sequence[Path] = ()) -> list[Path]:
     Links to folders are followed, each real folder once.
     """
     files, seen = [], set[str]()
-    for where, names, file_names in os.walk(folder, followlinks=True):
+    for where, names, file_names in os.walk(folder, followlinks=True, onerror=_unreadable):
         here = Path(where)
         if (real := os.path.realpath(where)) in seen:
             names.clear()

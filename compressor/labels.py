@@ -13,39 +13,52 @@ from runtime.errors import InputError
 UNLABELLED = -1
 
 
-def read_labels(
-    labels: str,
-    found: Sequence[tuple[Path, Path]],
-    ids: Mapping[Path, str],
-    usable: Container[str],
-) -> tuple[tuple[str, ...], dict[str, int]]:
-    """Classes in the order of their index, and the index of each labelled image.
+def names_of(
+    labels: str, found: Sequence[tuple[Path, Path]], ids: Mapping[Path, str]
+) -> dict[str, str]:
+    """The name of the class of each labelled file, by its id.
 
     Args:
         labels: `folders`, `none`, or the path of a CSV with the columns image,label.
         found: each file, after the folder it was found below.
         ids: the id of each file.
+
+    Raises:
+        InputError: a CSV that cannot be read or whose lines do not fit the files.
+    """
+    if labels == "none":
+        return {}
+    if labels == "folders":
+        parts = {ids[path]: path.relative_to(folder).parts for folder, path in found}
+        return {id_: part[0] for id_, part in parts.items() if len(part) > 1}
+    return _read_csv(Path(labels), {path: ids[path] for _, path in found})
+
+
+def classes_of(
+    labels: str, names: Mapping[str, str], usable: Container[str]
+) -> tuple[tuple[str, ...], dict[str, int]]:
+    """Classes in the order of their index, and the index of each labelled image.
+
+    Args:
+        labels: as for `names_of`.
+        names: what it gave.
         usable: the ids of images; a folder of other files only is no class.
 
     Raises:
-        InputError: under two classes, or a CSV whose lines do not fit the images.
+        InputError: under two classes.
     """
     if labels == "none":
         return (), {}
-    if labels == "folders":
-        parts = {ids[path]: path.relative_to(folder).parts for folder, path in found}
-        names = {id_: part[0] for id_, part in parts.items() if len(part) > 1}
-        where = "data.labels is `folders`, but the images folder"
-        hint = "Put each class into a folder of its own, or use a CSV, or `labels: none`."
-    else:
-        names = _read_csv(Path(labels), {path: ids[path] for _, path in found})
-        where, hint = labels, "At least two classes are needed; or use `labels: none`."
-    names = {id_: name for id_, name in names.items() if id_ in usable}
-    classes = tuple(sorted(set(names.values())))
+    kept = {id_: name for id_, name in names.items() if id_ in usable}
+    classes = tuple(sorted(set(kept.values())))
     if len(classes) < 2:
+        by_folder = labels == "folders"
+        where = "data.labels is `folders`, but the images folder" if by_folder else labels
+        hint = "Put each class into a folder of its own, or use a CSV, or `labels: none`."
+        hint = hint if by_folder else "At least two classes are needed; or use `labels: none`."
         raise InputError(f"{where} has {len(classes)} classes ({', '.join(classes)}).\n  {hint}")
     index = {name: position for position, name in enumerate(classes)}
-    return classes, {id_: index[name] for id_, name in names.items()}
+    return classes, {id_: index[name] for id_, name in kept.items()}
 
 
 def _read_csv(path: Path, ids: Mapping[Path, str]) -> dict[str, str]:

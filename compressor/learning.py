@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float32]
 
-LIBRARIES = ("torch", "timm")
+LIBRARIES = ("torch", "timm", "pillow")
 """Distributions that decide what a network answers."""
 
 
@@ -44,6 +44,7 @@ def _images_inputs(run: Run) -> dict[str, Any]:
 def _make_images(run: Run, work: Path) -> None:
     data, spec = run.plan.recipe.data, run.plan.recipe.distill
     own = [run.folder.resolve()]
+    task = [data.images, *([data.holdout] if isinstance(data.holdout, Path) else [])]
     found = images.audit(
         data.images,
         labels=data.labels,
@@ -53,7 +54,10 @@ def _make_images(run: Run, work: Path) -> None:
         exclude=own + ([data.ood] if data.ood else []),
         track=run.track,
     )
-    looks = images.inspect(images.files_below(data.ood, own), run.track) if data.ood else {}
+    outside = images.files_below(data.ood, [*own, *task]) if data.ood else []
+    looks = images.inspect(outside, run.track)
+    if data.ood and not any(isinstance(look, images.Look) for look in looks.values()):
+        raise InputError(f"{data.ood}: data.ood has no usable image among {len(looks)} files")
     found.save(work, ood=looks)
     counts = found.counts()
     run.note(
@@ -84,7 +88,8 @@ def _make_embeddings(run: Run, work: Path) -> None:
     arrays = {}
     for name, paths in (("images", run.images().paths), ("ood", run.ood_paths())):
         label = f"teacher on {name}"
-        arrays[name] = embed(teacher, paths, compute, label=label, track=run.track)
+        keep = work / "parts" / name
+        arrays[name] = embed(teacher, paths, compute, label=label, keep=keep, track=run.track)
         if lost := int(np.sum(~np.isfinite(arrays[name]).all(axis=1))):
             raise InputError(
                 f"teacher: its features of {lost} of {len(paths)} images are not finite; are the "
@@ -99,7 +104,7 @@ def _features_inputs(run: Run) -> dict[str, Any]:
     return {
         "teacher": network_digest(run.plan.recipe.teacher),
         "train": digest(run.images().part("train").keys),
-        "views": [spec.views, spec.seed, spec.crop_scale],
+        "views": [spec.views_used, spec.seed, spec.crop_scale],
     }
 
 
@@ -109,7 +114,7 @@ def _make_features(run: Run, work: Path) -> None:
     spec, compute = run.plan.recipe.distill, run.compute()
     teacher, train = run.teacher, run.images().part("train")
     dataset = ViewPixels(train, teacher.preprocess, spec.seed, spec.crop_scale)
-    for number in range(spec.views):
+    for number in range(spec.views_used):
         embed_views(teacher, dataset, number, work / "features", compute, track=run.track)
 
 
@@ -144,7 +149,7 @@ def _make_student(run: Run, work: Path) -> None:
     chosen = [photo.split == "validation" for photo in found.photos]
     material = Material(
         train=train,
-        features=load_views(run.folder / "features", recipe.distill.views, len(train)),
+        features=load_views(run.folder / "features", recipe.distill.views_used, len(train)),
         validation=validation,
         validation_features=embedded[chosen],
     )
@@ -194,12 +199,9 @@ def _make_probes(run: Run, work: Path) -> None:
     encoders = {"student": trained_student(run), "untrained": untrained}
     arrays: dict[str, Floats] = {"teacher": run.tensors("embeddings.safetensors")["images"]}
     for name, encoder in encoders.items():
-        label = f"{name} on images" if name == "student" else "untrained student on images"
-        arrays[name] = embed(encoder, found.paths, compute, label=label, track=run.track)
-        label = f"{name} on out-of-distribution images"
-        arrays[f"{name}_ood"] = embed(
-            encoder, run.ood_paths(), compute, label=label, track=run.track
-        )
+        for key, paths in ((name, found.paths), (f"{name}_ood", run.ood_paths())):
+            label, keep = f"{key.replace('_', ' ')} images", work / "parts" / key
+            arrays[key] = embed(encoder, paths, compute, label=label, keep=keep, track=run.track)
     for name in ("teacher", "student", "untrained"):
         run.note(f"fitting the linear probe of the {name}")
         probe = probes.fit(
@@ -230,7 +232,7 @@ STAGES: Sequence[Stage[Run]] = (
         needs=(),
         inputs=_images_inputs,
         make=_make_images,
-        code=("compressor.images", "compressor.labels", "runtime.decode"),
+        code=("compressor.images",),
         libraries=("pillow",),
     ),
     Stage(
@@ -240,13 +242,7 @@ STAGES: Sequence[Stage[Run]] = (
         needs=("images",),
         inputs=_teacher_inputs,
         make=_make_embeddings,
-        code=(
-            "compressor.embeddings",
-            "compressor.encoders",
-            "compressor.weights",
-            "runtime.preprocess",
-            "runtime.decode",
-        ),
+        code=("compressor.embeddings",),
         libraries=LIBRARIES,
     ),
     Stage(
@@ -256,13 +252,7 @@ STAGES: Sequence[Stage[Run]] = (
         needs=("images",),
         inputs=_features_inputs,
         make=_make_features,
-        code=(
-            "compressor.embeddings",
-            "compressor.encoders",
-            "compressor.weights",
-            "compressor.views",
-            "runtime.decode",
-        ),
+        code=("compressor.embeddings",),
         libraries=LIBRARIES,
     ),
     Stage(
@@ -272,14 +262,7 @@ STAGES: Sequence[Stage[Run]] = (
         needs=("images", "embeddings", "features"),
         inputs=_distill_inputs,
         make=_make_student,
-        code=(
-            "compressor.distill",
-            "compressor.tintem",
-            "compressor.baselines",
-            "compressor.encoders",
-            "compressor.embeddings",
-            "compressor.views",
-        ),
+        code=("compressor.distill",),
         libraries=LIBRARIES,
     ),
     Stage(
@@ -289,12 +272,7 @@ STAGES: Sequence[Stage[Run]] = (
         needs=("images", "embeddings", "distill"),
         inputs=probes_inputs,
         make=_make_probes,
-        code=(
-            "compressor.probes",
-            "compressor.embeddings",
-            "compressor.encoders",
-            "runtime.preprocess",
-        ),
+        code=("compressor.probes", "compressor.embeddings"),
         libraries=(*LIBRARIES, "scikit-learn"),
     ),
 )

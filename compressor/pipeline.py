@@ -18,17 +18,30 @@ def run_all(run: Run) -> Iterator[Progress]:
         yield stages.run_stage(stage, run, run.folder)
 
 
+LEARNING = ("embeddings", "features", "distill")
+
+
 def refuse_early(run: Run) -> None:
-    """Find mistakes about the student before the teacher's long work, not after it.
+    """Find mistakes about teacher and student before the long work, not in its middle.
 
     Raises:
-        InputError: the student cannot be built as the recipe says.
-        MissingDependencyError: the device or the precision asked for is not here.
+        InputError: a network cannot be built as the recipe says, or the two do not go together.
+        MissingDependencyError: weights, device or precision asked for are not here.
     """
-    if (run.folder / ".stages" / "distill.json").exists():
+    if learnt(run):
         return
-    from compressor.distill import training_dtype
+    from compressor.distill import require_head, training_dtype
     from compressor.encoders import create_student
 
-    training_dtype(run.plan.recipe.distill, run.compute())
-    create_student(run.plan.recipe.student, seed=0)
+    spec = run.plan.recipe.distill
+    training_dtype(spec, run.compute())
+    student = create_student(run.plan.recipe.student, seed=0)
+    require_head(spec, run.teacher.dim, student.dim)
+
+
+def learnt(run: Run) -> bool:
+    """Whether all that a student is made of is there and unchanged."""
+    if not (run.folder / ".stages").is_dir():
+        return False
+    states = {stage.name: state for stage, state in stages.plan(STAGES, run, run.folder)}
+    return all(states[name] == "cached" for name in LEARNING)

@@ -133,6 +133,11 @@ class Distill(Section):
         30, description="seconds between checkpoints, so what a killed run loses at most"
     )
 
+    @property
+    def views_used(self) -> int:
+        """Each epoch shows one view, so a short run needs no more than its epochs."""
+        return min(self.views, self.epochs)
+
 
 class Export(Section):
     """`export:` the files for the device."""

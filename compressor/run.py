@@ -55,8 +55,12 @@ class Run:
 
     def ood_paths(self) -> list[Path]:
         """Usable out-of-distribution images, as the first stage left them."""
-        listed: list[str] = read_json(self.folder / "dataset.json")["ood_images"]
-        return [self.root / name for name in listed]
+        return [self.root / name for name in self.ood_ids()]
+
+    def ood_ids(self) -> list[str]:
+        """Their paths relative to the images folder."""
+        listed = read_json(self.folder / "dataset.json")["ood_images"]
+        return [each["id"] for each in listed]
 
     def pixels_digest(self) -> str:
         """Of the pixels and order of all images: what embeddings depend on."""
@@ -89,20 +93,28 @@ class Run:
     def locked(self) -> Iterator[None]:
         """Keep a second run out of this folder.
 
+        The lock is the process's own: reader processes that outlive a kill do not hold it.
+
         Raises:
-            InputError: another run is at work here.
+            InputError: another run is at work here, or the folder holds something else.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        if any(self.folder.iterdir()) and not (self.folder / ".lock").exists():
+            raise InputError(
+                f"{self.folder}: holds other files, which a run could overwrite.\n"
+                "  Name a new folder with --out."
+            )
         with (self.folder / ".lock").open("w") as lock:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except (BlockingIOError, PermissionError) as error:
                 raise InputError(
                     f"{self.folder}: another run is at work in this folder.\n"
                     "  Wait for it, or choose another folder with --out."
                 ) from error
-            for left_by_a_kill in self.folder.rglob(".*.tmp"):
-                left_by_a_kill.unlink()
+            for folder in (self.folder, self.folder / ".stages"):
+                for left_by_a_kill in folder.glob(".*.tmp"):
+                    left_by_a_kill.unlink()
             yield
 
 

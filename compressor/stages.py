@@ -8,6 +8,7 @@ finishes its moves at the next start.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import logging
@@ -15,6 +16,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
@@ -23,12 +25,12 @@ from runtime.files import read_json, sha256_of, write_json
 
 logger = logging.getLogger(__name__)
 
-Run = TypeVar("Run")
+T = TypeVar("T")
 State = Literal["cached", "to do", "waits"]
 
 
 @dataclass(frozen=True)
-class Stage(Generic[Run]):
+class Stage(Generic[T]):
     """One step of the way."""
 
     name: str
@@ -38,12 +40,12 @@ class Stage(Generic[Run]):
     """Files and folders it makes, relative to the run folder."""
     needs: tuple[str, ...]
     """Stages whose outputs it reads."""
-    inputs: Callable[[Run], dict[str, Any]]
+    inputs: Callable[[T], dict[str, Any]]
     """Everything that decides its outputs, as JSON values; reads the outputs of `needs`."""
-    make: Callable[[Run, Path], None]
+    make: Callable[[T, Path], None]
     """Writes the outputs into the folder it is given, where a killed attempt may have left work."""
     code: tuple[str, ...]
-    """Modules whose source decides its outputs, such as `compressor.images`."""
+    """Modules whose source decides its outputs, with all of ours that they import."""
     libraries: tuple[str, ...] = ()
     """Distributions whose version decides its outputs."""
 
@@ -57,7 +59,7 @@ class Progress:
     seconds: float
 
 
-def plan(stages: Sequence[Stage[Run]], run: Run, folder: Path) -> list[tuple[Stage[Run], State]]:
+def plan(stages: Sequence[Stage[T]], run: T, folder: Path) -> list[tuple[Stage[T], State]]:
     """Which stages are cached, which are to do, which wait for one to do. Touches nothing."""
     states: dict[str, State] = {}
     for stage in stages:
@@ -70,13 +72,14 @@ def plan(stages: Sequence[Stage[Run]], run: Run, folder: Path) -> list[tuple[Sta
     return [(stage, states[stage.name]) for stage in stages]
 
 
-def run_stage(stage: Stage[Run], run: Run, folder: Path) -> Progress:
+def run_stage(stage: Stage[T], run: T, folder: Path) -> Progress:
     """Make a stage's outputs, or find that they are there and unchanged."""
     fingerprint = _fingerprint(stage, run)
     if (seconds := _cached(stage, folder, fingerprint)) is not None:
+        _clear_work(stage, folder)
         return Progress(stage.name, "cached", seconds)
     work = folder / ".work" / f"{stage.name}-{fingerprint[:16]}"
-    if not (work / "record.json").exists():
+    if not _is_finished(work, folder):
         work.mkdir(parents=True, exist_ok=True)
         started = time.monotonic()
         stage.make(run, work)
@@ -87,7 +90,7 @@ def run_stage(stage: Stage[Run], run: Run, folder: Path) -> Progress:
     return Progress(stage.name, "to do", _finish(stage, folder, work))
 
 
-def _finish(stage: Stage[Run], folder: Path, work: Path) -> float:
+def _finish(stage: Stage[T], folder: Path, work: Path) -> float:
     """Move what a finished stage left in its work folder to where it belongs."""
     record = read_json(work / "record.json")
     _record_path(stage, folder).unlink(missing_ok=True)
@@ -95,10 +98,21 @@ def _finish(stage: Stage[Run], folder: Path, work: Path) -> float:
         if (work / name).exists():
             _replace(work / name, folder / name, work / "replaced")
     write_json(_record_path(stage, folder), record)
-    shutil.rmtree(work)
-    for stale in (folder / ".work").glob(f"{stage.name}-*"):
-        shutil.rmtree(stale)
+    _clear_work(stage, folder)
     return float(record["seconds"])
+
+
+def _is_finished(work: Path, folder: Path) -> bool:
+    """Whether a killed attempt had made everything, and each output is here or in its place."""
+    if not (work / "record.json").exists():
+        return False
+    names = read_json(work / "record.json")["outputs"]
+    return all((work / name).exists() or (folder / name).exists() for name in names)
+
+
+def _clear_work(stage: Stage[T], folder: Path) -> None:
+    for left in (folder / ".work").glob(f"{stage.name}-*"):
+        shutil.rmtree(left)
 
 
 def _replace(new: Path, path: Path, aside: Path) -> None:
@@ -110,7 +124,7 @@ def _replace(new: Path, path: Path, aside: Path) -> None:
     new.replace(path)
 
 
-def _cached(stage: Stage[Run], folder: Path, fingerprint: str) -> float | None:
+def _cached(stage: Stage[T], folder: Path, fingerprint: str) -> float | None:
     """Seconds that the outputs took to make, if they are there and are those of `fingerprint`."""
     path = _record_path(stage, folder)
     if not path.exists():
@@ -136,19 +150,45 @@ def seconds_of(name: str, folder: Path) -> float:
     return float(read_json(folder / ".stages" / f"{name}.json")["seconds"])
 
 
-def _record_path(stage: Stage[Run], folder: Path) -> Path:
+def _record_path(stage: Stage[T], folder: Path) -> Path:
     return folder / ".stages" / f"{stage.name}.json"
 
 
-def _fingerprint(stage: Stage[Run], run: Run) -> str:
+def _fingerprint(stage: Stage[T], run: T) -> str:
     document = {
         "inputs": stage.inputs(run),
-        "code": {name: _source_digest(name) for name in stage.code},
+        "code": code_digest(stage.code),
         "libraries": {name: metadata.version(name) for name in stage.libraries},
     }
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
-def _source_digest(module: str) -> str:
-    root = Path(__file__).resolve().parent.parent
-    return sha256_of(root.joinpath(*module.split(".")).with_suffix(".py"))
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+@cache
+def code_digest(modules: tuple[str, ...], root: Path = _ROOT) -> str:
+    """Of the source of our own modules and of all of ours that they import, however deep."""
+    found: dict[str, str] = {}
+    pending = list(modules)
+    while pending:
+        module = pending.pop()
+        path = _source(module, root)
+        if module in found or path is None:
+            continue
+        found[module] = sha256_of(path)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                pending += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                pending += [node.module, *(f"{node.module}.{each.name}" for each in node.names)]
+    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
+
+
+def _source(module: str, root: Path) -> Path | None:
+    """The file of one of our modules; None for anything else."""
+    package, *rest = module.split(".")
+    if package not in ("compressor", "export", "runtime") or not rest:
+        return None
+    path = root.joinpath(package, *rest).with_suffix(".py")
+    return path if path.is_file() else None

@@ -44,7 +44,7 @@ class Target(Section):
     threads: Annotated[int, Field(ge=1)] | None = Field(
         None, description="CPU threads within one operator; null leaves it to the backend"
     )
-    batches: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+    batches: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = Field(
         (1, 8),
         description="batch sizes to time; the first is the one requirements are about",
     )

@@ -17,6 +17,7 @@ from urllib.parse import urlparse
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from timm.models import PretrainedCfg
 from torch import Tensor, nn
 
 from runtime.errors import InputError, MissingDependencyError
@@ -61,7 +62,7 @@ def load_into(model: nn.Module, path: Path, *, role: str) -> None:
     model.load_state_dict(state)
 
 
-def require_hub(model_name: str, *, role: str, hub_id: str | None, url: str | None) -> None:
+def require_hub(model_name: str, *, role: str, config: PretrainedCfg | None) -> None:
     """Fail soon and with the way out where hub weights cannot be had.
 
     Weights that are already in the local cache are found without a connection.
@@ -72,12 +73,13 @@ def require_hub(model_name: str, *, role: str, hub_id: str | None, url: str | No
     """
     import timm
 
+    hub_id, url = (config.hf_hub_id, config.url) if config is not None else (None, None)
     if not hub_id and url:
         raise InputError(
             f"{role}.model {model_name}: its weights are not on the hub; fetch {url}\n"
             f"  yourself, and name the file in {role}.weights"
         )
-    if not hub_id:
+    if config is None or not hub_id:
         known = timm.list_pretrained(f"{model_name.split('.')[0]}*")[:5]
         hint = f"known: {', '.join(known)}" if known else "use a local file"
         raise InputError(
@@ -87,22 +89,29 @@ def require_hub(model_name: str, *, role: str, hub_id: str | None, url: str | No
 
     if any(
         isinstance(try_to_load_from_cache(hub_id, name), str)
-        for name in ("model.safetensors", "pytorch_model.bin")
+        for name in (_file_of(config), "pytorch_model.bin")
     ):
         return
     if not _reachable(endpoint := _endpoint()):
         why = f"the model hub {endpoint} cannot be reached from here."
-        raise not_fetched(model_name, role=role, hub_id=hub_id, why=why)
+        raise not_fetched(model_name, role=role, config=config, why=why)
 
 
-def not_fetched(model_name: str, *, role: str, hub_id: str, why: str) -> MissingDependencyError:
+def not_fetched(
+    model_name: str, *, role: str, config: PretrainedCfg, why: str
+) -> MissingDependencyError:
     """What to tell where a download failed: the file, and how to name it in the recipe."""
+    file = _file_of(config)
     return MissingDependencyError(
         f"{role}.weights: {why}\n"
-        f"  On a machine that can, fetch {_endpoint()}/{hub_id}/resolve/main/model.safetensors\n"
+        f"  On a machine that can, fetch {_endpoint()}/{config.hf_hub_id}/resolve/main/{file}\n"
         f"  copy it beside the recipe, and write\n"
-        f"    {role}:\n      model: {model_name}\n      weights: model.safetensors"
+        f"    {role}:\n      model: {model_name}\n      weights: {file}"
     )
+
+
+def _file_of(config: PretrainedCfg) -> str:
+    return config.hf_hub_filename or "model.safetensors"
 
 
 def _endpoint() -> str:

@@ -48,8 +48,13 @@ class Document:
         Raises:
             InputError: all mistakes at once, one line each.
         """
+        sections = {
+            name for name, field in model.model_fields.items() if isinstance(field.default, Section)
+        }
+        # A section whose keys are all commented out is null, and means its defaults.
+        data = {k: v for k, v in self.data.items() if not (v is None and k in sections)}
         try:
-            return model.model_validate(self.data)
+            return model.model_validate(data)
         except ValidationError as error:
             errors = [each for each in error.errors() if each["type"] not in _CONSEQUENCES]
             raise self.error([self._explain(each, model) for each in errors]) from error

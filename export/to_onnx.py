@@ -90,6 +90,7 @@ def export(module: Deployed, size_px: int, path: Path, metadata: Mapping[str, ob
     if program is None:
         raise RuntimeError("torch.onnx.export gave no program")
     model = program.model_proto
+    _forget_sources(model)
     properties = {
         key: value if isinstance(value, str) else json.dumps(value)
         for key, value in metadata.items()
@@ -98,6 +99,15 @@ def export(module: Deployed, size_px: int, path: Path, metadata: Mapping[str, ob
     onnx.checker.check_model(model, full_check=True)
     with replacing(path) as temporary:
         onnx.save(model, temporary)
+
+
+def _forget_sources(model: onnx.ModelProto) -> None:
+    """Drop the exporter's stack traces: paths of this machine, of no use on another."""
+    for graph in (model.graph, *model.functions):
+        for part in (*graph.node, *graph.value_info):
+            del part.metadata_props[:]
+    for part in (*model.graph.input, *model.graph.output, *model.graph.initializer):
+        del part.metadata_props[:]
 
 
 def facts(path: Path) -> dict[str, object]:

@@ -20,7 +20,7 @@ def load(path: Path) -> dict[str, Any]:
     if path.is_dir():
         path = path / "report.json"
     report = read_versioned(path, newest=SCHEMA_VERSION, what="report")
-    if missing := {"recipe", "ledger", "recommended", "verdict"} - report.keys():
+    if missing := {"golden", "ledger", "machine", "recommended", "verdict"} - report.keys():
         raise InputError(f"{path}: not a report (it lacks {', '.join(sorted(missing))})")
     return report
 
@@ -43,8 +43,10 @@ def text(names: Sequence[str], reports: Sequence[Mapping[str, Any]]) -> str:
         rows.append([key.replace("_", " "), *(f"{each:.2f}" for each in timings)])
     rows.append(["verdict", *("passed" if r["verdict"]["passed"] else "failed" for r in reports)])
     lines = [table(["figure", *names], rows)]
-    if len({report.get("data", {}).get("digest") for report in reports}) > 1:
-        lines.append("These reports are of different images: their figures are not comparable.")
+    if len({report["golden"]["digest"] for report in reports}) > 1:
+        lines.append(
+            "These reports are of different held-out images or teachers: figures do not compare."
+        )
     if len({report["machine"]["cpu"] for report in reports}) > 1:
         lines.append("These reports are of different machines: latencies are each of its own.")
     return "\n\n".join(lines)

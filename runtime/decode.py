@@ -30,6 +30,8 @@ _DECODER_ERRORS = (
 # Pillow's own limit for a decompression bomb: an 8-bit RGB image of 256 MiB.
 MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3
 
+UNIDENTIFIED = "not an image that Pillow can read"
+"""The reason where the kind of a file cannot even be told."""
 MAX_RATIO = 100
 """Longer side to shorter: a thinner image would grow without bound when its short side is set."""
 
@@ -59,7 +61,7 @@ def decode(path: Path) -> Image.Image:
             image.load()
             return _to_rgb(ImageOps.exif_transpose(image))
     except UnidentifiedImageError as error:
-        raise ImageError("not an image that Pillow can read") from error
+        raise ImageError(UNIDENTIFIED) from error
     except Image.DecompressionBombError as error:
         what = str(error).partition(" exceeds")[0]  # Pillow goes on with a limit that is not ours
         raise ImageError(_too_large(what)) from error

@@ -10,6 +10,7 @@ It is the contract between the two: a device that reproduces it behaves like the
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 import zlib
 from dataclasses import dataclass, fields
@@ -85,6 +86,13 @@ class Golden:
     classes: tuple[str, ...]
     """[K], empty without labels."""
     arrays: Arrays
+
+    @property
+    def digest(self) -> str:
+        """Of the labels and the teacher's features: the same for the same images and teacher."""
+        digest = hashlib.sha256(self.arrays.labels.tobytes())
+        digest.update(self.arrays.teacher_embedding.tobytes())
+        return digest.hexdigest()
 
     def save(self, folder: Path, *, root: str) -> None:
         """Write `golden.json` and `golden.npz`.

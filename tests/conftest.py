@@ -47,7 +47,7 @@ def write_recipe(tmp_path, folder_of_images, tiny_teacher):
             "data": {"images": str(folder_of_images), "labels": "folders", "holdout": 0.25},
             "teacher": dict(tiny_teacher),
             "student": {"model": "mobilenetv3_small_050", "image_size": 32, "embedding": 16},
-            "distill": {"epochs": 1, "batch": 8, "views": 1, "workers": 0, "device": "cpu"},
+            "distill": {"epochs": 1, "batch": 8, "views": 1, "workers": 1, "device": "cpu"},
             "target": "cpu",
         }
         for dotted, value in (changes or {}).items():

@@ -1,6 +1,5 @@
 """What a user does wrong, through the real command line: the code, the message, nothing touched."""
 
-import fcntl
 import json
 import shutil
 import subprocess
@@ -366,12 +365,36 @@ def test_output_folder_that_is_a_file(refused):
 def test_folder_where_another_run_is_at_work(project, refused):
     folder = project.folder / "runs" / "tiny"
     folder.mkdir(parents=True)
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    hold = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, 2); print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(folder / ".lock")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as other:
+        other.stdout.readline()  # it holds the lock
         message = refused("run", "recipe.yaml")
+        other.communicate(b"\n")
     assert message.startswith("runs/tiny: another run is at work in this folder.\n")
     assert "choose another folder with --out" in message
     assert [path.name for path in folder.iterdir()] == [".lock"]
+
+
+def test_output_folder_that_holds_other_files(project, refused):
+    for name in ("bundle/mine.txt", ".mine.tmp"):
+        path = project.folder / "results" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("precious")
+    message = refused("run", "recipe.yaml", "--out", "results")
+    assert message.startswith("results: holds other files, which a run could overwrite.")
+    assert "Name a new folder with --out." in message
+
+
+def test_out_of_distribution_folder_without_images(project, refused):
+    (project.folder / "ood").mkdir()
+    (project.folder / "ood" / "notes.txt").write_text("no image")
+    project.change(data__ood="ood")
+    message = refused("run", "recipe.yaml")
+    assert "ood: data.ood has no usable image among 1 files" in message
 
 
 # --- other commands --------------------------------------------------------------------------

@@ -83,9 +83,24 @@ def test_shards_that_are_there_are_kept(encoder, views, tmp_path, monkeypatch):
     assert np.array_equal(again[0, 20:], whole[0, 20:])
 
 
-def test_an_image_that_went_away_is_named(encoder, tmp_path):
-    with pytest.raises(InputError, match=r"gone\.png.*No such file(.|\n)*was it moved"):
-        embed(encoder, [tmp_path / "gone.png"], CPU, label="")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_image_that_went_away_is_named(encoder, images, tmp_path, workers):
+    paths = [*images.paths, tmp_path / "gone.png"]
+    with pytest.raises(InputError, match=r"^/.*gone\.png.*No such file(.|\n)*was it moved") as told:
+        embed(encoder, paths, Compute(torch.device("cpu"), workers), label="")
+    assert "Traceback" not in str(told.value)
+
+
+def test_finished_parts_are_kept(encoder, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(embeddings, "SHARD_IMAGES", 20)
+    whole = embed(encoder, images.paths, CPU, label="", keep=tmp_path)
+    parts = sorted(tmp_path.glob("part-*.npy"))
+    assert len(parts) == 3
+    np.save(parts[0], np.zeros((20, 8), np.float32))
+    parts[1].unlink()
+    again = embed(encoder, images.paths, CPU, label="", keep=tmp_path)
+    assert not again[:20].any()
+    assert np.array_equal(again[20:], whole[20:])
 
 
 def test_cuda_is_never_replaced_in_silence():

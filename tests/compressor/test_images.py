@@ -671,7 +671,7 @@ def test_save__out_of_distribution_files_are_listed_by_what_was_found(root, tmp_
     assert isinstance(looks[ood / "a.png"], Look)
     audit(root).save(tmp_path, ood=looks)
     document = images.read_json(tmp_path / "dataset.json")
-    assert document["ood_images"] == ["../ood/a.png", "../ood/b.png"]
+    assert [each["id"] for each in document["ood_images"]] == ["../ood/a.png", "../ood/b.png"]
     assert document["counts"]["images"] == 2
     assert "../ood/broken.png,empty file (0 bytes)" in (tmp_path / "rejected.csv").read_text()
 

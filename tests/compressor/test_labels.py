@@ -7,19 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressor.labels import UNLABELLED, read_labels
+from compressor.labels import UNLABELLED, classes_of, names_of
 from runtime.errors import InputError
 
 PHOTOS, HELD = Path("/data/photos"), Path("/data/held")
 
 
 def read(labels, *names, held=(), unusable=()):
-    """`read_labels` for files of these names below the images folder and the holdout folder."""
+    """Classes and labels of files of these names, below the images and the holdout folder."""
     found = [(PHOTOS, PHOTOS / name) for name in names] + [(HELD, HELD / name) for name in held]
     ids = {PHOTOS / name: name for name in names} | {
         HELD / name: f"../held/{name}" for name in held
     }
-    return read_labels(str(labels), found, ids, set(ids.values()) - set(unusable))
+    names = names_of(str(labels), found, ids)
+    return classes_of(str(labels), names, set(ids.values()) - set(unusable))
 
 
 @pytest.fixture

@@ -131,7 +131,7 @@ def test_a_plan_knows_how_to_load_itself_again(write, tmp_path, monkeypatch):
         (SMALLEST + "distill: {epochs: 0}\n",
          "8: distill.epochs: should be greater than or equal to 1 (got 0)"),
         (SMALLEST + "distill: {method: tintm}\n",
-         "8: distill.method: 'tintm' is not one of 'tintem'; did you mean tintem?"),
+         "8: distill.method: 'tintm' is not one of 'tintem', 'proteus', 'cosine' or"),
         (SMALLEST + "distill: {crop_scale: [0.9, 0.5]}\n",
          "8: distill.crop_scale: the first share is above the second"),
         (SMALLEST + "distill: {batch: 8, accumulate: 3}\n",

@@ -145,6 +145,36 @@ def test_old_work_is_cleared_when_a_stage_is_done(job):
     assert not stale.exists()
 
 
+def test_the_code_that_decides_is_followed_through_its_imports(tmp_path):
+    package = tmp_path / "compressor"
+    package.mkdir()
+    (package / "a.py").write_text("def f():\n    from compressor import b\n")
+    (package / "b.py").write_text("import numpy\n")
+    (package / "c.py").write_text("x = 1\n")
+
+    def digest():
+        stages.code_digest.cache_clear()
+        return stages.code_digest(("compressor.a",), tmp_path)
+
+    before = digest()
+    (package / "c.py").write_text("x = 2\n")
+    assert digest() == before
+    (package / "b.py").write_text("import numpy as np\n")
+    assert digest() != before
+    stages.code_digest.cache_clear()
+
+
+def test_a_finished_work_folder_without_its_outputs_is_made_again(job):
+    run(job)
+    fingerprint = stages._fingerprint(COPY, job)
+    work = job.folder / ".work" / f"copy-{fingerprint[:16]}"
+    work.mkdir()
+    (job.folder / ".stages" / "copy.json").rename(work / "record.json")
+    (job.folder / "copy.txt").unlink()
+    assert run(job)[0] == "copy"
+    assert (job.folder / "copy.txt").read_text() == "hello"
+
+
 def test_other_code_makes_the_stage_again(job):
     from dataclasses import replace
 

@@ -148,7 +148,6 @@ def test_a_section_cannot_be_changed(write):
         ("\n\nweight: .nan\n", "3: weight: should be a finite number (got nan)"),
         ("weight: .inf\n", "1: weight: should be a finite number (got inf)"),
         ("wheel: 3\n", "1: wheel: a section with keys is wanted here, got 3"),
-        ("wheel:\n", "1: wheel: a section with keys is wanted here, got None"),
         ("wheel: {size: 0}\n", "1: wheel.size: should be greater than or equal to 1 (got 0)"),
         ("wheel:\n  tyre: rian\n", "2: wheel.tyre: 'rian' is not one of 'slick' or 'rain'; did you"
          " mean rain?"),
@@ -315,3 +314,8 @@ def test_the_yaml_of_dump_is_yaml(tmp_path):
     text = dump(document)
     assert list(YAML(typ="safe", pure=True).load(text)) == list(document)
     assert math.isinf(YAML(typ="safe", pure=True).load(dump({"a": math.inf}))["a"])
+
+
+def test_a_section_whose_keys_are_all_commented_out_is_its_default(write):
+    path = write("wheel:\n  # size: 3\n")
+    assert Document(path).validate(Bike) == Bike()

@@ -54,6 +54,7 @@ def test_it_is_one_file_that_says_what_it_is(exported):
     assert json.loads(properties["classes"]) == METADATA["classes"]
     assert json.loads(properties["recipe"]) == METADATA["recipe"]
     assert properties["note"] == "text"
+    assert b'File "' not in path.read_bytes()  # no stack traces of the exporting machine
     told = facts(path)
     assert told["opset"]["ai.onnx"] == OPSET
     assert told["ir_version"] == model.ir_version

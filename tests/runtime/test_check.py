@@ -114,7 +114,8 @@ def test_the_rest_of_the_report(found):
     assert found["schema_version"] == 1
     assert found["recipe"] == {"name": "tiny", "digest": "00"}
     assert found["target"] == {"name": "this-machine", "this_machine": True}
-    assert found["golden"] == {"images": 16, "ood_images": 6}
+    assert found["golden"].items() >= {"images": 16, "ood_images": 6}.items()
+    assert len(found["golden"]["digest"]) == 64
     assert found["preprocess_max_difference_levels"] == 0
     assert found["machine"]["libraries"]["numpy"] == np.__version__
     json.dumps(found, allow_nan=False)
@@ -210,7 +211,7 @@ def test_more_images_than_a_batch_and_a_batch_than_images(make_bundle):
         yield from items
 
     found = checked(make_bundle(images=40, ood=3, batches=(50,)), track=track)
-    assert found["golden"] == {"images": 40, "ood_images": 3}
+    assert found["golden"].items() >= {"images": 40, "ood_images": 3}.items()
     assert found["ledger"][2]["parity_cosine_min"] == pytest.approx(1, abs=1e-6)
     assert found["ledger"][2]["latency"]["batch"] == 50
     assert seen == [("checking held-out images", 2), ("timing onnx-fp32", 1)]

@@ -16,7 +16,7 @@ def report(name, *, accuracy=0.5, digest="a", cpu="x"):
     return {
         "schema_version": 1,
         "recipe": {"name": name},
-        "data": {"digest": digest},
+        "golden": {"digest": digest},
         "machine": {"cpu": cpu},
         "ledger": [{"stage": "teacher"}, deployed],
         "recommended": {"stage": "onnx-fp32"},
@@ -34,7 +34,7 @@ def test_the_recommended_files_stand_side_by_side_with_intervals():
 
 def test_other_images_or_machines_are_said():
     text = compare.text(["one", "two"], [report("one"), report("two", digest="b", cpu="y")])
-    assert "of different images: their figures are not comparable" in text
+    assert "of different held-out images or teachers" in text
     assert "different machines" in text
 
 
@@ -47,5 +47,5 @@ def test_what_is_no_report_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"report.json: no such file"):
         compare.load(tmp_path)
     (tmp_path / "report.json").write_text('{"schema_version": 1}')
-    with pytest.raises(InputError, match=r"not a report \(it lacks ledger, recipe"):
+    with pytest.raises(InputError, match=r"not a report \(it lacks golden, ledger"):
         compare.load(tmp_path)
