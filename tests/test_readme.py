@@ -18,6 +18,19 @@ def test_every_command_shown_exists():
     assert set(shown) <= set(commands.commands)
 
 
+def test_every_file_named_is_there_or_made_by_a_run():
+    named = re.findall(r"`((?:docs|tools|recipes)/[\w./-]+)`", README)
+    assert named
+    assert all((ROOT / name).exists() for name in named)
+
+
+def test_commands_named_as_absent_are_absent():
+    absent = README.split("## What it does not do yet")[1]
+    for name in ("label", "engine"):
+        assert name in absent
+        assert name not in commands.commands
+
+
 def test_the_two_commands_are_the_makefiles():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for name in ("quickstart", "test"):
