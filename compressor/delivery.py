@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -205,13 +206,17 @@ def _make_check(run: Run, work: Path) -> None:
     from runtime import bundle, golden, report
     from runtime.check import check
 
+    started = time.monotonic()
     found = check(
         bundle.load(run.folder / "bundle"), golden.load(run.folder / "holdout"), track=run.track
     )
     before = [stage.name for stage in (*learning.STAGES, *STAGES) if stage.name != "check"]
     found |= {
         "data": {**run.counts(), "digest": run.pixels_digest()},
-        "timings_s": {name: stages.seconds_of(name, run.folder) for name in before},
+        "timings_s": {
+            **{name: stages.seconds_of(name, run.folder) for name in before},
+            "check": round(time.monotonic() - started, 2),
+        },
         "training": _training_summary(run),
         "untrained_student": read_json(run.folder / "untrained.json"),
     }

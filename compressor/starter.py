@@ -6,6 +6,10 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
 from compressor.target import recipes_folder
 from compressor.yaml_file import dump
 from runtime.errors import InputError
@@ -51,6 +55,12 @@ require:                   # gates: a run that misses one ends with exit code 1
 """
 
 
+def digit_image(digit: npt.NDArray[np.float64]) -> Image.Image:
+    """One of scikit-learn's digits, [8, 8] with values 0 to 16, as a greyscale image of 32 px."""
+    grey = np.round(digit * (255 / 16)).astype(np.uint8)
+    return Image.fromarray(grey).resize((32, 32), Image.Resampling.BICUBIC)
+
+
 def write_quickstart(folder: Path) -> int:
     """Write the embedded example; returns how many images.
 
@@ -59,8 +69,6 @@ def write_quickstart(folder: Path) -> int:
     Raises:
         InputError: the folder holds something else.
     """
-    import numpy as np
-    from PIL import Image
     from sklearn.datasets import load_digits
 
     source = recipes_folder() / "quickstart"
@@ -77,8 +85,7 @@ def write_quickstart(folder: Path) -> int:
     for number in written:
         path = folder / "digits" / str(digits.target[number]) / f"{number:04d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        grey = np.round(digits.images[number] * (255 / 16)).astype(np.uint8)  # 8 x 8, 0..16
-        image = Image.fromarray(grey).resize((32, 32), Image.Resampling.BICUBIC)
+        image = digit_image(digits.images[number])
         if not path.exists():  # the times of the files tell a run that nothing has changed
             with replacing(path) as temporary:
                 image.save(temporary, format="PNG")

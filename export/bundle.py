@@ -130,9 +130,9 @@ A student of `{document["teacher"]["model"]}`, made with edge-compressor.
 - `bundle.json`: preprocessing, classes, target, requirements, provenance
 - `golden/`: held-out images with the answers of teacher and student
 
-On the device, in this folder's parent:
+On the device, install edge-compressor's wheel with its `{backend}` extra (no torch comes with it),
+and in this folder's parent:
 
-    pip install 'edge-compressor[{backend}]'
     python -m runtime check {BUNDLE_NAME}
 
 It verifies every file, runs the student here, and compares it with the teacher.

@@ -17,7 +17,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 
-from compressor.starter import DIGITS_FOR_TEACHER
+from compressor.starter import DIGITS_FOR_TEACHER, digit_image
 from compressor.target import recipes_folder
 from compressor.views import view_of
 
@@ -29,11 +29,7 @@ EPOCHS, BATCH, LR, SEED = 60, 64, 2e-3, 0
 def images(numbers: range) -> tuple[list[Image.Image], torch.Tensor]:
     """Digits as 32 x 32 RGB images, as the quickstart writes them, and their classes."""
     digits = load_digits()
-    grey = np.round(digits.images * (255 / 16)).astype(np.uint8)
-    pictures = [
-        Image.fromarray(grey[n]).resize((32, 32), Image.Resampling.BICUBIC).convert("RGB")
-        for n in numbers
-    ]
+    pictures = [digit_image(digits.images[number]).convert("RGB") for number in numbers]
     return pictures, torch.from_numpy(digits.target[list(numbers)])
 
 

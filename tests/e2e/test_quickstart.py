@@ -53,7 +53,7 @@ def test_the_report_is_the_one_of_the_interface(report):
     assert report["recommended"]["file"] == "student.fp32.onnx"
     assert report["data"]["images"] == 899
     stages = ["images", "embeddings", "features", "distill", "probes", "golden", "to_onnx"]
-    assert list(report["timings_s"]) == [*stages, "bundle"]
+    assert list(report["timings_s"]) == [*stages, "bundle", "check"]
     deployed = report["ledger"][2]
     assert deployed["parity_cosine_min"] > 0.9999
     assert {"batch", "runs", "median_ms", "p95_ms", "p99_ms", "images_per_s",
