@@ -43,7 +43,7 @@ def text(names: Sequence[str], reports: Sequence[Mapping[str, Any]]) -> str:
         rows.append([key.replace("_", " "), *(f"{each:.2f}" for each in timings)])
     rows.append(["verdict", *("passed" if r["verdict"]["passed"] else "failed" for r in reports)])
     lines = [table(["figure", *names], rows)]
-    if len({report["golden"]["digest"] for report in reports}) > 1:
+    if len({report["golden"].get("digest") for report in reports}) > 1:
         lines.append(
             "These reports are of different held-out images or teachers: figures do not compare."
         )
