@@ -97,14 +97,14 @@ def test_json_prints_one_document_and_a_missed_gate_is_exit_code_1(place):
 
 def test_a_dry_run_touches_nothing(place):
     before = sorted((path, path.stat().st_mtime_ns) for path in Path(place).rglob("*"))
-    words = ("run", "quickstart/cpu.yaml", "--dry-run", "--set", "distill.epochs=3")
+    words = ("run", "quickstart/cpu.yaml", "--dry-run", "--set", "distill.epochs=41")
     plain = compressor(*words, cwd=place)
     assert plain.returncode == 0
-    assert "epochs: 3" in plain.stdout
+    assert "epochs: 41" in plain.stdout
     assert "| features   | cached" in plain.stdout
     assert "| distill    | to do" in plain.stdout
     document = json.loads(compressor(*words, "--json", cwd=place).stdout)
-    assert document["recipe"]["distill"]["epochs"] == 3
+    assert document["recipe"]["distill"]["epochs"] == 41
     assert document["estimate"]["student_steps"] > 0
     assert before == sorted((path, path.stat().st_mtime_ns) for path in Path(place).rglob("*"))
 
