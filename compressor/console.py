@@ -5,25 +5,31 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterable, Iterator
+from functools import cache
 from importlib.util import find_spec
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 T = TypeVar("T")
 
 
 def note(line: str) -> None:
-    """Say a line."""
-    click.echo(line, err=True)
+    """Say a line; above the progress bar if there is one."""
+    if _draws():
+        _console().print(line, markup=False, highlight=False, soft_wrap=True)
+    else:
+        click.echo(line, err=True)
 
 
 def track(items: Iterable[T], *, label: str, total: int) -> Iterator[T]:
     """A progress bar on a terminal, nothing elsewhere; see `runtime.progress.Track`."""
-    if total < 2 or not sys.stderr.isatty() or find_spec("rich") is None:
+    if total < 2 or not _draws():
         yield from items
         return
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -40,12 +46,29 @@ def track(items: Iterable[T], *, label: str, total: int) -> Iterator[T]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=_console(), transient=True) as progress:
         yield from progress.track(items, total=total, description=label)
 
 
+def _draws() -> bool:
+    return sys.stderr.isatty() and find_spec("rich") is not None
+
+
+@cache
+def _console() -> Console:
+    """The one console: what is printed on it while a bar is drawn comes above the bar."""
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+class _NoteHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        note(record.getMessage())
+
+
 def set_up_logging() -> None:
-    """Warnings and notes of the library to stderr, without timestamps."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    """Warnings and notes of the library like our own lines, without timestamps."""
+    logging.basicConfig(level=logging.WARNING, handlers=[_NoteHandler()])
     for package in ("compressor", "export", "runtime"):
         logging.getLogger(package).setLevel(logging.INFO)

@@ -60,8 +60,11 @@ def markdown(report: Mapping[str, Any]) -> str:
 
 
 def text(report: Mapping[str, Any]) -> str:
-    """The report for a terminal: requirements and ledger."""
-    return f"{requirements_table(report)}\n\n{ledger_table(report, intervals=False)}"
+    """The report for a terminal: requirements, and the ledger with a column for each stage."""
+    headings, rows = _ledger_cells(report, intervals=False)
+    first, *columns = zip(headings, *rows, strict=True)
+    ledger = table(list(first), [list(column) for column in columns])
+    return f"{requirements_table(report)}\n\n{ledger}"
 
 
 def verdict_line(report: Mapping[str, Any]) -> str:
@@ -92,6 +95,12 @@ def requirements_table(report: Mapping[str, Any]) -> str:
 
 def ledger_table(report: Mapping[str, Any], *, intervals: bool) -> str:
     """From the teacher to the deployed files, a line each."""
+    return table(*_ledger_cells(report, intervals=intervals))
+
+
+def _ledger_cells(
+    report: Mapping[str, Any], *, intervals: bool
+) -> tuple[list[str], list[list[str]]]:
     ledger = report["ledger"]
     shown = [figure for figure in FIGURES if any(figure[0] in entry for entry in ledger)]
     headings = ["stage", *(heading for _, heading, _ in shown), "median ms", "p95 ms"]
@@ -101,7 +110,7 @@ def ledger_table(report: Mapping[str, Any], *, intervals: bool) -> str:
         timing = entry.get("latency")
         times = [f"{timing[key]:.2f}" for key in ("median_ms", "p95_ms")] if timing else ["", ""]
         rows.append([entry["stage"], *cells, *times])
-    return table(headings, rows)
+    return headings, rows
 
 
 def table(headings: list[str], rows: list[list[str]]) -> str:
