@@ -87,15 +87,15 @@ def _golden(run: Run, student: str) -> Golden:
 
 def _bank_rows(labels: npt.NDArray[np.int64], usable: npt.NDArray[np.bool_]) -> Any:
     """Rows of the bank: labelled images first, then evenly over the rest, at most MAX_BANK."""
+    from runtime.golden import evenly
+
     labelled = np.flatnonzero(usable & (labels >= 0))
     others = np.flatnonzero(usable & (labels < 0))
     rows = []
     left = MAX_BANK
     for candidates in (labelled, others):
-        kept = min(len(candidates), left)
-        at = np.linspace(0, len(candidates) - 1, kept).round().astype(np.int64)
-        rows.append(candidates[at])
-        left -= kept
+        rows.append(candidates[evenly(len(candidates), left)])
+        left -= len(rows[-1])
     return np.sort(np.concatenate(rows))
 
 

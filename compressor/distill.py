@@ -26,6 +26,7 @@ from compressor.tintem import TeacherHead, TinTeM, pca_head
 from runtime import fidelity
 from runtime.errors import InputError, MissingDependencyError
 from runtime.files import replacing, write_text
+from runtime.golden import evenly
 from runtime.progress import Track, silent
 
 logger = logging.getLogger(__name__)
@@ -311,8 +312,7 @@ class _Validation:
     def load(cls, material: Material, student: Encoder, compute: Compute) -> _Validation:
         images = material.validation
         # Evenly over the whole part: it is in the order of the class folders.
-        count = min(len(images), MAX_VALIDATION)
-        rows = np.linspace(0, len(images) - 1, count).round().astype(np.int64)
+        rows = evenly(len(images), MAX_VALIDATION)
         dataset = Pixels(images.paths, student.preprocess)
         pixels = torch.cat(
             list(load_batches(dataset, [[int(row)] for row in rows], compute.workers))

@@ -60,14 +60,14 @@ def _estimate(run: Run) -> dict[str, float]:
     files = len(images.files_below(recipe.data.images))
     share = recipe.data.holdout if isinstance(recipe.data.holdout, float) else 0.0
     train = round(files * (1 - share) * (1 - recipe.distill.validation))
-    passes = train * recipe.distill.views + files
+    passes = train * recipe.distill.views_used + files
     steps = recipe.distill.epochs * max(1, train // recipe.distill.batch)
     teacher_s, student_s, width = _seconds_per_image(run)
     return {
         "images": train,
         "teacher_passes": passes,
         "teacher_s": passes * teacher_s,
-        "features_mb": train * recipe.distill.views * width * 4 / 1e6,
+        "features_mb": train * recipe.distill.views_used * width * 4 / 1e6,
         "student_steps": steps,
         "student_s": steps * recipe.distill.batch * student_s,
     }

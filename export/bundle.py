@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from runtime.decode import decode
 from runtime.files import sha256_of, write_json, write_text
-from runtime.golden import Golden
+from runtime.golden import Golden, evenly
 from runtime.preprocess import Preprocess
 
 Ints = npt.NDArray[np.int64]
@@ -63,8 +63,8 @@ def thinned(golden: Golden, most: int) -> Golden:
 
     The order is by name, so every class folder gives its share.
     """
-    inside = _evenly(len(golden.images), most)
-    outside = _evenly(len(golden.ood_images), most)
+    inside = evenly(len(golden.images), most)
+    outside = evenly(len(golden.ood_images), most)
     given = golden.arrays
     arrays = replace(
         given,
@@ -84,10 +84,6 @@ def thinned(golden: Golden, most: int) -> Golden:
         ood_images=tuple(golden.ood_images[row] for row in outside),
         arrays=arrays,
     )
-
-
-def _evenly(n: int, most: int) -> Ints:
-    return np.linspace(0, n - 1, min(n, most)).round().astype(np.int64)
 
 
 def _rows(values: Any, rows: Ints) -> Any:

@@ -119,6 +119,11 @@ class Golden:
         write_json(folder / "golden.json", document)
 
 
+def evenly(count: int, most: int) -> Ints:
+    """At most `most` of `count` rows, evenly over their order."""
+    return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
+
+
 def load(folder: Path) -> Golden:
     """Read what `Golden.save` wrote.
 
