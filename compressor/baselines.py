@@ -10,46 +10,65 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from compressor.tintem import at_least_float32
+from compressor.tintem import cosine_distance
+from compressor.tokens import Features
 
 
-class Proteus(nn.Module):
-    """MSE to the teacher's features through LayerNorm and Linear on the student (arXiv 2407.10366).
+class Regression(nn.Module):
+    """What Proteus and cosine regression share: a head for the embedding, one for the map."""
 
-    The token part of its loss, on pooled features; no masked patches, no EMA.
+    def __init__(self, token_head: nn.Module, map_head: nn.Module | None) -> None:
+        super().__init__()
+        self.token_head = token_head
+        self.map_head = map_head
+
+    def target(self, teacher: Features, labels: Tensor) -> tuple[Tensor | None, Features]:
+        """The teacher's features themselves."""
+        return None, teacher
+
+    def tokens(self, answer: Features, target: Features) -> tuple[Tensor, Tensor]:
+        """The student's tokens through the heads and the teacher's, both [b, 1 or 1 + HW, Dt]."""
+        own, wanted = self.token_head(answer.pooled)[:, None], target.pooled[:, None]
+        if self.map_head is None or answer.maps is None or target.maps is None:
+            return own, wanted
+        cells = self.map_head(answer.maps).flatten(1, 2)
+        return torch.cat([own, cells], 1), torch.cat([wanted, target.maps.flatten(1, 2)], 1)
+
+
+class Proteus(Regression):
+    """MSE to the teacher's tokens through LayerNorm and Linear on the student (arXiv 2407.10366).
+
+    The token and, with maps, the feature part of its loss; no masked patches, no EMA.
     """
 
-    def __init__(self, teacher_dim: int, student_dim: int) -> None:
-        super().__init__()
-        self.head = nn.Sequential(nn.LayerNorm(student_dim), nn.Linear(student_dim, teacher_dim))
+    def __init__(self, teacher_dim: int, student_dim: int, map_dim: int | None = None) -> None:
+        super().__init__(
+            _norm_and_linear(student_dim, teacher_dim),
+            None if map_dim is None else _norm_and_linear(map_dim, teacher_dim),
+        )
 
-    def target(self, teacher: Tensor, labels: Tensor) -> tuple[Tensor | None, Tensor]:
-        """The teacher's features themselves: [B, Dt]."""
-        return None, teacher
-
-    def distance(self, answer: Tensor, target: Tensor) -> Tensor:
-        """Mean squared error over the teacher's width: [b, D], [b, Dt] -> [b]."""
-        (answer,) = at_least_float32(answer)
-        error: Tensor = self.head(answer) - target
-        return error.square().mean(dim=1)
+    def distance(self, answer: Features, target: Features) -> Tensor:
+        """Mean squared error of the embedding, and of all tokens where there are maps: [b]."""
+        own, wanted = self.tokens(answer, target)
+        error = (own - wanted).square().mean(dim=2)
+        token: Tensor = error[:, 0]
+        return token + error.mean(dim=1) if error.shape[1] > 1 else token
 
 
-class Cosine(nn.Module):
-    """1 - cosine to the teacher's features, through a Linear if the widths differ."""
+class Cosine(Regression):
+    """1 - cosine to the teacher's tokens, through a Linear where the widths differ."""
 
-    def __init__(self, teacher_dim: int, student_dim: int) -> None:
-        super().__init__()
-        same = teacher_dim == student_dim
-        self.head = nn.Identity() if same else nn.Linear(student_dim, teacher_dim)
+    def __init__(self, teacher_dim: int, student_dim: int, map_dim: int | None = None) -> None:
+        super().__init__(
+            _linear(student_dim, teacher_dim),
+            None if map_dim is None else _linear(map_dim, teacher_dim),
+        )
 
-    def target(self, teacher: Tensor, labels: Tensor) -> tuple[Tensor | None, Tensor]:
-        """The teacher's features themselves: [B, Dt]."""
-        return None, teacher
-
-    def distance(self, answer: Tensor, target: Tensor) -> Tensor:
-        """[b, D], [b, Dt] -> [b]."""
-        (answer,) = at_least_float32(answer)
-        return 1 - F.cosine_similarity(self.head(answer), target, dim=1)
+    def distance(self, answer: Features, target: Features) -> Tensor:
+        """Of the embedding, and of all tokens as one vector where there are maps: [b]."""
+        own, wanted = self.tokens(answer, target)
+        token = cosine_distance(own[:, 0], wanted[:, 0])
+        return token + cosine_distance(own, wanted) if own.shape[1] > 1 else token
 
 
 class Supervised(nn.Module):
@@ -59,12 +78,19 @@ class Supervised(nn.Module):
         super().__init__()
         self.head = nn.Linear(student_dim, classes)
 
-    def target(self, teacher: Tensor, labels: Tensor) -> tuple[Tensor | None, Tensor]:
+    def target(self, teacher: Features, labels: Tensor) -> tuple[Tensor | None, Tensor]:
         """The labels: [B], -1 where not known."""
         return None, labels
 
-    def distance(self, answer: Tensor, target: Tensor) -> Tensor:
+    def distance(self, answer: Features, target: Tensor) -> Tensor:
         """Cross-entropy [b], 0 for an image without a label."""
-        (answer,) = at_least_float32(answer)
-        loss = F.cross_entropy(self.head(answer), target, ignore_index=-1, reduction="none")
+        loss = F.cross_entropy(self.head(answer.pooled), target, ignore_index=-1, reduction="none")
         return torch.where(target >= 0, loss, 0.0)
+
+
+def _norm_and_linear(own: int, wanted: int) -> nn.Module:
+    return nn.Sequential(nn.LayerNorm(own), nn.Linear(own, wanted))
+
+
+def _linear(own: int, wanted: int) -> nn.Module:
+    return nn.Identity() if own == wanted else nn.Linear(own, wanted)

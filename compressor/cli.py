@@ -258,6 +258,25 @@ def doctor(as_json: bool) -> None:
     click.echo(json.dumps(found) if as_json else text(found))
 
 
+@commands.command()
+@click.option("--clear", is_flag=True, help="Remove everything in it. Finished runs keep theirs.")
+@json_option
+def cache(clear: bool, as_json: bool) -> None:
+    """Show how much runs keep for each other, and where.
+
+    EDGE_COMPRESSOR_CACHE names the folder, EDGE_COMPRESSOR_CACHE_GB how large it may become (20;
+    0 is no cache).
+    """
+    from compressor.cache import Cache, examine, text
+    from compressor.console import set_up_logging
+
+    set_up_logging()
+    found = examine(Cache.from_environment(), clear=clear)
+    click.echo(json.dumps(found) if as_json else text(found))
+    if found["entries"]:
+        click.echo("Next: compressor cache --clear removes them", err=True)
+
+
 commands.add_command(check)
 
 

@@ -6,9 +6,9 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,30 +17,24 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from compressor.baselines import Cosine, Proteus, Supervised
-from compressor.embeddings import Compute, Job, Pixels, ViewPixels, load_batches, to_input
+from compressor import heads, objectives
 from compressor.encoders import Encoder
+from compressor.features import Teaching
 from compressor.images import ImageSet
+from compressor.loading import Augment, Compute, Job, Views, load_batches, to_input
+from compressor.objectives import QUALITY, Centre, Objective
+from compressor.precision import training_dtype
 from compressor.recipe import Distill
-from compressor.tintem import TeacherHead, TinTeM, pca_head
-from runtime import fidelity
-from runtime.errors import InputError, MissingDependencyError
-from runtime.files import replacing, write_text
-from runtime.golden import evenly
+from compressor.store import Store
+from compressor.tintem import TinTeM
+from compressor.tokens import Features
+from compressor.validation import Validation
+from runtime.errors import InputError
+from runtime.files import replacing, write_json, write_text
 from runtime.progress import Track, silent
 
 logger = logging.getLogger(__name__)
 
-MAX_VALIDATION = 512
-"""Validation images that choose the best checkpoint, at most: they are embedded each epoch."""
-QUALITY = {
-    "tintem": "similarity",
-    "proteus": "similarity",
-    "cosine": "similarity",
-    "supervised": "knn_accuracy",
-}
-"""The validation figure that chooses the best epoch of each method."""
-_PCA_FEATURES = 20_000  # teacher features that a PCA is made of, evenly over all views
 _FINAL_LR = 0.01  # of the highest, at the end of the cosine
 
 
@@ -49,37 +43,52 @@ class Material:
     """What a student is made from."""
 
     train: ImageSet
-    features: npt.NDArray[np.float32]
-    """[V, N, Dt] of the teacher, for the fixed views of the N training images."""
+    augment: Augment
+    store: Store | None
+    """The training images decoded; None decodes their files again for every view."""
+    teaching: Teaching | None
+    """What the teacher says of their views; None for `supervised`."""
     validation: ImageSet
     validation_features: npt.NDArray[np.float32]
     """[Nv, Dt] of the teacher, images as the device sees them."""
 
-
-Objective = TinTeM | Proteus | Cosine | Supervised
-"""What a student is asked to match: `target` of a batch, and `distance` of answers from it."""
+    def views(self, student: Encoder) -> Views:
+        """The training views at the student's size, and at the teacher's if it is to look too."""
+        shown = () if self.teaching is None else self.teaching.inputs
+        return Views(self.train, self.augment, (*shown, student.preprocess), self.store)
 
 
 class Training:
     """All that changes while a student learns, and the only code that changes it."""
 
     def __init__(
-        self, student: Encoder, material: Material, spec: Distill, compute: Compute
+        self,
+        student: Encoder,
+        material: Material,
+        spec: Distill,
+        compute: Compute,
+        note: Callable[[str], None] = logger.info,
     ) -> None:
         self.encoder, self.material = student, material
         self.spec, self.compute = spec, compute
-        self.precision = training_dtype(spec, compute)
+        self.precision = training_dtype(spec.precision, compute)
         self.batch = min(spec.batch, len(material.train))
         self.steps_per_epoch = len(material.train) // self.batch
         self.steps = spec.epochs * self.steps_per_epoch
         self.labels = torch.from_numpy(material.train.labels)
-        self.centre = material.features.mean(axis=(0, 1)) if spec.center else np.float32(0)
+        sample = None if material.teaching is None else material.teaching.sample()
+        self.with_maps = sample is not None and sample.maps is not None
+        self.centre = Centre(sample, wanted=spec.center)
+        if sample is not None:
+            sample = self.centre.taken_off(sample)
 
-        self.student: nn.Module = student.module.to(compute.device)
+        self.student = student.module.to(compute.device)
         self.student.to(memory_format=torch.channels_last)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(spec.seed)
-            self.objective: Objective = self._objective().to(compute.device)
+            classes = len(material.train.classes)
+            built = objectives.build(spec, student, sample, classes=classes, note=note)
+        self.objective: Objective = built.to(compute.device)
         modules = nn.ModuleList([self.student, self.objective])
         self.optimizer = torch.optim.AdamW(parameter_groups(modules, spec.weight_decay), lr=spec.lr)
         self.scaler = torch.amp.GradScaler(enabled=self.precision is torch.float16)
@@ -95,26 +104,42 @@ class Training:
         """Learning rate of the next step."""
         return learning_rate(self.done, self.steps, self.spec, self.steps_per_epoch)
 
-    def step(self, jobs: list[Job], pixels: Tensor) -> None:
-        """Learn from one batch of views: `pixels` uint8 [B, S, S, 3].
+    @property
+    def has_stopped(self) -> bool:
+        """Whether `patience` epochs have gone by without a better student."""
+        epoch, best = self.done // self.steps_per_epoch, self.best["epoch"]
+        patience = self.spec.patience
+        if patience is None or best < 0 or self.done == self.steps:
+            return False
+        return bool(epoch - best >= patience)
+
+    def step(self, jobs: list[Job], batch: tuple[Tensor, ...]) -> None:
+        """Learn from one batch of views.
+
+        Args:
+            jobs: B pairs of row and view.
+            batch: what `Material.views` loads of them: pixels uint8 [B, S, S, 3] at the teacher's
+                size if it is to look too, at the student's size, and colour factors [B, 3].
 
         Raises:
             InputError: the loss is no longer finite.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr
-        rows, numbers = (list(each) for each in zip(*jobs, strict=True))
-        features = self.material.features[numbers, rows] - self.centre
-        teacher = torch.from_numpy(features).to(self.compute.device)
-        own_loss, target = self.objective.target(teacher, self.labels[rows].to(teacher.device))
+        *shown, pixels, colour = batch
+        own_loss, target = self.objective.target(
+            self._teacher(jobs, shown, colour), self._labels(jobs)
+        )
         if own_loss is not None:
             self._backward(own_loss)
         self.student.train()
         losses = [0.0 if own_loss is None else own_loss.item(), 0.0]
-        parts, targets = (each.chunk(self.spec.accumulate) for each in (pixels, target))
-        for part, wanted in zip(parts, targets, strict=True):
-            with self._autocast():
-                answer = self.student(to_input(part, self.encoder.preprocess, self.compute.device))
+        parts = zip(
+            *(each.chunk(self.spec.accumulate) for each in (pixels, colour, target)), strict=True
+        )
+        for part, colours, wanted in parts:
+            images = to_input(part, self.encoder.preprocess, self.compute.device, colours)
+            answer = self._answer(images)
             loss = self.objective.distance(answer, wanted).sum() / len(jobs)
             self._backward(loss)
             losses[1] += loss.item()
@@ -144,6 +169,14 @@ class Training:
         entry["seconds"] = round(seconds, 2)
         self.log.append(entry)
         return entry
+
+    def head_figures(self) -> dict[str, float] | None:
+        """How well TinTeM's head keeps the teacher's cosines, on the validation images."""
+        if not isinstance(self.objective, TinTeM) or len(self.material.validation) < 3:
+            return None
+        features = Features(torch.from_numpy(self.material.validation_features), None)
+        centred = self.centre.taken_off(features).pooled
+        return asdict(heads.figures(self.objective.head.cpu(), centred))
 
     def schedule(self) -> Iterator[list[Job]]:
         """The batches still to come: a new order each epoch, its incomplete last batch dropped."""
@@ -182,27 +215,20 @@ class Training:
         self.done, self.sums, self.best = state["done"], state["sums"], state["best"]
         self.log = json.loads(state["log"])
 
-    def _objective(self) -> Objective:
-        spec, teacher_dim = self.spec, self.material.features.shape[-1]
-        match spec.method:
-            case "tintem":
-                return TinTeM(self._head())
-            case "proteus":
-                return Proteus(teacher_dim, self.encoder.dim)
-            case "cosine":
-                return Cosine(teacher_dim, self.encoder.dim)
-            case "supervised":
-                return Supervised(len(self.material.train.classes), self.encoder.dim)
+    def _teacher(self, jobs: list[Job], shown: Sequence[Tensor], colour: Tensor) -> Features:
+        if self.material.teaching is None:
+            return Features(torch.empty(len(jobs), 0), None)
+        found = self.material.teaching.of(jobs, shown, colour).to(self.compute.device)
+        return self.centre.taken_off(found)
 
-    def _head(self) -> nn.Module:
-        teacher_dim, dim = self.material.features.shape[-1], self.encoder.dim
-        if self.spec.head == "learned":
-            return TeacherHead(teacher_dim, dim)
-        require_head(self.spec, teacher_dim, dim)
-        flat = self.material.features.reshape(-1, teacher_dim)
-        step = max(1, len(flat) // _PCA_FEATURES)
-        features = torch.from_numpy(np.ascontiguousarray(flat[::step] - self.centre))
-        return pca_head(features, dim, learns=self.spec.head == "pca-then-learned")
+    def _labels(self, jobs: list[Job]) -> Tensor:
+        return self.labels[[row for row, _ in jobs]].to(self.compute.device)
+
+    def _answer(self, images: Tensor) -> Features:
+        with self._autocast():
+            if self.with_maps:
+                return self.student.features(images).float()
+            return Features(self.student(images).float(), None)
 
     def _backward(self, loss: Tensor) -> None:
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
@@ -235,7 +261,7 @@ def distill(
         material: images and teacher features.
         spec: the recipe's `distill:`.
         compute: where to train.
-        work: folder for the checkpoint and train.jsonl.
+        work: folder for the checkpoint, train.jsonl and head.json.
         track: shows the progress.
         note: is told a line an epoch.
 
@@ -248,22 +274,23 @@ def distill(
     """
     with torch.random.fork_rng(devices=[]):  # dropout and drop path draw from torch's own generator
         torch.manual_seed(spec.seed)
-        training = Training(student, material, spec, compute)
+        training = Training(student, material, spec, compute, note)
         if training.batch < spec.batch:
             note(f"batch {training.batch}, not {spec.batch}: there are no more training images")
         checkpoint = work / "checkpoint.pt"
         if checkpoint.exists():
             training.load(checkpoint)
             note(f"continuing after step {training.done} of {training.steps}")
-        validation = _Validation.load(material, student, compute)
-        dataset = ViewPixels(material.train, student.preprocess, spec.seed, spec.crop_scale)
-        loaded = load_batches(dataset, training.schedule(), compute.workers)
+        validation = Validation.load(
+            material.validation, material.validation_features, student, compute
+        )
+        loaded = load_batches(material.views(student), training.schedule(), compute.workers)
         batches = zip(training.schedule(), loaded, strict=True)
         saved = started = time.monotonic()
-        for jobs, pixels in track(
-            batches, label="distilling", total=training.steps - training.done
-        ):
-            training.step(jobs, pixels)
+        for jobs, batch in track(batches, label="distilling", total=training.steps - training.done):
+            if training.has_stopped:
+                break
+            training.step(jobs, batch)
             if training.done % training.steps_per_epoch == 0:
                 seconds, started = time.monotonic() - started, time.monotonic()
                 entry = training.end_epoch(validation.measure(training.student), seconds)
@@ -273,6 +300,12 @@ def distill(
             if time.monotonic() - saved >= spec.checkpoint_s:
                 training.save(checkpoint)
                 saved = time.monotonic()
+        if training.has_stopped:
+            note(
+                f"stopped early: no better student in the last {spec.patience} epochs; "
+                f"epoch {training.best['epoch']} is kept"
+            )
+    write_json(work / "head.json", training.head_figures())
     best = training.best["state"] or _on_cpu(training.student)
     return {key: value.contiguous() for key, value in best.items()}
 
@@ -297,52 +330,6 @@ def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, A
     ]
 
 
-@dataclass(frozen=True)
-class _Validation:
-    """A few validation images, decoded once, with the teacher's view of them."""
-
-    pixels: Tensor
-    teacher: npt.NDArray[np.float32]
-    labels: npt.NDArray[np.int64]
-    classes: int
-    student: Encoder
-    compute: Compute
-
-    @classmethod
-    def load(cls, material: Material, student: Encoder, compute: Compute) -> _Validation:
-        images = material.validation
-        # Evenly over the whole part: it is in the order of the class folders.
-        rows = evenly(len(images), MAX_VALIDATION)
-        dataset = Pixels(images.paths, student.preprocess)
-        pixels = torch.cat(
-            list(load_batches(dataset, [[int(row)] for row in rows], compute.workers))
-        )
-        labels = images.labels[rows]
-        teacher = material.validation_features[rows]
-        return cls(pixels, teacher, labels, len(images.classes), student, compute)
-
-    def measure(self, module: nn.Module) -> dict[str, float]:
-        """Similarity correlation with the teacher; leave-one-out kNN accuracy with labels."""
-        module.eval()
-        with torch.inference_mode():
-            parts = [
-                module(to_input(part, self.student.preprocess, self.compute.device)).float().cpu()
-                for part in torch.split(self.pixels, 64)
-            ]
-        embedding = torch.cat(parts).numpy()
-        figures = {}
-        if len(embedding) > 2 and np.all(np.isfinite(embedding)) and np.all(embedding.any(axis=1)):
-            figures["similarity"] = fidelity.pair_correlation(embedding, self.teacher)
-            known = self.labels >= 0
-            if known.sum() > 2:
-                votes = fidelity.knn_votes_within(
-                    embedding[known], self.labels[known], self.classes
-                )
-                right = votes.argmax(axis=1) == self.labels[known]
-                figures["knn_accuracy"] = float(right.mean())
-        return figures
-
-
 def _epoch_line(entry: dict[str, Any]) -> str:
     words = [f"epoch {entry['epoch']}: loss {entry['student_loss']:.4f}"]
     words += [f"head {entry['head_loss']:.4f}"]
@@ -351,41 +338,6 @@ def _epoch_line(entry: dict[str, Any]) -> str:
     if "knn_accuracy" in entry:
         words += [f"validation kNN {entry['knn_accuracy']:.3f}"]
     return ", ".join([*words, f"{entry['seconds']:.1f} s"])
-
-
-def require_head(spec: Distill, teacher_dim: int, dim: int) -> None:
-    """Refuse a PCA of more directions than the teacher has.
-
-    Raises:
-        InputError: the student is wider than the teacher.
-    """
-    if spec.method == "tintem" and spec.head != "learned" and dim > teacher_dim:
-        raise InputError(
-            f"distill.head is {spec.head}, and a PCA of {teacher_dim} teacher features has no "
-            f"{dim} directions; lower student.embedding, or use head: learned"
-        )
-
-
-def training_dtype(spec: Distill, compute: Compute) -> torch.dtype | None:
-    """The autocast type of the student's step, None for float32.
-
-    Raises:
-        MissingDependencyError: the precision asked for does not run here.
-    """
-    on_gpu = compute.device.type == "cuda"
-    wanted = spec.precision
-    if wanted == "auto":
-        # On two AVX-512 cores bfloat16 training was slower for a MobileNet and faster for a ViT.
-        wanted = "fp32" if not on_gpu else "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-    if wanted == "fp32":
-        return None
-    if wanted == "fp16" and not on_gpu:
-        raise MissingDependencyError(
-            "distill.precision is fp16, which needs a GPU to train with; use fp32, bf16 or auto"
-        )
-    if wanted == "bf16" and on_gpu and not torch.cuda.is_bf16_supported():
-        raise MissingDependencyError("distill.precision is bf16, which this GPU lacks; use fp16")
-    return torch.bfloat16 if wanted == "bf16" else torch.float16
 
 
 def _on_cpu(module: nn.Module) -> dict[str, Tensor]:

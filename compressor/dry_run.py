@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from compressor import images, stages
+from compressor.images import ImageSet, Photo
+from compressor.labels import UNLABELLED
 from compressor.pipeline import STAGES
 from compressor.run import Run
 from compressor.yaml_file import dump
 from runtime.report import table
 
+if TYPE_CHECKING:
+    from compressor.encoders import Encoder
+
 _TIMED_IMAGES = 16
+_SIZED_IMAGES = 16  # files that are decoded to see how large the images are
 
 
 def rehearse(run: Run) -> dict[str, Any]:
@@ -42,8 +50,8 @@ def text(found: dict[str, Any]) -> str:
             table(["stage", "state", "what it does"], rows),
             "",
             f"about {estimate['images']:,} images to train on; if nothing is cached:",
-            f"  teacher {estimate['teacher_passes']:,} passes, {_minutes(estimate['teacher_s'])}; "
-            f"features {estimate['features_mb']:,.0f} MB on disk",
+            f"  teacher {estimate['teacher_passes']:,} passes, {_minutes(estimate['teacher_s'])}",
+            *(f"  {line}" for line in estimate["disk"]),
             f"  student {estimate['student_steps']:,} steps, {_minutes(estimate['student_s'])}",
             "  (timed just now on random weights; reading the images comes on top)",
         ]
@@ -54,34 +62,47 @@ def _minutes(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
-def _estimate(run: Run) -> dict[str, float]:
+def _estimate(run: Run) -> dict[str, Any]:
     """Counts from the folder's listing; seconds from timing both networks for a moment."""
+    from compressor.economy import economise
+    from compressor.encoders import create_student, load_teacher
+
     recipe = run.plan.recipe
-    files = len(images.files_below(recipe.data.images))
+    files = images.files_below(recipe.data.images)
     share = recipe.data.holdout if isinstance(recipe.data.holdout, float) else 0.0
-    train = round(files * (1 - share) * (1 - recipe.distill.validation))
-    passes = train * recipe.distill.views_used + files
+    train = round(len(files) * (1 - share) * (1 - recipe.distill.validation))
+    teacher = load_teacher(recipe.teacher.model_copy(update={"weights": "none"}))
+    student = create_student(recipe.student.model_copy(update={"weights": "none"}), seed=0)
+    economy = economise(recipe.distill, _like(files, train), teacher, student)
     steps = recipe.distill.epochs * max(1, train // recipe.distill.batch)
-    teacher_s, student_s, width = _seconds_per_image(run)
+    shown = steps * recipe.distill.batch
+    views = 0 if recipe.distill.method == "supervised" else train * recipe.distill.views_used
+    passes = (shown if economy.online else views) + len(files)
+    teacher_s, student_s = _seconds_per_image(run, teacher, student)
     return {
         "images": train,
         "teacher_passes": passes,
         "teacher_s": passes * teacher_s,
-        "features_mb": train * recipe.distill.views_used * width * 4 / 1e6,
+        "disk_mb": economy.bytes / 1e6,
+        "disk": list(economy.lines),
         "student_steps": steps,
-        "student_s": steps * recipe.distill.batch * student_s,
+        "student_s": shown * student_s,
     }
 
 
-def _seconds_per_image(run: Run) -> tuple[float, float, int]:
-    """Of a teacher's pass and of a student's step, and the teacher's width; random weights."""
+def _like(files: Sequence[Path], count: int) -> ImageSet:
+    """A set of `count` images with the sizes of the first few files."""
+    looks = images.inspect(files[:_SIZED_IMAGES]).values()
+    sizes = [(look.width, look.height) for look in looks if isinstance(look, images.Look)]
+    photos = [Photo("", "", *size, UNLABELLED, "train") for size in sizes or [(1, 1)]]
+    return ImageSet(Path(), (), tuple(itertools.islice(itertools.cycle(photos), count)))
+
+
+def _seconds_per_image(run: Run, teacher: Encoder, student: Encoder) -> tuple[float, float]:
+    """Of a teacher's pass and of a student's step."""
     import torch
 
-    from compressor.encoders import create_student, load_teacher
-
-    recipe, device = run.plan.recipe, run.compute().device
-    teacher = load_teacher(recipe.teacher.model_copy(update={"weights": "none"}))
-    student = create_student(recipe.student.model_copy(update={"weights": "none"}), seed=0)
+    device = run.compute().device
     networks = [
         each.module.to(device).to(memory_format=torch.channels_last) for each in (teacher, student)
     ]
@@ -99,7 +120,7 @@ def _seconds_per_image(run: Run) -> tuple[float, float, int]:
         loss.backward()
         next(each.grad for each in networks[1].parameters() if each.grad is not None).sum().item()
 
-    return _timed(forward), _timed(step), teacher.dim
+    return _timed(forward), _timed(step)
 
 
 def _timed(call: Callable[[], None]) -> float:

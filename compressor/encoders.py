@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from compressor import weights
 from compressor.recipe import Network, Student, Teacher
+from compressor.tokens import Features, features_of
 from runtime.errors import InputError
 from runtime.files import sha256_of
 from runtime.preprocess import Preprocess
@@ -46,7 +47,9 @@ class Encoder:
     dim: int
     """D, the width of its embedding."""
     preprocess: Preprocess
-    module: nn.Module
+    map_shape: tuple[int, int, int] | None
+    """H, W and C of its last feature map; None for a network without one."""
+    module: EmbeddingNet
     """float32 [B, 3, S, S], normalised -> [B, D]."""
     origin: dict[str, Any]
     """Where the weights come from: model, weights, sha256 of a local file, licence."""
@@ -58,8 +61,8 @@ class Encoder:
         return float(values * 4 / 1e6)
 
 
-class StudentNet(nn.Module):
-    """A timm model and, for a CNN, the linear layer that makes its pooled features an embedding."""
+class EmbeddingNet(nn.Module):
+    """A timm model and, for a CNN student, the linear layer that makes of it an embedding."""
 
     def __init__(self, backbone: nn.Module, embedding: nn.Module) -> None:
         super().__init__()
@@ -71,6 +74,11 @@ class StudentNet(nn.Module):
         embedded: Tensor = self.embedding(self.backbone(images))
         return embedded
 
+    def features(self, images: Tensor) -> Features:
+        """[B, 3, S, S] -> the embedding [B, D], and the backbone's last map if it has one."""
+        found = features_of(self.backbone, images)
+        return Features(self.embedding(found.pooled), found.maps)
+
 
 def load_teacher(spec: Teacher) -> Encoder:
     """The teacher: frozen, in eval mode, giving timm's pooled features before the classifier.
@@ -80,10 +88,11 @@ def load_teacher(spec: Teacher) -> Encoder:
         MissingDependencyError: hub weights that are neither cached nor reachable.
     """
     model = _create(spec, role="teacher")
-    module = model.eval().requires_grad_(False)
     preprocess = _preprocess(spec, model)
     _require_whole_patches(model, preprocess.size_px, role="teacher")
-    return _encoder(spec, module, model, preprocess)
+    _width(spec, model, preprocess.size_px)  # refuses what it cannot take
+    frozen = EmbeddingNet(model, nn.Identity()).eval().requires_grad_(False)
+    return _encoder(spec, frozen, preprocess)
 
 
 def create_student(spec: Student, *, seed: int) -> Encoder:
@@ -99,7 +108,7 @@ def create_student(spec: Student, *, seed: int) -> Encoder:
         preprocess = _preprocess(spec, model)
         _require_whole_patches(model, preprocess.size_px, role="student")
         embedding = _embedding_layer(spec, model, preprocess.size_px)
-    return _encoder(spec, StudentNet(model, embedding), model, preprocess)
+    return _encoder(spec, EmbeddingNet(model, embedding), preprocess)
 
 
 def _create(spec: Network, *, role: str) -> nn.Module:
@@ -195,13 +204,19 @@ def _width(spec: Network, module: nn.Module, size_px: int) -> int:
     return int(embedded.shape[-1])
 
 
-def _encoder(spec: Network, module: nn.Module, model: nn.Module, preprocess: Preprocess) -> Encoder:
-    config = getattr(model, "pretrained_cfg", None) or {}
+def _encoder(spec: Network, module: EmbeddingNet, preprocess: Preprocess) -> Encoder:
+    config = getattr(module.backbone, "pretrained_cfg", None) or {}
     origin: dict[str, Any] = {"model": spec.model, "weights": spec.weights, "args": spec.args}
     if spec.weights == "hub":
         origin |= {"hub_id": config.get("hf_hub_id"), "license": config.get("license")}
     elif spec.weights != "none":
         path = Path(spec.weights)
         origin |= {"weights": path.name, "sha256": sha256_of(path), "license": "the user's"}
-    dim = _width(spec, module, preprocess.size_px)
-    return Encoder(spec.model, dim, preprocess, module, origin)
+    with torch.inference_mode():
+        size = preprocess.size_px
+        found = module.eval().features(torch.zeros(1, 3, size, size))
+    shape = None
+    if found.maps is not None:
+        _, rows, columns, channels = found.maps.shape
+        shape = (rows, columns, channels)
+    return Encoder(spec.model, found.pooled.shape[1], preprocess, shape, module, origin)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +16,13 @@ from compressor import images, stages
 from compressor.run import Run, digest, listing_digest, network_digest
 from compressor.stages import Stage
 from runtime.errors import InputError
-from runtime.files import sha256_of, write_json
+from runtime.files import replacing, sha256_of, write_json
 
 if TYPE_CHECKING:
     from compressor.encoders import Encoder
+    from compressor.features import Reader, Teaching
+    from compressor.loading import Augment, Views
+    from compressor.store import Store
 
 Floats = npt.NDArray[np.float32]
 
@@ -85,37 +90,129 @@ def _make_embeddings(run: Run, work: Path) -> None:
     from compressor.embeddings import embed
 
     teacher, compute = run.teacher, run.compute()
-    arrays = {}
-    for name, paths in (("images", run.images().paths), ("ood", run.ood_paths())):
-        label = f"teacher on {name}"
-        keep = work / "parts" / name
-        arrays[name] = embed(teacher, paths, compute, label=label, keep=keep, track=run.track)
-        if lost := int(np.sum(~np.isfinite(arrays[name]).all(axis=1))):
-            raise InputError(
-                f"teacher: its features of {lost} of {len(paths)} images are not finite; are the "
-                f"weights damaged? ({run.plan.recipe.teacher.weights})"
-            )
-    save_file(arrays, work / "embeddings.safetensors")
+
+    def make(path: Path) -> None:
+        arrays = {}
+        for name, paths in (("images", run.images().paths), ("ood", run.ood_paths())):
+            label = f"teacher on {name}"
+            keep = work / "parts" / name
+            arrays[name] = embed(teacher, paths, compute, label=label, keep=keep, track=run.track)
+            if lost := int(np.sum(~np.isfinite(arrays[name]).all(axis=1))):
+                raise InputError(
+                    f"teacher: its features of {lost} of {len(paths)} images are not finite; are "
+                    f"the weights damaged? ({run.plan.recipe.teacher.weights})"
+                )
+        with replacing(path) as temporary:
+            save_file(arrays, temporary)
+
+    key = [_teacher_inputs(run), _code("compressor.embeddings"), compute.device.type]
+    run.once(key, work / "embeddings.safetensors", make)
     write_json(work / "teacher.json", _card(teacher))
 
 
+def _pixels_inputs(run: Run) -> dict[str, Any]:
+    """What decides the store, and whether there is one: that depends on all that is kept."""
+    recipe = run.plan.recipe
+    return _features_inputs(run) | {
+        "student": network_digest(recipe.student),
+        "limit": recipe.distill.disk_gb,
+    }
+
+
+def _make_pixels(run: Run, work: Path) -> None:
+    from compressor import store
+
+    (work / "pixels").mkdir(exist_ok=True)
+    for line in run.economy.lines:
+        run.note(line)
+    if not run.economy.stored:
+        return
+    train, side_px = run.images().part("train"), run.economy.side_px
+    code = _code("compressor.store")
+    for start in range(0, len(train), store.SHARD_IMAGES):
+        keys = train.keys[start : start + store.SHARD_IMAGES]
+        path = work / "pixels" / store.shard_name(start)
+        make = partial(
+            store.write_shard, images=train, start=start, side_px=side_px, track=run.track
+        )
+        run.once(["pixels", keys, side_px, code], path, make)
+
+
 def _features_inputs(run: Run) -> dict[str, Any]:
-    spec = run.plan.recipe.distill
+    recipe, spec = run.plan.recipe, run.plan.recipe.distill
     return {
-        "teacher": network_digest(run.plan.recipe.teacher),
+        "teacher": network_digest(recipe.teacher),
+        "student": network_digest(recipe.student),
         "train": digest(run.images().part("train").keys),
         "views": [spec.views_used, spec.seed, spec.crop_scale],
+        "learns": [spec.method == "supervised", spec.teacher, spec.teacher_precision],
+        "maps": [spec.token_maps, spec.resample, spec.disk_gb],
     }
 
 
 def _make_features(run: Run, work: Path) -> None:
-    from compressor.embeddings import ViewPixels, embed_views
+    from compressor.features import SHARD_IMAGES, shard_name, write_shard
 
-    spec, compute = run.plan.recipe.distill, run.compute()
-    teacher, train = run.teacher, run.images().part("train")
-    dataset = ViewPixels(train, teacher.preprocess, spec.seed, spec.crop_scale)
+    (work / "features").mkdir(exist_ok=True)
+    spec, reader = run.plan.recipe.distill, _reader(run)
+    if spec.method == "supervised" or run.economy.online:
+        return
+    dataset, keys = _views_for_teacher(run), run.images().part("train").keys
+    how = [
+        network_digest(run.plan.recipe.teacher),
+        [spec.seed, spec.crop_scale, run.economy.side_px],
+        [str(reader.precision), reader.grid, reader.compute.device.type],
+        _code("compressor.features"),
+    ]
     for number in range(spec.views_used):
-        embed_views(teacher, dataset, number, work / "features", compute, track=run.track)
+        for start in range(0, len(keys), SHARD_IMAGES):
+            of = keys[start : start + SHARD_IMAGES]
+            make = partial(
+                write_shard,
+                reader=reader,
+                dataset=dataset,
+                number=number,
+                start=start,
+                track=run.track,
+            )
+            path = work / "features" / shard_name(number, start)
+            run.once(["features", how, number, of], path, make)
+
+
+def _reader(run: Run) -> Reader:
+    from compressor.features import Reader
+    from compressor.precision import teacher_dtype
+
+    compute, spec = run.compute(), run.plan.recipe.distill
+    transformer = hasattr(run.teacher.module.backbone, "patch_embed")
+    precision = teacher_dtype(spec.teacher_precision, compute, transformer=transformer)
+    return Reader(run.teacher, compute, precision, run.economy.grid)
+
+
+def _views_for_teacher(run: Run) -> Views:
+    from compressor.loading import Views
+
+    train = run.images().part("train")
+    return Views(train, _augment(run), (run.teacher.preprocess,), _store(run))
+
+
+def _augment(run: Run) -> Augment:
+    from compressor.loading import Augment
+
+    spec = run.plan.recipe.distill
+    return Augment(spec.seed, spec.crop_scale, run.economy.side_px)
+
+
+def _store(run: Run) -> Store | None:
+    from compressor.store import Store
+
+    count = len(run.images().part("train"))
+    return Store(run.folder / "pixels", count) if run.economy.stored else None
+
+
+def _code(module: str) -> list[Any]:
+    """The code and libraries that decide what a module makes."""
+    return [stages.code_digest((module,)), {name: metadata.version(name) for name in LIBRARIES}]
 
 
 # --- student ---------------------------------------------------------------------------------
@@ -130,6 +227,7 @@ def _distill_inputs(run: Run) -> dict[str, Any]:
         "student": network_digest(recipe.student),
         "distill": recipe.distill.model_dump(mode="json", exclude=not_deciding),
         "train": digest(found.part("train").keys),
+        "pixels": stages.outputs_digest("pixels", run.folder),
         "validation": digest(found.part("validation").keys),
         "features": stages.outputs_digest("features", run.folder),
         "embeddings": stages.outputs_digest("embeddings", run.folder),
@@ -140,17 +238,17 @@ def _make_student(run: Run, work: Path) -> None:
     from safetensors.torch import save_file
 
     from compressor.distill import Material, distill
-    from compressor.embeddings import load_views
     from compressor.encoders import create_student
 
     recipe, found = run.plan.recipe, run.images()
-    train, validation = found.part("train"), found.part("validation")
     embedded = run.tensors("embeddings.safetensors")["images"]
     chosen = [photo.split == "validation" for photo in found.photos]
     material = Material(
-        train=train,
-        features=load_views(run.folder / "features", recipe.distill.views_used, len(train)),
-        validation=validation,
+        train=found.part("train"),
+        augment=_augment(run),
+        store=_store(run),
+        teaching=_teaching(run),
+        validation=found.part("validation"),
         validation_features=embedded[chosen],
     )
     student = create_student(recipe.student, seed=recipe.distill.seed)
@@ -158,6 +256,18 @@ def _make_student(run: Run, work: Path) -> None:
         student, material, recipe.distill, run.compute(), work, track=run.track, note=run.note
     )
     save_file(state, work / "student.safetensors", metadata={"model": recipe.student.model})
+
+
+def _teaching(run: Run) -> Teaching | None:
+    from compressor.features import CachedFeatures, OnlineFeatures
+
+    spec = run.plan.recipe.distill
+    if spec.method == "supervised":
+        return None
+    if run.economy.online:
+        return OnlineFeatures(_reader(run), _views_for_teacher(run))
+    count = len(run.images().part("train"))
+    return CachedFeatures(run.folder / "features", spec.views_used, count)
 
 
 def trained_student(run: Run) -> Encoder:
@@ -246,20 +356,30 @@ STAGES: Sequence[Stage[Run]] = (
         libraries=LIBRARIES,
     ),
     Stage(
+        name="pixels",
+        summary="the training images decoded, for as long as they fit on the disk allowed",
+        outputs=("pixels",),
+        needs=("images",),
+        inputs=_pixels_inputs,
+        make=_make_pixels,
+        code=("compressor.store", "compressor.economy"),
+        libraries=("pillow",),
+    ),
+    Stage(
         name="features",
         summary="the teacher on the fixed seeded views of the training images, once",
         outputs=("features",),
-        needs=("images",),
+        needs=("images", "pixels"),
         inputs=_features_inputs,
         make=_make_features,
-        code=("compressor.embeddings",),
+        code=("compressor.features", "compressor.economy"),
         libraries=LIBRARIES,
     ),
     Stage(
         name="distill",
         summary="train the student on the cached views",
-        outputs=("student.safetensors", "train.jsonl"),
-        needs=("images", "embeddings", "features"),
+        outputs=("student.safetensors", "train.jsonl", "head.json"),
+        needs=("images", "embeddings", "pixels", "features"),
         inputs=_distill_inputs,
         make=_make_student,
         code=("compressor.distill",),

@@ -18,7 +18,7 @@ def run_all(run: Run) -> Iterator[Progress]:
         yield stages.run_stage(stage, run, run.folder)
 
 
-LEARNING = ("embeddings", "features", "distill")
+LEARNING = ("embeddings", "pixels", "features", "distill")
 
 
 def refuse_early(run: Run) -> None:
@@ -30,13 +30,15 @@ def refuse_early(run: Run) -> None:
     """
     if learnt(run):
         return
-    from compressor.distill import require_head, training_dtype
-    from compressor.encoders import create_student
+    from compressor.economy import require_maps
+    from compressor.objectives import require_head
+    from compressor.precision import teacher_dtype, training_dtype
 
-    spec = run.plan.recipe.distill
-    training_dtype(spec, run.compute())
-    student = create_student(run.plan.recipe.student, seed=0)
-    require_head(spec, run.teacher.dim, student.dim)
+    spec, compute = run.plan.recipe.distill, run.compute()
+    training_dtype(spec.precision, compute)
+    teacher_dtype(spec.teacher_precision, compute, transformer=False)
+    require_head(spec, run.teacher.dim, run.untrained_student.dim)
+    require_maps(spec, run.teacher, run.untrained_student)
 
 
 def learnt(run: Run) -> bool:

@@ -20,6 +20,7 @@ from runtime.preprocess import Interpolation
 Share = Annotated[float, Field(gt=0, lt=1, strict=True)]
 Count = Annotated[int, Field(ge=1, strict=True)]
 Positive = Annotated[float, Field(gt=0, strict=True)]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Channels = tuple[float, float, float]
 Spread = tuple[Positive, Positive, Positive]
 
@@ -96,11 +97,29 @@ class Distill(Section):
     method: Literal["tintem", "proteus", "cosine", "supervised"] = Field(
         "tintem", description="what the student learns; the last three are for comparison"
     )
-    head: Literal["learned", "pca", "pca-then-learned"] = Field(
-        "learned", description="TinTeM's map from the teacher's width to the student's"
+    head: Literal["learned", "pca", "pca-then-learned", "identity-when-it-fits"] = Field(
+        "identity-when-it-fits",
+        description="TinTeM's map from the teacher's width to the student's; where the identity "
+        "does not fit, the PCA. `learned` is the paper's",
+    )
+    head_fit: Literal["first", "joint"] = Field(
+        "first",
+        description="a learned head is fitted to convergence before the student, or with it as in "
+        "the paper",
     )
     center: bool = Field(
-        False, description="take the training images' mean off the teacher's features"
+        True,
+        description="take the mean off the teacher's features, whatever the method",
+    )
+    token_maps: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="learn the teacher's feature map too: where there is one and disk for it, "
+        "always, or never",
+    )
+    resample: bool = Field(
+        True,
+        description="bring the teacher's map to the student's grid; without it, unequal grids "
+        "leave the maps out",
     )
     epochs: Count = Field(30, description="passes over the training images")
     batch: Annotated[int, Field(ge=3)] = Field(64, description="images per optimiser step")
@@ -121,8 +140,21 @@ class Distill(Section):
     validation: Share = Field(
         0.1, description="share of the training images kept back to choose the best checkpoint"
     )
+    patience: Count | None = Field(
+        10, description="stop after so many epochs without a better student; null never stops"
+    )
+    teacher: Literal["cached", "online"] = Field(
+        "cached",
+        description="ask the teacher once for each view, or at every step (a new view each epoch)",
+    )
+    teacher_precision: Precision = Field(
+        "auto", description="of the teacher on the views: auto is bf16 where the machine has it"
+    )
+    disk_gb: Positive = Field(
+        20, description="what teacher features and decoded images may take, 10^9 bytes"
+    )
     seed: Annotated[int, Field(ge=0)] = Field(0, description="of the split, the views, the weights")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+    precision: Precision = Field(
         "auto", description="of the student's step: auto is fp32 on a CPU, bf16 or fp16 on a GPU"
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train and embed")
@@ -136,7 +168,7 @@ class Distill(Section):
     @property
     def views_used(self) -> int:
         """Each epoch shows one view, so a short run needs no more than its epochs."""
-        return min(self.views, self.epochs)
+        return self.epochs if self.teacher == "online" else min(self.views, self.epochs)
 
 
 class Export(Section):

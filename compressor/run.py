@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compressor import images
+from compressor.cache import Cache
 from compressor.images import ImageSet
 from compressor.recipe import Network, Plan
 from runtime.errors import InputError
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from compressor.embeddings import Compute
+    from compressor.economy import Economy
     from compressor.encoders import Encoder
+    from compressor.loading import Compute
 
 logger = logging.getLogger(__name__)
 
@@ -75,9 +77,43 @@ class Run:
 
         return load_teacher(self.plan.recipe.teacher)
 
+    @cached_property
+    def untrained_student(self) -> Encoder:
+        """The recipe's student before distillation; for its shapes, never trained."""
+        from compressor.encoders import create_student
+
+        recipe = self.plan.recipe
+        return create_student(recipe.student, seed=recipe.distill.seed)
+
+    @cached_property
+    def economy(self) -> Economy:
+        """What is kept on disk of the teacher's features and the decoded images."""
+        from compressor.economy import economise
+
+        train = self.images().part("train")
+        return economise(self.plan.recipe.distill, train, self.teacher, self.untrained_student)
+
+    @cached_property
+    def cache(self) -> Cache:
+        """The folder that runs share."""
+        return Cache.from_environment()
+
+    def once(self, key: Any, path: Path, make: Callable[[Path], None]) -> None:
+        """Make a file, unless it is there, or the shared cache holds one with the same key.
+
+        Args:
+            key: JSON values of everything that decides the file's bytes.
+            path: where it is wanted.
+            make: writes it to the path it is given, whole or not at all.
+        """
+        name = digest(key)
+        if not path.exists() and not self.cache.fetch(name, path):
+            make(path)
+            self.cache.keep(name, path)
+
     def compute(self) -> Compute:
         """Where networks run."""
-        from compressor.embeddings import Compute
+        from compressor.loading import Compute
 
         distill = self.plan.recipe.distill
         return Compute.choose(distill.device, distill.workers)

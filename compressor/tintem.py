@@ -1,4 +1,4 @@
-"""The TinTeM losses (arXiv 2411.15239, called CosPress in v2 and v3) and the teacher's head.
+"""The TinTeM losses (arXiv 2411.15239, called CosPress in v2 and v3).
 
 The head maps teacher features to the student's width and is trained to keep their cosines; the
 student is trained to equal what the head gives. Neither loss reaches the other's weights.
@@ -10,84 +10,60 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from compressor.tokens import Features
+
 TEMPERATURES = tuple(step / 100 for step in range(1, 11))
 """0.01, 0.02, ... 0.10: the published run averages the divergence over these."""
 
 _SELF = -1e8  # cosine of a point with itself: finite, so that 0 * (log P - log Q) stays 0
 
 
-class TeacherHead(nn.Module):
-    """LayerNorm and Linear from the teacher's width to the student's: [..., Dt] -> [..., D].
-
-    The published form: affine LayerNorm (eps 1e-5), bias, PyTorch's own initialisation, no
-    constraint of orthogonality.
-    """
-
-    def __init__(self, teacher_dim: int, student_dim: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(teacher_dim)
-        self.projection = nn.Linear(teacher_dim, student_dim)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Project teacher features."""
-        projected: Tensor = self.projection(self.norm(features))
-        return projected
-
-
 class TinTeM(nn.Module):
-    """The paper's objective on pooled features: L_global for the head, 1 - cos for the student.
+    """The paper's objective: SNE divergences train the head, 1 - cos trains the student.
 
-    With a fixed head (`pca_head`) there is no loss but the student's.
+    L = L_local + L_global (the head's own) + L_fea + L_token (the student's). Without maps L_local
+    and L_fea are left out; with a fixed head there is no loss but the student's.
     """
 
-    def __init__(self, head: nn.Module) -> None:
+    def __init__(self, head: nn.Module, map_layer: nn.Module | None = None) -> None:
+        """Take the head, and what brings a CNN's map to the width of its embedding.
+
+        Args:
+            head: [..., Dt] -> [..., D]
+            map_layer: [..., C] -> [..., D], thrown away after training; a ViT needs none.
+        """
         super().__init__()
         self.head = head
+        self.map_layer = nn.Identity() if map_layer is None else map_layer
         self.learns = any(each.requires_grad for each in head.parameters())
 
-    def target(self, teacher: Tensor, labels: Tensor) -> tuple[Tensor | None, Tensor]:
+    def target(self, teacher: Features, labels: Tensor) -> tuple[Tensor | None, Features]:
         """The head's own loss over the whole batch (None for a fixed head), and its answers."""
-        projected: Tensor = self.head(teacher)
-        return (sne_divergence(teacher, projected) if self.learns else None), projected.detach()
+        pooled: Tensor = self.head(teacher.pooled)
+        maps: Tensor | None = None if teacher.maps is None else self.head(teacher.maps)
+        own = None
+        if self.learns:
+            own = sne_divergence(gathered(teacher.pooled), gathered(pooled))
+            if teacher.maps is not None and maps is not None:
+                before, after = _tokens(teacher.pooled, teacher.maps), _tokens(pooled, maps)
+                own = own + sne_divergence(before, after).mean()
+        return own, Features(pooled.detach(), None if maps is None else maps.detach())
 
-    def distance(self, answer: Tensor, target: Tensor) -> Tensor:
-        """1 - cosine: [b, D], [b, D] -> [b]."""
-        return cosine_distance(answer, target)
-
-
-def pca_basis(features: Tensor, dim: int) -> Tensor:
-    """The `dim` directions that hold most of the features' square length: [N, Dt] -> [dim, Dt].
-
-    Of uncentred features, so that cosines are kept as well as a projection can keep them; with
-    `dim` = Dt it is a rotation and keeps them all.
-
-    Raises:
-        ValueError: the teacher is narrower than `dim`.
-    """
-    if dim > features.shape[1]:
-        raise ValueError(f"{features.shape[1]} features have no {dim} principal directions")
-    unit = F.normalize(features.double(), dim=1)
-    _, vectors = torch.linalg.eigh(unit.T @ unit)  # in rising order
-    basis: Tensor = vectors.T.flip(0)[:dim]
-    return basis.to(features.dtype)
-
-
-def pca_head(features: Tensor, dim: int, *, learns: bool) -> nn.Linear:
-    """A bias-free linear head that starts as the uncentred PCA of the teacher's features.
-
-    Args:
-        features: [N, Dt]
-        dim: D, at most Dt.
-        learns: whether L_global goes on to train it, or it stays as it is.
-    """
-    head = nn.Linear(features.shape[1], dim, bias=False)
-    with torch.no_grad():
-        head.weight.copy_(pca_basis(features, dim))
-    return head.requires_grad_(learns)
+    def distance(self, answer: Features, target: Features) -> Tensor:
+        """L_token, and L_fea where there are maps: [b]."""
+        loss = cosine_distance(answer.pooled, target.pooled)
+        if target.maps is not None and answer.maps is not None:
+            tokens = _tokens(answer.pooled, self.map_layer(answer.maps))
+            loss = loss + cosine_distance(tokens, _tokens(target.pooled, target.maps))
+        return loss
 
 
 def sne_divergence(
-    teacher: Tensor, projected: Tensor, temperatures: tuple[float, ...] = TEMPERATURES
+    teacher: Tensor,
+    projected: Tensor,
+    temperatures: tuple[float, ...] = TEMPERATURES,
+    *,
+    joint: bool = True,
 ) -> Tensor:
     """How far the neighbourhoods of `projected` are from the teacher's (the head's loss).
 
@@ -99,13 +75,16 @@ def sne_divergence(
         teacher: [..., n, Dt], never trained: its gradient is stopped.
         projected: [..., n, D], of the same points.
         temperatures: the ones averaged over, the same on both sides.
+        joint: of the symmetrised distribution over pairs, as published; False takes the mean over
+            points of the KL between p(b|a), which is the authors' option `half`.
 
     Returns:
         [...], in float32 at least, whatever the autocast.
     """
     with torch.autocast(teacher.device.type, enabled=False):
         p, q = _cosines(teacher.detach()), _cosines(projected)
-        terms = [_joint_kl(p / tau, q / tau) for tau in temperatures]
+        kl = _joint_kl if joint else _conditional_kl
+        terms = [kl(p / tau, q / tau) for tau in temperatures]
         return torch.stack(terms).mean(dim=0)
 
 
@@ -142,11 +121,35 @@ def _joint_kl(p_logits: Tensor, q_logits: Tensor) -> Tensor:
     return (log_p.exp() * (log_p - log_q)).sum(dim=(-2, -1))
 
 
+def _conditional_kl(p_logits: Tensor, q_logits: Tensor) -> Tensor:
+    """Mean over a of KL(p(b|a) | q(b|a)): [..., n, n] -> [...]."""
+    log_p, log_q = F.log_softmax(p_logits, dim=-1), F.log_softmax(q_logits, dim=-1)
+    return (log_p.exp() * (log_p - log_q)).sum(dim=-1).mean(dim=-1)
+
+
 def _log_joint(logits: Tensor) -> Tensor:
     """Log of (p(b|a) + p(a|b)) / 2n."""
     conditional = F.log_softmax(logits, dim=-1)
     twice_n = torch.tensor(2.0 * logits.shape[-1], dtype=logits.dtype, device=logits.device)
     return torch.logaddexp(conditional, conditional.mT) - twice_n.log()
+
+
+def gathered(x: Tensor) -> Tensor:
+    """The rows of all processes, where training is spread over several: [b, D] -> [B, D].
+
+    L_global is over the whole batch. Its gradient is summed over the processes, so that with the
+    mean that data-parallel training takes it is the gradient of one process with the whole batch.
+    """
+    if not torch.distributed.is_initialized():
+        return x
+    from torch.distributed.nn.functional import all_gather
+
+    return torch.cat(all_gather(x))  # type: ignore[no-untyped-call]
+
+
+def _tokens(pooled: Tensor, maps: Tensor) -> Tensor:
+    """The embedding and the map's cells as one list: [B, D], [B, H, W, D] -> [B, 1 + HW, D]."""
+    return torch.cat([pooled[:, None], maps.flatten(1, 2)], dim=1)
 
 
 def at_least_float32(*tensors: Tensor) -> tuple[Tensor, ...]:

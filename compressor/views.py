@@ -29,20 +29,20 @@ class View:
     contrast: float
     saturation: float
 
-    def render(
+    def cut(
         self, image: Image.Image, size_px: int, resampling: Image.Resampling
     ) -> npt.NDArray[np.uint8]:
-        """RGB image -> uint8 [S, S, 3], not yet normalised."""
+        """The part of an RGB image that is shown, its colours as they are: uint8 [S, S, 3]."""
         width, height = image.size
         left, top, right, bottom = self.box
         box = (left * width, top * height, right * width, bottom * height)
-        pixels = np.asarray(image.resize((size_px, size_px), resampling, box=box), np.float32)
-        if self.flip:
-            pixels = pixels[:, ::-1]
-        pixels = pixels * self.brightness
-        pixels = _blend(pixels, _grey(pixels).mean(), self.contrast)
-        pixels = _blend(pixels, _grey(pixels)[..., None], self.saturation)
-        return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+        pixels = np.asarray(image.resize((size_px, size_px), resampling, box=box))
+        return pixels[:, ::-1] if self.flip else pixels
+
+    @property
+    def colour(self) -> npt.NDArray[np.float32]:
+        """Brightness, contrast and saturation, float32 [3]: for `recolour`, on a whole batch."""
+        return np.array([self.brightness, self.contrast, self.saturation], np.float32)
 
 
 def view_of(
@@ -79,14 +79,3 @@ def _random_box(
     # Very long images: the largest centred square.
     width, height = min(1.0, 1 / image_ratio), min(1.0, image_ratio)
     return ((1 - width) / 2, (1 - height) / 2, (1 + width) / 2, (1 + height) / 2)
-
-
-def _grey(pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Luma (ITU-R 601): [S, S, 3] -> [S, S]."""
-    return pixels @ np.array([0.299, 0.587, 0.114], np.float32)
-
-
-def _blend(
-    pixels: npt.NDArray[np.float32], towards: npt.NDArray[np.float32] | np.float32, factor: float
-) -> npt.NDArray[np.float32]:
-    return towards + (pixels - towards) * np.float32(factor)

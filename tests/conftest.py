@@ -1,10 +1,27 @@
 """What many tests need: a folder of images, a teacher small enough to run at once, a recipe."""
 
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import pytest
 from PIL import Image
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_home_cache(tmp_path_factory):
+    """Nothing, subprocesses included, writes into the cache of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGE_COMPRESSOR_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.delenv("EDGE_COMPRESSOR_CACHE_GB", raising=False)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    """No test finds what another has kept; only fixtures of wider scope share the one above."""
+    folder = tmp_path_factory.getbasetemp() / f"cache-{uuid4().hex}"
+    monkeypatch.setenv("EDGE_COMPRESSOR_CACHE", str(folder))
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,12 +11,16 @@ import torch
 from PIL import Image
 
 from compressor.distill import Material, Training, distill, learning_rate, parameter_groups
-from compressor.embeddings import Compute, ViewPixels, embed, load_batches
+from compressor.embeddings import embed
 from compressor.encoders import create_student
+from compressor.features import CachedFeatures, shard_name
 from compressor.images import ImageSet, Photo
+from compressor.loading import Augment, Compute, Views, load_batches, recolour
 from compressor.recipe import Distill, Student
+from compressor.tokens import Features
 from runtime import fidelity
-from runtime.errors import InputError, MissingDependencyError
+from runtime.errors import InputError
+from runtime.files import sha256_of
 
 CPU = Compute(torch.device("cpu"), workers=0)
 CNN = Student(model="mobilenetv3_small_050", image_size=32, embedding=16)
@@ -24,11 +29,15 @@ VIT = Student(
     image_size=32,
     args={"patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2, "drop_path_rate": 0.1},
 )
-SPEC = Distill(epochs=3, batch=8, views=2, lr=2e-3, checkpoint_s=1e9)
+SPEC = Distill(
+    epochs=3, batch=8, views=2, lr=2e-3, checkpoint_s=1e9, head="learned", head_fit="joint"
+)
+AUGMENT = Augment(seed=0, scale=(0.25, 1.0), side_px=64)
+GRID = (2, 2)
 
 
 @pytest.fixture(scope="module")
-def material(tmp_path_factory):
+def with_maps(tmp_path_factory):
     """Forty pictures of coloured bars, and a made-up teacher that sees their colours."""
     root = tmp_path_factory.mktemp("bars")
     rng = np.random.default_rng(0)
@@ -45,19 +54,42 @@ def material(tmp_path_factory):
     train, validation = images.part("train"), images.part("validation")
     mixing = rng.normal(size=(3, 20)).astype(np.float32)
 
-    def teacher(pixels):  # mean colour -> 20 numbers
-        return (np.asarray(pixels, np.float32).mean(axis=(1, 2)) / 255 - 0.3) @ mixing
+    def teacher(pixels):  # [n, S, S, 3] -> mean colour -> 20 numbers
+        colour = np.asarray(pixels, np.float32).mean(axis=(1, 2)) / 255 - 0.3
+        return (colour @ mixing).astype(np.float32)
 
-    spec = create_student(CNN, seed=0).preprocess
-    views = ViewPixels(train, spec, SPEC.seed, SPEC.crop_scale)
-    features = np.stack(
-        [
-            teacher([views[(row, number)] for row in range(len(train))])
-            for number in range(SPEC.views)
-        ]
-    )
+    views = Views(train, AUGMENT, (create_student(CNN, seed=0).preprocess,))
+    folder = tmp_path_factory.mktemp("features")
+    record = np.dtype([("pooled", np.float32, (20,)), ("maps", np.float16, (*GRID, 20))])
+    for number in range(SPEC.views):
+        jobs = [(row, number) for row in range(len(train))]
+        ((pixels, factors),) = load_batches(views, [jobs], 0)
+        seen = recolour(pixels.float(), factors).numpy()
+        shard = np.zeros(len(train), record)
+        shard["pooled"] = teacher(seen)
+        for row, column in np.ndindex(*GRID):
+            quarter = seen[:, 16 * row :, 16 * column :][:, :16, :16]
+            shard["maps"][:, row, column] = teacher(quarter)
+        np.save(folder / shard_name(number, 0), shard)
+    teaching = CachedFeatures(folder, SPEC.views, len(train))
     still = teacher([np.asarray(Image.open(path)) for path in validation.paths])
-    return Material(train, features, validation, still)
+    return Material(train, AUGMENT, None, teaching, validation, still)
+
+
+@pytest.fixture(scope="module")
+def material(with_maps, tmp_path_factory):
+    """The same, of the pooled features alone."""
+    folder = tmp_path_factory.mktemp("pooled")
+    for path in with_maps.teaching.folder.glob("*.npy"):
+        shard = np.load(path)
+        pooled = np.zeros(len(shard), np.dtype([("pooled", np.float32, (20,))]))
+        pooled["pooled"] = shard["pooled"]
+        np.save(folder / path.name, pooled)
+    return replace(with_maps, teaching=replace(with_maps.teaching, folder=folder))
+
+
+def log_of(work):
+    return [json.loads(line) for line in (work / "train.jsonl").read_text().splitlines()]
 
 
 def train(material, work, *, student=CNN, spec=SPEC, compute=CPU):
@@ -73,7 +105,7 @@ def same(a, b):
 def test_the_student_comes_nearer_to_the_teacher(material, tmp_path):
     spec = SPEC.model_copy(update={"epochs": 12})
     train(material, tmp_path, student=VIT, spec=spec)
-    log = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text().splitlines()]
+    log = log_of(tmp_path)
     assert [entry["epoch"] for entry in log] == list(range(1, 13))
     assert log[-1]["student_loss"] < 0.5 * log[0]["student_loss"]
     assert log[-1]["head_loss"] < 0.5 * log[0]["head_loss"]
@@ -128,7 +160,7 @@ def test_a_killed_training_continues_to_the_same_bits(material, tmp_path, studen
 
 def test_the_best_epoch_is_kept_not_the_last(material, tmp_path):
     state = train(material, tmp_path, spec=SPEC.model_copy(update={"epochs": 6, "lr": 0.05}))
-    log = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text().splitlines()]
+    log = log_of(tmp_path)
     best = max(log, key=lambda entry: entry["similarity"])
     assert best["epoch"] == max(entry["epoch"] for entry in log if entry["best_so_far"])
     student = create_student(CNN, seed=0)
@@ -147,9 +179,8 @@ def test_accumulation_changes_the_memory_not_the_gradient(material, tmp_path):
         spec = SPEC.model_copy(update={"accumulate": parts, "epochs": 1})
         training = Training(create_student(still, seed=0), material, spec, CPU)
         jobs = next(training.schedule())
-        views = ViewPixels(material.train, training.encoder.preprocess, 0, SPEC.crop_scale)
-        (pixels,) = load_batches(views, [jobs], 0)
-        training.step(jobs, pixels)
+        (batch,) = load_batches(material.views(training.encoder), [jobs], 0)
+        training.step(jobs, batch)
         states.append(training.student.state_dict())
     for other in states[1:]:
         for key in other:
@@ -160,9 +191,9 @@ def test_accumulation_changes_the_memory_not_the_gradient(material, tmp_path):
 
 
 def test_the_teacher_features_are_left_alone(material, tmp_path):
-    before = material.features.copy()
+    before = sha256_of(material.teaching.folder)
     train(material, tmp_path)
-    assert np.array_equal(before, material.features)
+    assert sha256_of(material.teaching.folder) == before
 
 
 def test_a_small_set_lowers_the_batch_and_says_so(material, tmp_path):
@@ -187,23 +218,77 @@ def test_the_schedule_shows_each_image_once_an_epoch_in_a_new_order(material):
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_advice(material, tmp_path):
-    poisoned = Material(
-        material.train,
-        np.full_like(material.features, np.nan),
-        material.validation,
-        material.validation_features,
-    )
-    with pytest.raises(InputError, match=r"no longer finite at step 1 of 9(.|\n)*Lower distill.lr"):
-        train(poisoned, tmp_path)
+    spec = SPEC.model_copy(update={"epochs": 4, "checkpoint_s": 0})
+
+    class Poisoned(CachedFeatures):
+        """Breaks after the first epoch."""
+
+        asked = 0
+
+        def of(self, jobs, shown, colour):
+            Poisoned.asked += 1
+            found = super().of(jobs, shown, colour)
+            return found if Poisoned.asked <= 4 else Features(found.pooled * math.nan, found.maps)
+
+    good = material.teaching
+    poisoned = Poisoned(good.folder, good.views, good.images)
+    with pytest.raises(
+        InputError, match=r"no longer finite at step 5 of 12(.|\n)*Lower distill.lr"
+    ):
+        train(replace(material, teaching=poisoned), tmp_path, spec=spec)
+    # The last good checkpoint is there, and continues once the cause is gone.
+    saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert saved["done"] == 4
+    assert all(torch.isfinite(each).all() for each in saved["student"].values())
+    assert len(log_of(tmp_path)) == 1
+    train(material, tmp_path, spec=spec)
+    assert len(log_of(tmp_path)) == 4
 
 
-def test_half_precision_on_a_cpu_is_refused_and_bf16_runs(material, tmp_path):
-    with pytest.raises(MissingDependencyError, match="fp16, which needs a GPU"):
-        train(material, tmp_path / "a", spec=SPEC.model_copy(update={"precision": "fp16"}))
+def test_bf16_trains_on_a_cpu_and_leaves_float32_weights(material, tmp_path):
     bf16 = SPEC.model_copy(update={"precision": "bf16", "epochs": 1})
-    state = train(material, tmp_path / "b", spec=bf16)
+    state = train(material, tmp_path, spec=bf16)
     assert all(torch.isfinite(value).all() for value in state.values())
     assert {value.dtype for value in state.values()} == {torch.float32, torch.int64}
+
+
+@pytest.mark.parametrize("student", [CNN, VIT], ids=["cnn", "vit"])
+def test_training_stops_early_and_a_killed_one_stops_at_the_same_epoch(material, tmp_path, student):
+    # A learning rate this high learns nothing: after some epochs none is better.
+    spec = SPEC.model_copy(update={"epochs": 40, "lr": 1.0, "patience": 2, "warmup_epochs": 0})
+    notes = []
+    encoder = create_student(student, seed=0)
+    (tmp_path / "a").mkdir()
+    whole = distill(encoder, material, spec, CPU, tmp_path / "a", note=notes.append)
+    log = log_of(tmp_path / "a")
+    best = max(entry["epoch"] for entry in log if entry["best_so_far"])
+    assert len(log) == best + 2 < 40
+    assert notes[-1] == (
+        f"stopped early: no better student in the last 2 epochs; epoch {best} is kept"
+    )
+
+    def killer(items, *, label, total):
+        for number, item in enumerate(items):
+            if number == 3 * len(log) - 1:  # in the last epoch before the stop
+                raise KilledError
+            yield item
+
+    (tmp_path / "b").mkdir()
+    often = spec.model_copy(update={"checkpoint_s": 0})
+    with pytest.raises(KilledError):
+        encoder = create_student(student, seed=0)
+        distill(encoder, material, often, CPU, tmp_path / "b", track=killer)
+    continued = train(material, tmp_path / "b", student=student, spec=often)
+    assert same(whole, continued)
+    assert [each["epoch"] for each in log_of(tmp_path / "b")] == [each["epoch"] for each in log]
+
+
+def test_without_validation_figures_nothing_stops_early(material, tmp_path):
+    two = replace(material.validation, photos=material.validation.photos[:2])
+    few = replace(material, validation=two, validation_features=material.validation_features[:2])
+    spec = SPEC.model_copy(update={"patience": 1})
+    train(few, tmp_path, spec=spec)
+    assert len(log_of(tmp_path)) == 3
 
 
 def test_weight_decay_spares_biases_and_norms():
@@ -217,6 +302,7 @@ def test_weight_decay_spares_biases_and_norms():
     assert count == len(list(module.parameters()))
 
 
+@pytest.mark.parametrize("maps", ["maps", "pooled"])
 @pytest.mark.parametrize(
     "changes",
     [
@@ -225,20 +311,52 @@ def test_weight_decay_spares_biases_and_norms():
         {"method": "supervised"},
         {"head": "pca"},
         {"head": "pca-then-learned"},
-        {"center": True},
+        {"head": "identity-when-it-fits"},
+        {"head_fit": "first"},
+        {"center": False},
     ],
     ids=lambda changes: "-".join(map(str, changes.values())),
 )
-def test_every_method_learns_in_the_same_loop(material, tmp_path, changes):
-    spec = SPEC.model_copy(update={"epochs": 8, **changes})
-    narrow = VIT.model_copy(update={"args": {**VIT.args, "embed_dim": 16}})
-    train(material, tmp_path, student=narrow, spec=spec)
-    log = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text().splitlines()]
+def test_every_method_learns_in_the_same_loop(material, with_maps, tmp_path, changes, maps):
+    spec = SPEC.model_copy(update={"epochs": 8, "center": True, **changes})
+    narrow = VIT.model_copy(
+        update={"args": {**VIT.args, "embed_dim": 16, "patch_size": 16}}  # 2 x 2 tokens
+    )
+    chosen = with_maps if maps == "maps" else material
+    if spec.method == "supervised":
+        chosen = replace(chosen, teaching=None)
+    train(chosen, tmp_path, student=narrow, spec=spec)
+    log = log_of(tmp_path)
     assert log[-1]["student_loss"] < log[0]["student_loss"]
-    if changes.get("method") or changes.get("head") == "pca":
-        assert log[-1]["head_loss"] == 0
-    else:
+    is_joint = spec.method == "tintem" and spec.head in ("learned", "pca-then-learned")
+    if is_joint and spec.head_fit == "joint":
         assert log[-1]["head_loss"] > 0
+    else:
+        assert log[-1]["head_loss"] == 0
+
+
+def test_a_head_that_is_fitted_first_stays_as_it_is(material):
+    spec = SPEC.model_copy(update={"head_fit": "first"})
+    training = Training(create_student(CNN, seed=0), material, spec, CPU)
+    before = {key: value.clone() for key, value in training.objective.head.state_dict().items()}
+    loaded = load_batches(material.views(training.encoder), training.schedule(), 0)
+    for jobs, batch in zip(training.schedule(), loaded, strict=True):
+        training.step(jobs, batch)
+    assert same(before, training.objective.head.state_dict())
+    again = Training(create_student(CNN, seed=0), material, spec, CPU)
+    assert same(before, again.objective.head.state_dict())
+
+
+def test_the_head_is_measured_on_images_it_was_not_fitted_on(material, tmp_path):
+    train(material, tmp_path, spec=SPEC.model_copy(update={"head": "pca"}))
+    found = json.loads((tmp_path / "head.json").read_text())
+    # The made-up teacher has three dimensions: sixteen directions keep all its angles.
+    assert found["cosine_mae"] < 1e-3
+    assert found["cosine_correlation"] > 0.999
+    assert found["semi_orthogonality_defect"] < 1e-5
+    (tmp_path / "b").mkdir()
+    train(material, tmp_path / "b", spec=SPEC.model_copy(update={"method": "cosine"}))
+    assert json.loads((tmp_path / "b" / "head.json").read_text()) is None
 
 
 def test_a_pca_head_cannot_be_wider_than_the_teacher(material, tmp_path):

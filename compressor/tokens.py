@@ -1,0 +1,86 @@
+"""What a network says of an image: one pooled embedding, and a map of features over the image.
+
+timm's families differ in what `forward_features` gives: tokens with class, register or distillation
+tokens before them, maps with the channels second, maps with the channels last. Here all are one.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Grid = tuple[int, int]
+"""Rows and columns of a map."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """What an encoder gives for B images."""
+
+    pooled: Tensor
+    """[B, D]: the embedding, as timm pools it (for most transformers, the class token)."""
+    maps: Tensor | None
+    """[B, H, W, C] of the last layer, its final norm included; None where there is no map."""
+
+    def to(self, device: torch.device) -> Features:
+        """The same features on another device."""
+        return Features(self.pooled.to(device), None if self.maps is None else self.maps.to(device))
+
+    def float(self) -> Features:
+        """The same features in float32."""
+        return Features(self.pooled.float(), None if self.maps is None else self.maps.float())
+
+    def chunk(self, parts: int) -> list[Features]:
+        """Cut along the images, as torch.chunk does."""
+        pooled = self.pooled.chunk(parts)
+        maps = [None] * len(pooled) if self.maps is None else self.maps.chunk(parts)
+        return [Features(*each) for each in zip(pooled, maps, strict=True)]
+
+
+def features_of(model: Any, images: Tensor) -> Features:
+    """One pass of a timm model without classifier: images [B, 3, S, S] -> `Features`.
+
+    Class, register and distillation tokens are no part of the map.
+    """
+    layers = model.forward_features(images)
+    pooled: Tensor = model.forward_head(layers)
+    return Features(pooled, _map(model, layers))
+
+
+def resample(maps: Tensor, grid: Grid) -> Tensor:
+    """Feature maps on another grid: [B, H, W, C] -> [B, *grid, C].
+
+    Bilinear and, where the grid becomes coarser, antialiased: each cell is a weighted mean of the
+    cells it covers, so a constant map stays as it is. The same grid is returned untouched.
+    """
+    if maps.shape[1:3] == grid:
+        return maps
+    channels_first = maps.permute(0, 3, 1, 2)
+    finer_or_coarser = F.interpolate(
+        channels_first, size=grid, mode="bilinear", antialias=True, align_corners=False
+    )
+    return finer_or_coarser.permute(0, 2, 3, 1)
+
+
+def _map(model: nn.Module, layers: Tensor) -> Tensor | None:
+    if layers.ndim == 4:
+        channels_last = getattr(model, "output_fmt", None) == "NHWC"
+        return layers if channels_last else layers.permute(0, 2, 3, 1)
+    prefix = int(getattr(model, "num_prefix_tokens", 0))
+    patches = layers[:, prefix:]
+    grid = _grid(model, patches.shape[1])
+    return patches.reshape(len(patches), *grid, -1) if grid else None
+
+
+def _grid(model: nn.Module, patches: int) -> Grid | None:
+    """How `patches` tokens lie over a square image; None for those that are no grid."""
+    known = getattr(getattr(model, "patch_embed", None), "grid_size", None)
+    if known is not None and math.prod(known) == patches and patches > 1:
+        return (int(known[0]), int(known[1]))
+    side = math.isqrt(patches)
+    return (side, side) if side > 1 and side * side == patches else None
