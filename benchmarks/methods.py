@@ -116,9 +116,9 @@ def run_missing(
                 click.echo(f"{recipe.stem}: {', '.join(words)} ({len(todo)} to go)", err=True)
                 mine = cores[slot::jobs]
                 overrides = itertools.chain(*(("--set", change) for change in changes))
+                command = [sys.executable, __file__, str(recipe), "--out", str(out), *overrides]
                 running[slot] = subprocess.Popen(
-                    [sys.executable, __file__, str(recipe), "--out", str(out)]
-                    + ["--one", *words, *overrides],
+                    [*command, "--one", *words],
                     env={**os.environ, "OMP_NUM_THREADS": str(len(mine))},
                     preexec_fn=lambda mine=mine: os.sched_setaffinity(0, mine),
                 )
