@@ -22,6 +22,7 @@ from compressor.encoders import Encoder
 from compressor.features import Teaching
 from compressor.images import ImageSet
 from compressor.loading import Augment, Compute, Job, Views, load_batches, to_input
+from compressor.memory import keep_freed_memory
 from compressor.objectives import QUALITY, Centre, Objective
 from compressor.precision import training_dtype
 from compressor.recipe import Distill
@@ -35,6 +36,8 @@ from runtime.progress import Track, silent
 
 logger = logging.getLogger(__name__)
 
+FEW_IMAGES, FEW_STEPS = 500, 400
+"""Under these a student from scratch is warned of: see docs/results.md for what it then reaches."""
 _FINAL_LR = 0.01  # of the highest, at the end of the cosine
 
 
@@ -74,7 +77,9 @@ class Training:
         self.precision = training_dtype(spec.precision, compute)
         self.batch = min(spec.batch, len(material.train))
         self.steps_per_epoch = len(material.train) // self.batch
-        self.steps = spec.epochs * self.steps_per_epoch
+        self.epochs = spec.epochs_for(len(material.train))
+        self.steps = self.epochs * self.steps_per_epoch
+        self.views = spec.views_for(len(material.train))
         self.labels = torch.from_numpy(material.train.labels)
         sample = None if material.teaching is None else material.teaching.sample()
         self.with_maps = sample is not None and sample.maps is not None
@@ -90,7 +95,8 @@ class Training:
             built = objectives.build(spec, student, sample, classes=classes, note=note)
         self.objective: Objective = built.to(compute.device)
         modules = nn.ModuleList([self.student, self.objective])
-        self.optimizer = torch.optim.AdamW(parameter_groups(modules, spec.weight_decay), lr=spec.lr)
+        groups = parameter_groups(modules, spec.weight_decay)
+        self.optimizer = torch.optim.AdamW(groups, lr=spec.lr, fused=True)
         self.scaler = torch.amp.GradScaler(enabled=self.precision is torch.float16)
         self.done = 0
         """Steps done."""
@@ -181,12 +187,12 @@ class Training:
     def schedule(self) -> Iterator[list[Job]]:
         """The batches still to come: a new order each epoch, its incomplete last batch dropped."""
         images = len(self.material.train)
-        for epoch in range(self.done // self.steps_per_epoch, self.spec.epochs):
+        for epoch in range(self.done // self.steps_per_epoch, self.epochs):
             order = np.random.default_rng([self.spec.seed, epoch]).permutation(images)
             first = max(0, self.done - epoch * self.steps_per_epoch)
             for start in range(first * self.batch, self.steps_per_epoch * self.batch, self.batch):
                 rows = order[start : start + self.batch]
-                yield [(int(row), epoch % self.spec.views) for row in rows]
+                yield [(int(row), epoch % self.views) for row in rows]
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, whole or not at all."""
@@ -272,11 +278,11 @@ def distill(
         InputError: the loss is no longer finite.
         MissingDependencyError: the precision asked for does not run here.
     """
+    keep_freed_memory()
     with torch.random.fork_rng(devices=[]):  # dropout and drop path draw from torch's own generator
         torch.manual_seed(spec.seed)
         training = Training(student, material, spec, compute, note)
-        if training.batch < spec.batch:
-            note(f"batch {training.batch}, not {spec.batch}: there are no more training images")
+        _warn_of_small_sets(training, note)
         checkpoint = work / "checkpoint.pt"
         if checkpoint.exists():
             training.load(checkpoint)
@@ -308,6 +314,22 @@ def distill(
     write_json(work / "head.json", training.head_figures())
     best = training.best["state"] or _on_cpu(training.student)
     return {key: value.contiguous() for key, value in best.items()}
+
+
+def _warn_of_small_sets(training: Training, note: Callable[[str], None]) -> None:
+    images, batch = len(training.material.train), training.batch
+    if batch < training.spec.batch:
+        note(f"batch {batch}, not {training.spec.batch}: there are no more training images")
+    if training.encoder.origin["weights"] != "none":
+        return
+    millions = sum(each.numel() for each in training.student.parameters()) / 1e6
+    if images < FEW_IMAGES or training.steps < FEW_STEPS:
+        note(
+            f"warning: {images} images and {training.steps} steps are few to teach "
+            f"{millions:.1f} million weights from scratch: expect a student well below its "
+            "teacher.\n  Add unlabelled images, raise distill.epochs, or begin from pretrained "
+            "weights (student.weights)."
+        )
 
 
 def learning_rate(step: int, steps: int, spec: Distill, steps_per_epoch: int) -> float:

@@ -38,7 +38,7 @@ def economise(spec: Distill, train: ImageSet, teacher: Encoder, student: Encoder
         InputError: token maps are asked for, and teacher and student have none that go together.
     """
     limit = spec.disk_gb * 1e9
-    count = len(train) * spec.views_used
+    count = len(train) * spec.views_for(len(train))
     lines: list[str] = []
 
     grid = None
@@ -97,7 +97,9 @@ def require_maps(spec: Distill, teacher: Encoder, student: Encoder) -> None:
     Raises:
         InputError: so it is.
     """
-    if spec.token_maps == "on" and (reason := _no_maps(spec, teacher, student)):
+    if spec.token_maps != "on" or spec.method == "supervised":
+        return
+    if reason := _no_maps(spec, teacher, student):
         raise InputError(f"distill.token_maps is on, but {reason}; set it to auto or off")
 
 

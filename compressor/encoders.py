@@ -179,7 +179,7 @@ def _embedding_layer(spec: Student, model: nn.Module, size_px: int) -> nn.Module
     pooled = _width(spec, model, size_px)
     with torch.inference_mode():
         features = model.forward_features(torch.zeros(1, 3, size_px, size_px))  # type: ignore[operator]
-    if features.ndim == 3:  # tokens [B, T, D]
+    if not isinstance(features, Tensor) or features.ndim == 3:  # tokens [B, T, D], or several
         if spec.embedding not in (None, pooled):
             raise InputError(
                 f"student.embedding: {spec.model} is a transformer and keeps its own width "

@@ -46,7 +46,11 @@ class Reader:
     """The student's grid; None leaves the maps out."""
 
     def read(self, pixels: Tensor, colour: Tensor) -> Features:
-        """uint8 [B, S, S, 3] and colour factors [B, 3] -> float32 features, maps on the grid."""
+        """uint8 [B, S, S, 3] and colour factors [B, 3] -> float32 features, maps on the grid.
+
+        Raises:
+            InputError: pooled features are not finite.
+        """
         device = self.compute.device
         module = self.teacher.module.eval().to(device)
         images = to_input(pixels, self.teacher.preprocess, device, colour)
@@ -56,6 +60,7 @@ class Reader:
         ):
             found = module.features(images)
         found = found.float()
+        _require_finite(found.pooled)
         if self.grid is None or found.maps is None:
             return Features(found.pooled, None)
         return Features(found.pooled, resample(found.maps, self.grid))
@@ -90,10 +95,10 @@ def write_shard(
             found = reader.read(pixels, colour)
             part = shard[at : at + _BATCH]
             part["pooled"] = found.pooled.cpu().numpy()
-            _require_finite(part["pooled"])
             if found.maps is not None:
-                part["maps"] = found.maps.half().cpu().numpy()
-                _require_finite(part["maps"])
+                half = found.maps.half()
+                _require_finite(half)
+                part["maps"] = half.cpu().numpy()
         shard.flush()
 
 
@@ -190,10 +195,11 @@ def _maps(records: npt.NDArray[np.void]) -> Tensor | None:
     return torch.from_numpy(records["maps"].astype(np.float32))
 
 
-def _require_finite(features: npt.NDArray[np.floating]) -> None:
-    if lost := int(np.sum(~np.isfinite(features))):
+def _require_finite(features: Tensor) -> None:
+    if lost := int((~features.isfinite()).sum()):
+        kind = str(features.dtype).removeprefix("torch.")
         raise InputError(
-            f"teacher: {lost} of {features.size} features are not finite in {features.dtype}; are "
-            "the weights damaged? If only the maps are (float16 ends at 65,504), set "
+            f"teacher: {lost} of {features.numel()} features are not finite in {kind}; are the "
+            "weights damaged? If only the maps are (float16 ends at 65,504), set "
             "distill.token_maps: off"
         )

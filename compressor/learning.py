@@ -140,11 +140,12 @@ def _make_pixels(run: Run, work: Path) -> None:
 
 def _features_inputs(run: Run) -> dict[str, Any]:
     recipe, spec = run.plan.recipe, run.plan.recipe.distill
+    keys = run.images().part("train").keys
     return {
         "teacher": network_digest(recipe.teacher),
         "student": network_digest(recipe.student),
-        "train": digest(run.images().part("train").keys),
-        "views": [spec.views_used, spec.seed, spec.crop_scale],
+        "train": digest(keys),
+        "views": [spec.views_for(len(keys)), spec.seed, spec.crop_scale],
         "learns": [spec.method == "supervised", spec.teacher, spec.teacher_precision],
         "maps": [spec.token_maps, spec.resample, spec.disk_gb],
     }
@@ -164,7 +165,7 @@ def _make_features(run: Run, work: Path) -> None:
         [str(reader.precision), reader.grid, reader.compute.device.type],
         _code("compressor.features"),
     ]
-    for number in range(spec.views_used):
+    for number in range(spec.views_for(len(keys))):
         for start in range(0, len(keys), SHARD_IMAGES):
             of = keys[start : start + SHARD_IMAGES]
             make = partial(
@@ -267,7 +268,7 @@ def _teaching(run: Run) -> Teaching | None:
     if run.economy.online:
         return OnlineFeatures(_reader(run), _views_for_teacher(run))
     count = len(run.images().part("train"))
-    return CachedFeatures(run.folder / "features", spec.views_used, count)
+    return CachedFeatures(run.folder / "features", spec.views_for(count), count)
 
 
 def trained_student(run: Run) -> Encoder:

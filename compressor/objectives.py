@@ -14,6 +14,7 @@ from compressor.recipe import Distill
 from compressor.tintem import TinTeM
 from compressor.tokens import Features
 from runtime.errors import InputError
+from runtime.golden import evenly
 
 Objective = TinTeM | Proteus | Cosine | Supervised
 """What a student is asked to match: `target` of a batch, and `distance` of answers from it."""
@@ -113,5 +114,5 @@ def _all(sample: Features) -> Tensor:
     if sample.maps is None:
         return sample.pooled
     cells = sample.maps.flatten(0, 2)
-    step = max(1, len(cells) // len(sample.pooled))
-    return torch.cat([sample.pooled, cells[::step][: len(sample.pooled)]])
+    # A plain stride would take one column of the grid, or one cell, wherever the grid divides it.
+    return torch.cat([sample.pooled, cells[evenly(len(cells), len(sample.pooled))]])

@@ -20,6 +20,10 @@ from runtime.preprocess import Interpolation
 Share = Annotated[float, Field(gt=0, lt=1, strict=True)]
 Count = Annotated[int, Field(ge=1, strict=True)]
 Positive = Annotated[float, Field(gt=0, strict=True)]
+VIEWS_SHOWN = 60_000
+"""Views that a student is shown by default, the same for a small set of images and a large one."""
+FEWEST_EPOCHS, MOST_EPOCHS = 20, 300
+
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Channels = tuple[float, float, float]
 Spread = tuple[Positive, Positive, Positive]
@@ -121,7 +125,11 @@ class Distill(Section):
         description="bring the teacher's map to the student's grid; without it, unequal grids "
         "leave the maps out",
     )
-    epochs: Count = Field(30, description="passes over the training images")
+    epochs: Count | None = Field(
+        None,
+        description="passes over the training images; null: as many as show the student "
+        f"{VIEWS_SHOWN:,} views, at least {FEWEST_EPOCHS} and at most {MOST_EPOCHS}",
+    )
     batch: Annotated[int, Field(ge=3)] = Field(64, description="images per optimiser step")
     accumulate: Count = Field(
         1, description="parts a batch is cut into for the student, to save memory"
@@ -165,10 +173,17 @@ class Distill(Section):
         30, description="seconds between checkpoints, so what a killed run loses at most"
     )
 
-    @property
-    def views_used(self) -> int:
-        """Each epoch shows one view, so a short run needs no more than its epochs."""
-        return self.epochs if self.teacher == "online" else min(self.views, self.epochs)
+    def epochs_for(self, images: int) -> int:
+        """Passes over so many training images."""
+        if self.epochs is not None:
+            return self.epochs
+        wanted = round(VIEWS_SHOWN / max(1, images))
+        return max(FEWEST_EPOCHS, min(MOST_EPOCHS, wanted))
+
+    def views_for(self, images: int) -> int:
+        """Different views of each: an epoch shows one, so a short run has no more than epochs."""
+        epochs = self.epochs_for(images)
+        return epochs if self.teacher == "online" else min(self.views, epochs)
 
 
 class Export(Section):

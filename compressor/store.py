@@ -5,6 +5,7 @@ A shard is one `.npy` of bytes: the widths and heights of its images, then their
 
 from __future__ import annotations
 
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -87,7 +88,8 @@ def write_shard(
             pixels = np.asarray(image).reshape(-1)
             shard[starts[at] : starts[at] + len(pixels)] = pixels
 
-        with ThreadPoolExecutor() as pool:  # decoding releases the interpreter's lock
+        with warnings.catch_warnings(), ThreadPoolExecutor() as pool:  # decoding frees the GIL
+            warnings.simplefilter("ignore")  # Pillow's, about odd files: the audit has judged them
             done = pool.map(decode, range(len(paths)))
             for _ in track(done, label="decoding images", total=len(paths)):
                 pass

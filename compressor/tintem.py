@@ -6,6 +6,8 @@ student is trained to equal what the head gives. Neither loss reaches the other'
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -140,11 +142,27 @@ def gathered(x: Tensor) -> Tensor:
     L_global is over the whole batch. Its gradient is summed over the processes, so that with the
     mean that data-parallel training takes it is the gradient of one process with the whole batch.
     """
-    if not torch.distributed.is_initialized():
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return x
-    from torch.distributed.nn.functional import all_gather
+    whole: Tensor = _Gathered.apply(x)
+    return whole
 
-    return torch.cat(all_gather(x))  # type: ignore[no-untyped-call]
+
+class _Gathered(torch.autograd.Function):
+    """All processes' rows; the gradient is summed over the processes, each takes its rows of it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        own = x.contiguous()
+        parts = [torch.empty_like(own) for _ in range(torch.distributed.get_world_size())]
+        torch.distributed.all_gather(parts, own)
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.contiguous().clone()
+        torch.distributed.all_reduce(total)
+        return total.chunk(torch.distributed.get_world_size())[torch.distributed.get_rank()]
 
 
 def _tokens(pooled: Tensor, maps: Tensor) -> Tensor:

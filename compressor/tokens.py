@@ -67,7 +67,9 @@ def resample(maps: Tensor, grid: Grid) -> Tensor:
     return finer_or_coarser.permute(0, 2, 3, 1)
 
 
-def _map(model: nn.Module, layers: Tensor) -> Tensor | None:
+def _map(model: nn.Module, layers: Any) -> Tensor | None:
+    if not isinstance(layers, Tensor):  # several maps at once: CoaT, CrossViT
+        return None
     if layers.ndim == 4:
         channels_last = getattr(model, "output_fmt", None) == "NHWC"
         return layers if channels_last else layers.permute(0, 2, 3, 1)

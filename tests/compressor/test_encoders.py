@@ -5,12 +5,16 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from compressor.embeddings import to_input
 from compressor.encoders import CNN_EMBEDDING, create_student, load_teacher
+from compressor.loading import to_input
 from compressor.recipe import Student, Teacher
 from runtime.errors import InputError
 
 VIT_ARGS = {"patch_size": 8, "embed_dim": 24, "depth": 1, "num_heads": 2}
+CNN = Student(model="mobilenetv3_small_050", image_size=64, embedding=16)
+VIT = Student(model="vit_tiny_patch16_224", image_size=32, args=VIT_ARGS)
+# Of several maps at once, so of none that a student could match.
+COAT = {"img_size": 64, "serial_depths": (1, 1, 1, 1), "parallel_depth": 1}
 
 
 def test_a_cnn_student_gets_a_linear_embedding_layer():
@@ -34,6 +38,44 @@ def test_a_vit_student_keeps_its_own_width():
         create_student(spec.model_copy(update={"embedding": 32}), seed=0)
 
 
+@pytest.mark.parametrize(
+    ("spec", "map_shape"),
+    [
+        (CNN, (2, 2, 288)),
+        (CNN.model_copy(update={"image_size": 128}), (4, 4, 288)),
+        (VIT, (4, 4, 24)),
+        (VIT.model_copy(update={"image_size": 64}), (8, 8, 24)),
+        (Student(model="coat_tiny", image_size=64, args=COAT), None),
+    ],
+    ids=lambda value: getattr(value, "model", None),
+)
+def test_the_shape_of_its_map_is_known_and_its_features_are_its_answer(spec, map_shape):
+    student = create_student(spec, seed=0)
+    assert student.map_shape == map_shape
+    images = torch.rand(2, 3, spec.image_size, spec.image_size)
+    with torch.inference_mode():
+        found = student.module.features(images)
+        assert torch.equal(found.pooled, student.module(images))
+        assert found.pooled.shape == (2, student.dim)
+    assert (None if found.maps is None else tuple(found.maps.shape[1:])) == map_shape
+
+
+def test_a_cnns_map_is_the_backbones_own_and_only_its_embedding_has_the_recipes_width():
+    student = create_student(CNN, seed=0)
+    images = torch.rand(2, 3, 64, 64)
+    with torch.inference_mode():
+        found = student.module.features(images)
+        backbone = student.module.backbone
+        assert torch.equal(found.maps, backbone.forward_features(images).permute(0, 2, 3, 1))
+        assert torch.equal(found.pooled, student.module.embedding(backbone(images)))
+
+
+def test_a_model_of_several_maps_keeps_its_own_width():
+    spec = Student(model="coat_tiny", image_size=64, args=COAT, embedding=16)
+    with pytest.raises(InputError, match="keeps its own width 152"):
+        create_student(spec, seed=0)
+
+
 def test_the_seed_makes_the_weights_and_leaves_torchs_own_generator_alone():
     spec = Student(model="mobilenetv3_small_050", image_size=32)
     before = torch.get_rng_state()
@@ -54,12 +96,13 @@ def test_the_seed_makes_the_weights_and_leaves_torchs_own_generator_alone():
         ("deit_tiny_distilled_patch16_224", VIT_ARGS, 32),
         ("convnext_atto", {"depths": (1, 1, 1, 1), "dims": (8, 8, 16, 16)}, 32),
         ("mobilenetv3_small_050", {}, 32),
+        ("coat_tiny", COAT, 64),
     ],
 )
 def test_families_of_teachers_give_pooled_features_and_stay_frozen(tmp_path, model, args, size):
-    made = timm.create_model(model, num_classes=0, **args, **_img_size(model, size))
+    made = timm.create_model(model, num_classes=0, **{**_img_size(model, size), **args})
     path = tmp_path / "weights.safetensors"
-    save_file(made.state_dict(), path)
+    save_file({key: value.clone() for key, value in made.state_dict().items()}, path)
     spec = Teacher(model=model, weights=str(path), args=args, image_size=size)
     teacher = load_teacher(spec)
     assert not teacher.module.training
@@ -70,6 +113,9 @@ def test_families_of_teachers_give_pooled_features_and_stay_frozen(tmp_path, mod
         assert torch.allclose(teacher.module(images), made.eval()(images), atol=1e-5)
     assert teacher.module(images).shape == (2, teacher.dim)
     assert teacher.origin["sha256"]
+    found = teacher.module.features(images)
+    assert torch.equal(found.pooled, teacher.module(images))
+    assert (None if found.maps is None else found.maps.shape[1:]) == teacher.map_shape
 
 
 def _img_size(model, size):

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from compressor import recipe, target
-from compressor.recipe import Recipe
+from compressor.recipe import Distill, Recipe
 from compressor.starter import starter_recipe, write_quickstart
 from runtime.errors import InputError
 
@@ -256,6 +256,21 @@ def test_the_schema_forbids_what_the_reader_forbids():
 
 
 # --- recipes that we ship --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("images", "epochs"), [(0, 300), (200, 300), (1_000, 60), (3_000, 20), (50_000, 20)]
+)
+def test_small_sets_are_shown_more_often(images, epochs):
+    assert Distill().epochs_for(images) == epochs
+    assert Distill(epochs=7).epochs_for(images) == 7
+
+
+def test_a_short_run_has_no_more_views_than_epochs():
+    assert Distill(views=8).views_for(1_000) == 8
+    assert Distill(views=8, epochs=3).views_for(1_000) == 3
+    # A teacher that is asked at every step sees a new view each epoch.
+    assert Distill(views=8, epochs=30, teacher="online").views_for(1_000) == 30
 
 
 def test_every_shipped_recipe_loads(tmp_path):

@@ -51,28 +51,54 @@ def picture():
 
 
 def test_a_view_that_changes_nothing_is_a_resize(picture):
-    got = plain().render(picture, 8, Image.Resampling.BICUBIC)
+    got = plain().cut(picture, 8, Image.Resampling.BICUBIC)
     expected = np.asarray(picture.resize((8, 8), Image.Resampling.BICUBIC))
+    assert got.dtype == np.uint8
     assert np.array_equal(got, expected)
 
 
 def test_the_box_is_cut_out(picture):
-    got = plain((0.5, 0.0, 1.0, 0.5)).render(picture, 3, Image.Resampling.NEAREST)
+    got = plain((0.5, 0.0, 1.0, 0.5)).cut(picture, 3, Image.Resampling.NEAREST)
     # 9 x 9 pixels to 3 x 3: the middle one of each block
     assert np.array_equal(got, np.asarray(picture)[1:9:3, 10:18:3])
 
 
+def test_the_box_is_in_shares_of_width_and_height_each():
+    rng = np.random.default_rng(0)
+    wide = Image.fromarray(rng.integers(0, 256, (8, 32, 3), dtype=np.uint8))
+    got = plain((0.25, 0.5, 0.375, 1.0)).cut(wide, 4, Image.Resampling.NEAREST)
+    assert np.array_equal(got, np.asarray(wide)[4:8, 8:12])
+
+
 def test_flip_mirrors_left_and_right(picture):
-    straight = plain().render(picture, 8, Image.Resampling.BICUBIC)
-    mirrored = plain(flip=True).render(picture, 8, Image.Resampling.BICUBIC)
+    straight = plain().cut(picture, 8, Image.Resampling.BICUBIC)
+    mirrored = plain(flip=True).cut(picture, 8, Image.Resampling.BICUBIC)
+    assert not np.array_equal(mirrored, straight)
     assert np.array_equal(mirrored, straight[:, ::-1])
 
 
-def test_colour_factors_do_what_they_are_named_after(picture):
-    render = {"size_px": 8, "resampling": Image.Resampling.BICUBIC}
-    assert plain(brightness=0.0).render(picture, **render).max() == 0
-    flat = plain(contrast=0.0).render(picture, **render)
-    assert flat.min() == flat.max()  # no contrast: one grey everywhere
-    grey = plain(saturation=0.0).render(picture, **render)
-    assert np.array_equal(grey[..., 0], grey[..., 1])
-    assert np.array_equal(grey[..., 0], grey[..., 2])
+def test_the_cut_has_the_colours_of_the_image(picture):
+    bright = plain(brightness=1.4, contrast=0.6, saturation=0.6)
+    got = bright.cut(picture, 8, Image.Resampling.BICUBIC)
+    assert np.array_equal(got, plain().cut(picture, 8, Image.Resampling.BICUBIC))
+
+
+def test_the_colour_factors_are_brightness_contrast_saturation():
+    factors = plain(brightness=0.75, contrast=1.25, saturation=0.5).colour
+    assert factors.dtype == np.float32
+    assert factors.tolist() == [0.75, 1.25, 0.5]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    number=st.integers(0, 100),
+    width=st.integers(1, 100),
+    height=st.integers(1, 100),
+    size_px=st.integers(1, 40),
+    resampling=st.sampled_from(list(Image.Resampling)),
+)
+def test_every_view_of_every_image_can_be_cut(number, width, height, size_px, resampling):
+    view = view_of(KEY, number, seed=0, size=(width, height), scale=(0.01, 1.0))
+    got = view.cut(Image.new("RGB", (width, height), (10, 20, 30)), size_px, resampling)
+    assert got.shape == (size_px, size_px, 3)
+    assert (got == [10, 20, 30]).all()  # nothing from outside the image

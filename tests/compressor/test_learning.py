@@ -1,0 +1,143 @@
+"""The learning stages on real files: what is kept, what is shared, what gives way to the disk."""
+
+import json
+
+import numpy as np
+import pytest
+
+from compressor import learning, stages
+from compressor.cache import Cache
+from compressor.recipe import load
+from compressor.run import Run
+
+MAPS = {  # a student whose 2 x 2 tokens are the teacher's grid
+    "student.model": "vit_tiny_patch16_224",
+    "student.args": {"patch_size": 16, "embed_dim": 16, "depth": 1, "num_heads": 2},
+    "student.embedding": None,
+    "distill.epochs": 2,
+    "distill.views": 2,
+}
+
+
+@pytest.fixture
+def learn(write_recipe, tmp_path):
+    """Run the stages up to the student; its folder, and what was said."""
+
+    def go(name, changes=None, upto="distill"):
+        path = write_recipe({**MAPS, **(changes or {})}, tmp_path / f"{name}.yaml")
+        said = []
+        run = Run(load(path), tmp_path / "runs" / name, note=said.append)
+        with run.locked():
+            for stage in learning.STAGES:
+                stages.run_stage(stage, run, run.folder)
+                if stage.name == upto:
+                    break
+        return run.folder, said
+
+    return go
+
+
+def student(folder):
+    return (folder / "student.safetensors").read_bytes()
+
+
+def test_a_second_run_finds_what_the_first_one_made(learn):
+    first, _ = learn("first")
+    second, _ = learn("second", {"distill.lr": 5e-4})
+    kept = ["embeddings.safetensors", "pixels/pixels-0000000.npy"]
+    kept += [f"features/view{number:03d}-0000000.npy" for number in range(2)]
+    for name in kept:
+        assert (first / name).stat().st_ino == (second / name).stat().st_ino, name
+    assert student(first) != student(second)
+
+
+def test_more_views_ask_the_teacher_for_the_new_ones_only(learn):
+    few, _ = learn("few", upto="features")
+    many, _ = learn("many", {"distill.epochs": 4, "distill.views": 4}, upto="features")
+    names = sorted(path.name for path in (many / "features").iterdir())
+    assert len(names) == 4
+    shared = [
+        (few / "features" / name).exists()
+        and (few / "features" / name).stat().st_ino == (many / "features" / name).stat().st_ino
+        for name in names
+    ]
+    assert shared == [True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"distill.seed": 1}, {"distill.crop_scale": [0.5, 1.0]}, {"distill.token_maps": "off"}],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_other_views_are_not_taken_for_the_same(learn, changes):
+    first, _ = learn("first", upto="features")
+    other, _ = learn("other", changes, upto="features")
+    name = "features/view000-0000000.npy"
+    assert (first / name).read_bytes() != (other / name).read_bytes()
+
+
+def test_clearing_the_cache_leaves_a_run_whole(learn):
+    folder, _ = learn("first")
+    before = student(folder)
+    assert Cache.from_environment().clear() >= 0
+    again, _ = learn("first")
+    assert student(again) == before
+    assert list((again / "features").iterdir())
+    assert not Cache.from_environment().entries()
+
+
+def test_a_damaged_entry_of_the_cache_is_made_again(learn):
+    first, _ = learn("first")
+    good = np.load(first / "features/view000-0000000.npy")["pooled"].copy()
+    for entry in Cache.from_environment().entries():
+        content = bytearray(entry.path.read_bytes())
+        content[-1] ^= 1
+        entry.path.unlink()
+        entry.path.write_bytes(content)
+    second, _ = learn("second")
+    assert np.array_equal(np.load(second / "features/view000-0000000.npy")["pooled"], good)
+    assert student(second) == student(first)
+
+
+def test_without_disk_for_the_images_the_student_is_the_same_to_the_bit(learn):
+    stored, said = learn("stored")
+    assert (stored / "pixels/pixels-0000000.npy").exists()
+    assert any(line.startswith("decoded images: ") for line in said)
+    features = sum(np.load(path).nbytes for path in (stored / "features").iterdir())
+    decoded, said = learn("decoded", {"distill.disk_gb": (features + 1000) / 1e9})
+    assert not list((decoded / "pixels").iterdir())
+    assert any("files are decoded again for every view" in line for line in said)
+    assert student(decoded) == student(stored)
+
+
+def test_without_disk_for_the_maps_it_learns_without_and_says_so(learn):
+    folder, said = learn("small", {"distill.disk_gb": 2 * 40 * 24 * 4 / 1e9})
+    assert any("learning from the pooled features alone" in line for line in said)
+    assert np.load(folder / "features/view000-0000000.npy").dtype.names == ("pooled",)
+
+
+def test_maps_that_are_wanted_put_the_teacher_online(learn):
+    folder, said = learn("on", {"distill.token_maps": "on", "distill.disk_gb": 1e-6})
+    assert any("the teacher runs at every step instead" in line for line in said)
+    assert not list((folder / "features").iterdir())
+    assert len((folder / "train.jsonl").read_text().splitlines()) == 2
+
+
+def test_an_online_teacher_teaches_what_a_cached_one_does(learn):
+    """As many views as epochs, float32: the same targets but for the rounding of other batches."""
+    changes = {"distill.teacher_precision": "fp32", "distill.center": False, "distill.lr": 1e-4}
+    changes["student.args"] = {**MAPS["student.args"], "embed_dim": 24, "depth": 2}
+    cached, _ = learn("cached", changes)
+    online, _ = learn("online", {**changes, "distill.teacher": "online"})
+    losses = [
+        [json.loads(line)["student_loss"] for line in log.read_text().splitlines()]
+        for log in (cached / "train.jsonl", online / "train.jsonl")
+    ]
+    # Uncentred and without a head: both would be made from all views here, from the first there.
+    assert np.allclose(*losses, atol=1e-3)
+
+
+def test_supervised_asks_for_no_features(learn):
+    folder, _ = learn("supervised", {"distill.method": "supervised"})
+    assert not list((folder / "features").iterdir())
+    assert json.loads((folder / "head.json").read_text()) is None
