@@ -33,7 +33,6 @@ METHODS = {
         "distill.head=learned",
         "distill.head_fit=joint",
         "distill.center=false",
-        "distill.token_maps=off",
     ],
     "proteus": ["distill.method=proteus"],
     "cosine": ["distill.method=cosine"],
@@ -47,6 +46,7 @@ STUDENTS = {
         "student.args={embed_dim: 128, depth: 6, num_heads: 4}",
         "student.mean=[0.5, 0.5, 0.5]",
         "student.std=[0.5, 0.5, 0.5]",
+        "distill.lr=1e-3",
     ],
 }
 FIGURES = {

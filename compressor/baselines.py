@@ -84,8 +84,8 @@ class Supervised(nn.Module):
 
     def distance(self, answer: Features, target: Tensor) -> Tensor:
         """Cross-entropy [b], 0 for an image without a label."""
-        loss = F.cross_entropy(self.head(answer.pooled), target, ignore_index=-1, reduction="none")
-        return torch.where(target >= 0, loss, 0.0)
+        logits = self.head(answer.pooled)
+        return F.cross_entropy(logits, target, ignore_index=-1, reduction="none")
 
 
 def _norm_and_linear(own: int, wanted: int) -> nn.Module:

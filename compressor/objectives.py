@@ -62,8 +62,10 @@ def build(
         classes: K, for `supervised`.
         note: is told of a head that is fitted here.
     """
-    if spec.method == "supervised" or sample is None:
+    if spec.method == "supervised":
         return Supervised(classes, student.dim)
+    if sample is None:
+        raise ValueError(f"{spec.method} learns from the teacher's features, and there are none")
     teacher_dim = sample.pooled.shape[1]
     map_dim = None
     if sample.maps is not None and student.map_shape is not None:
@@ -81,9 +83,10 @@ def require_head(spec: Distill, teacher_dim: int, dim: int) -> None:
     """Refuse a PCA of more directions than the teacher has.
 
     Raises:
-        InputError: the student is wider than the teacher.
+        InputError: one is asked for, and the student is wider than the teacher.
     """
-    if spec.method == "tintem" and spec.head != "learned" and dim > teacher_dim:
+    is_pca = spec.head in ("pca", "pca-then-learned")
+    if spec.method == "tintem" and is_pca and dim > teacher_dim:
         raise InputError(
             f"distill.head is {spec.head}, and a PCA of {teacher_dim} teacher features has no "
             f"{dim} directions; lower student.embedding, or use head: learned"
@@ -96,7 +99,7 @@ def _head(spec: Distill, dim: int, sample: Features, note: Callable[[str], None]
     if spec.head == "identity-when-it-fits" and dim == teacher_dim:
         return nn.Identity()
     head: nn.Module
-    if spec.head == "learned":
+    if spec.head == "learned" or dim > teacher_dim:
         head = heads.TeacherHead(teacher_dim, dim)
     else:
         learns = spec.head == "pca-then-learned"

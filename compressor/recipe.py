@@ -104,7 +104,8 @@ class Distill(Section):
     head: Literal["learned", "pca", "pca-then-learned", "identity-when-it-fits"] = Field(
         "identity-when-it-fits",
         description="TinTeM's map from the teacher's width to the student's; where the identity "
-        "does not fit, the PCA. `learned` is the paper's",
+        "does not fit: to a narrower student the PCA, to a wider one a learned head. `learned` is "
+        "the paper's",
     )
     head_fit: Literal["first", "joint"] = Field(
         "first",
@@ -143,7 +144,7 @@ class Distill(Section):
     )
     views: Count = Field(8, description="fixed seeded augmented views per image")
     crop_scale: tuple[Share, Annotated[float, Field(gt=0, le=1)]] = Field(
-        (0.25, 1.0), description="share of the image's area that a view shows, from and to"
+        (0.08, 1.0), description="share of the image's area that a view shows, from and to"
     )
     validation: Share = Field(
         0.1, description="share of the training images kept back to choose the best checkpoint"

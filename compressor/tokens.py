@@ -25,7 +25,7 @@ class Features:
     pooled: Tensor
     """[B, D]: the embedding, as timm pools it (for most transformers, the class token)."""
     maps: Tensor | None
-    """[B, H, W, C] of the last layer, its final norm included; None where there is no map."""
+    """[B, H, W, C] as `forward_features` ends (a ViT's, behind its final norm); None without."""
 
     def to(self, device: torch.device) -> Features:
         """The same features on another device."""

@@ -17,6 +17,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 
+from compressor.loading import recolour
 from compressor.starter import DIGITS_FOR_TEACHER, digit_image
 from compressor.target import recipes_folder
 from compressor.views import view_of
@@ -35,15 +36,19 @@ def images(numbers: range) -> tuple[list[Image.Image], torch.Tensor]:
 
 def batch(pictures: list[Image.Image], rows: np.ndarray, epoch: int | None) -> torch.Tensor:
     """Pictures, augmented unless `epoch` is None, normalised to -1..1: [B, 3, 32, 32]."""
-    pixels = []
-    for row in rows:
-        if epoch is None:
-            pixels.append(np.asarray(pictures[row]))
-        else:
-            view = view_of(str(row), epoch, seed=SEED, size=(32, 32), scale=(0.6, 1.0))
-            view = replace(view, flip=False)  # a mirrored digit is no digit
-            pixels.append(view.render(pictures[row], 32, Image.Resampling.BICUBIC))
-    return (torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2) / 255 - 0.5) / 0.5
+    if epoch is None:
+        pixels = torch.from_numpy(np.stack([np.asarray(pictures[row]) for row in rows])).float()
+    else:
+        views = [
+            view_of(str(row), epoch, seed=SEED, size=(32, 32), scale=(0.6, 1.0)) for row in rows
+        ]
+        cuts = [  # a mirrored digit is no digit
+            replace(view, flip=False).cut(pictures[row], 32, Image.Resampling.BICUBIC)
+            for view, row in zip(views, rows, strict=True)
+        ]
+        colours = torch.from_numpy(np.stack([view.colour for view in views]))
+        pixels = recolour(torch.from_numpy(np.stack(cuts)).float(), colours)
+    return (pixels.permute(0, 3, 1, 2) / 255 - 0.5) / 0.5
 
 
 def main() -> None:

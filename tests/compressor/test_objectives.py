@@ -131,6 +131,15 @@ def test_a_fitted_head_follows_from_the_seed():
     assert not torch.equal(weights[0], weights[2])
 
 
+def test_a_head_is_fitted_on_the_maps_as_well():
+    teacher = sample()
+    torch.manual_seed(0)
+    both, _ = built(student(4), teacher, head="learned")
+    torch.manual_seed(0)
+    alone, _ = built(student(4), Features(teacher.pooled, None), head="learned")
+    assert not torch.equal(both.head.projection.weight, alone.head.projection.weight)
+
+
 def test_a_pca_serves_the_maps_as_well_as_the_embeddings():
     """Embeddings in the first two directions, cells of the map in the next two."""
     pooled, cells = torch.zeros(20, 8), torch.zeros(20, 2, 2, 8)
@@ -163,7 +172,7 @@ def test_a_map_of_another_width_than_the_embedding_gets_a_layer():
 # --- widths that do not go together ----------------------------------------------------------
 
 
-@pytest.mark.parametrize("head", ["pca", "pca-then-learned", "identity-when-it-fits"])
+@pytest.mark.parametrize("head", ["pca", "pca-then-learned"])
 def test_a_pca_wider_than_the_teacher_is_refused(head):
     wrong = rf"distill.head is {head}, and a PCA of 8 teacher features has no 9 directions"
     with pytest.raises(InputError, match=wrong):
@@ -171,6 +180,13 @@ def test_a_pca_wider_than_the_teacher_is_refused(head):
     with pytest.raises(InputError, match=wrong):
         built(student(9), sample(), head=head)
     require_head(Distill(head=head), 8, 8)
+
+
+def test_without_being_asked_a_student_wider_than_the_teacher_gets_a_learned_head():
+    made, notes = built(student(9), sample(), head="identity-when-it-fits")
+    assert type(made.head) is TeacherHead
+    assert not made.learns
+    assert "the head was fitted first" in notes[0]
 
 
 @pytest.mark.parametrize("spec", [{"head": "learned"}, *({"method": name} for name in METHODS[1:])])
