@@ -228,12 +228,11 @@ def _training_summary(run: Run) -> dict[str, Any]:
     lines = (run.folder / "train.jsonl").read_text(encoding="utf-8").splitlines()
     epochs = [json.loads(line) for line in lines]
     kept = next((each for each in reversed(epochs) if each["best_so_far"]), epochs[-1])
-    named = {key: getattr(spec, key) for key in ("method", "center", "views", "seed")}
-    how = {"head": spec.head, "head_fit": spec.head_fit} if spec.method == "tintem" else {}
+    keys = ["method", "center", "seed"]
+    keys += ["head", "head_fit"] if spec.method == "tintem" else []
     return {
-        **named,
-        **how,
-        "head_fidelity": read_json(run.folder / "head.json"),
+        **{key: getattr(spec, key) for key in keys},
+        **read_json(run.folder / "training.json"),
         "epochs": len(epochs),
         "kept_epoch": kept["epoch"],
         "kept": kept,

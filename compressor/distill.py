@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from compressor import heads, objectives
 from compressor.encoders import Encoder
-from compressor.features import Teaching
+from compressor.features import CachedFeatures, OnlineFeatures, Teaching
 from compressor.images import ImageSet
 from compressor.loading import Augment, Compute, Job, Views, load_batches, to_input
 from compressor.memory import keep_freed_memory
@@ -176,6 +176,19 @@ class Training:
         self.log.append(entry)
         return entry
 
+    def summary(self) -> dict[str, Any]:
+        """What was done, for the report."""
+        asked = {CachedFeatures: "cached", OnlineFeatures: "online"}
+        return {
+            "images": len(self.material.train),
+            "views": self.views,
+            "batch": self.batch,
+            "steps": self.done,
+            "teacher": asked.get(type(self.material.teaching)),
+            "token_maps": list(self.encoder.map_shape or ())[:2] if self.with_maps else None,
+            "head_fidelity": self.head_figures(),
+        }
+
     def head_figures(self) -> dict[str, float] | None:
         """How well TinTeM's head keeps the teacher's cosines, on the validation images."""
         if not isinstance(self.objective, TinTeM) or len(self.material.validation) < 3:
@@ -267,7 +280,7 @@ def distill(
         material: images and teacher features.
         spec: the recipe's `distill:`.
         compute: where to train.
-        work: folder for the checkpoint, train.jsonl and head.json.
+        work: folder for the checkpoint, train.jsonl and training.json.
         track: shows the progress.
         note: is told a line an epoch.
 
@@ -311,7 +324,7 @@ def distill(
                 f"stopped early: no better student in the last {spec.patience} epochs; "
                 f"epoch {training.best['epoch']} is kept"
             )
-    write_json(work / "head.json", training.head_figures())
+    write_json(work / "training.json", training.summary())
     best = training.best["state"] or _on_cpu(training.student)
     return {key: value.contiguous() for key, value in best.items()}
 

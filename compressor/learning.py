@@ -379,7 +379,7 @@ STAGES: Sequence[Stage[Run]] = (
     Stage(
         name="distill",
         summary="train the student on the cached views",
-        outputs=("student.safetensors", "train.jsonl", "head.json"),
+        outputs=("student.safetensors", "train.jsonl", "training.json"),
         needs=("images", "embeddings", "pixels", "features"),
         inputs=_distill_inputs,
         make=_make_student,

@@ -149,9 +149,17 @@ def _bullets(values: Mapping[str, Any]) -> str:
     lines = []
     for key, value in values.items():
         if isinstance(value, Mapping):
-            value = ", ".join(f"{name} {each}" for name, each in value.items()) or "none"
-        lines.append(f"- {key}: {value}")
+            value = ", ".join(f"{name} {_plain(each)}" for name, each in value.items()) or "none"
+        lines.append(f"- {key}: {_plain(value)}")
     return "\n".join(lines)
+
+
+def _plain(value: object) -> str:
+    """A value as one would say it."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    named = {None: "none", True: "yes", False: "no"}
+    return named[value] if value is None or isinstance(value, bool) else str(value)
 
 
 _HOW_TO_READ = """\

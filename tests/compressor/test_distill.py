@@ -154,7 +154,7 @@ def test_a_killed_training_continues_to_the_same_bits(material, tmp_path, studen
     notes = []
     encoder = create_student(student, seed=0)
     continued = distill(encoder, material, spec, CPU, work, note=notes.append)
-    assert notes[0].startswith("continuing after step")
+    assert any(note.startswith("continuing after step") for note in notes)
     assert same(undisturbed, continued)
 
 
@@ -349,14 +349,14 @@ def test_a_head_that_is_fitted_first_stays_as_it_is(material):
 
 def test_the_head_is_measured_on_images_it_was_not_fitted_on(material, tmp_path):
     train(material, tmp_path, spec=SPEC.model_copy(update={"head": "pca"}))
-    found = json.loads((tmp_path / "head.json").read_text())
+    found = json.loads((tmp_path / "training.json").read_text())["head_fidelity"]
     # The made-up teacher has three dimensions: sixteen directions keep all its angles.
     assert found["cosine_mae"] < 1e-3
     assert found["cosine_correlation"] > 0.999
     assert found["semi_orthogonality_defect"] < 1e-5
     (tmp_path / "b").mkdir()
     train(material, tmp_path / "b", spec=SPEC.model_copy(update={"method": "cosine"}))
-    assert json.loads((tmp_path / "b" / "head.json").read_text()) is None
+    assert json.loads((tmp_path / "b" / "training.json").read_text())["head_fidelity"] is None
 
 
 def test_a_pca_head_cannot_be_wider_than_the_teacher(material, tmp_path):
