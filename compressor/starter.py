@@ -45,8 +45,8 @@ student:
   image_size: 224
   embedding: 192
 distill:
-  method: tintem
-  epochs: 30
+  method: tintem           # to compare with: proteus | cosine | supervised
+  # epochs: 60             # by default as many as show the student 60,000 views
   views: 8                 # fixed augmented views per image; the teacher sees each once
   seed: 0
 target: cpu                # `compressor targets` lists them
