@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from compressor import learning, stages
+from compressor import learning, preparing, stages
 from compressor.run import Run
 from compressor.stages import Stage
 from runtime.files import read_json, write_json
@@ -210,7 +210,8 @@ def _make_check(run: Run, work: Path) -> None:
     found = check(
         bundle.load(run.folder / "bundle"), golden.load(run.folder / "holdout"), track=run.track
     )
-    before = [stage.name for stage in (*learning.STAGES, *STAGES) if stage.name != "check"]
+    chain = (*preparing.STAGES, *learning.STAGES, *STAGES)
+    before = [stage.name for stage in chain if stage.name != "check"]
     found |= {
         "data": {**run.counts(), "digest": run.pixels_digest()},
         "timings_s": {
@@ -257,7 +258,7 @@ STAGES: Sequence[Stage[Run]] = (
         inputs=_onnx_inputs,
         make=_make_onnx,
         code=("compressor.delivery",),
-        libraries=(*learning.LIBRARIES, "onnx", "onnxscript"),
+        libraries=(*preparing.LIBRARIES, "onnx", "onnxscript"),
     ),
     Stage(
         name="bundle",

@@ -54,6 +54,15 @@ class Encoder:
     origin: dict[str, Any]
     """Where the weights come from: model, weights, sha256 of a local file, licence."""
 
+    def card(self) -> dict[str, Any]:
+        """What a report says of it."""
+        return {
+            **self.origin,
+            "embedding": self.dim,
+            "size_mb": self.size_mb,
+            "preprocess": self.preprocess.to_dict(),
+        }
+
     @property
     def size_mb(self) -> float:
         """Size of its weights in float32, 10^6 bytes."""

@@ -1,219 +1,24 @@
-"""From images to a student with its probes: the stages that learn."""
+"""From what was prepared to a student with its probes: the stages that learn."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from compressor import images, stages
-from compressor.run import Run, digest, listing_digest, network_digest
+from compressor import preparing, stages
+from compressor.preparing import LIBRARIES
+from compressor.run import Run, digest, network_digest
 from compressor.stages import Stage
-from runtime.errors import InputError
-from runtime.files import replacing, sha256_of, write_json
+from runtime.files import write_json
 
 if TYPE_CHECKING:
     from compressor.encoders import Encoder
-    from compressor.features import Reader, Teaching
-    from compressor.loading import Augment, Views
-    from compressor.store import Store
 
 Floats = npt.NDArray[np.float32]
-
-LIBRARIES = ("torch", "timm", "pillow")
-"""Distributions that decide what a network answers."""
-
-
-# --- images ----------------------------------------------------------------------------------
-
-
-def _images_inputs(run: Run) -> dict[str, Any]:
-    data, spec = run.plan.recipe.data, run.plan.recipe.distill
-    csv = data.labels not in ("folders", "none")
-    return {
-        "files": listing_digest(run),
-        "labels": sha256_of(Path(data.labels)) if csv else data.labels,
-        "holdout": str(data.holdout),
-        "limits": [data.max_rejected, data.min_images],
-        "validation": spec.validation,
-        "seed": spec.seed,
-    }
-
-
-def _make_images(run: Run, work: Path) -> None:
-    data, spec = run.plan.recipe.data, run.plan.recipe.distill
-    own = [run.folder.resolve()]
-    task = [data.images, *([data.holdout] if isinstance(data.holdout, Path) else [])]
-    found = images.audit(
-        data.images,
-        labels=data.labels,
-        holdout=data.holdout,
-        validation=spec.validation,
-        seed=spec.seed,
-        exclude=own + ([data.ood] if data.ood else []),
-        track=run.track,
-    )
-    outside = images.files_below(data.ood, [*own, *task]) if data.ood else []
-    looks = images.inspect(outside, run.track)
-    if data.ood and not any(isinstance(look, images.Look) for look in looks.values()):
-        raise InputError(f"{data.ood}: data.ood has no usable image among {len(looks)} files")
-    found.save(work, ood=looks)
-    counts = found.counts()
-    run.note(
-        f"{counts['images']} usable images: {counts['train']} to train on, "
-        f"{counts['validation']} to choose the best checkpoint, {counts['holdout']} held out; "
-        f"{counts['rejected']} files rejected, {counts['duplicates']} duplicates set aside"
-    )
-    try:
-        images.enforce(found, max_rejected=data.max_rejected, min_images=data.min_images)
-    except InputError:
-        found.save(run.folder, ood=looks)  # so that the user finds rejected.csv
-        raise
-
-
-# --- teacher ---------------------------------------------------------------------------------
-
-
-def _teacher_inputs(run: Run) -> dict[str, Any]:
-    return {"teacher": network_digest(run.plan.recipe.teacher), "pixels": run.pixels_digest()}
-
-
-def _make_embeddings(run: Run, work: Path) -> None:
-    from safetensors.numpy import save_file
-
-    from compressor.embeddings import embed
-
-    teacher, compute = run.teacher, run.compute()
-
-    def make(path: Path) -> None:
-        arrays = {}
-        for name, paths in (("images", run.images().paths), ("ood", run.ood_paths())):
-            label = f"teacher on {name}"
-            keep = work / "parts" / name
-            arrays[name] = embed(teacher, paths, compute, label=label, keep=keep, track=run.track)
-            if lost := int(np.sum(~np.isfinite(arrays[name]).all(axis=1))):
-                raise InputError(
-                    f"teacher: its features of {lost} of {len(paths)} images are not finite; are "
-                    f"the weights damaged? ({run.plan.recipe.teacher.weights})"
-                )
-        with replacing(path) as temporary:
-            save_file(arrays, temporary)
-
-    key = [_teacher_inputs(run), _code("compressor.embeddings"), compute.device.type]
-    run.once(key, work / "embeddings.safetensors", make)
-    write_json(work / "teacher.json", _card(teacher))
-
-
-def _pixels_inputs(run: Run) -> dict[str, Any]:
-    """What decides the store, and whether there is one: that depends on all that is kept."""
-    recipe = run.plan.recipe
-    return _features_inputs(run) | {
-        "student": network_digest(recipe.student),
-        "limit": recipe.distill.disk_gb,
-    }
-
-
-def _make_pixels(run: Run, work: Path) -> None:
-    from compressor import store
-
-    (work / "pixels").mkdir(exist_ok=True)
-    for line in run.economy.lines:
-        run.note(line)
-    if not run.economy.stored:
-        return
-    train, side_px = run.images().part("train"), run.economy.side_px
-    code = _code("compressor.store")
-    for start in range(0, len(train), store.SHARD_IMAGES):
-        keys = train.keys[start : start + store.SHARD_IMAGES]
-        path = work / "pixels" / store.shard_name(start)
-        make = partial(
-            store.write_shard, images=train, start=start, side_px=side_px, track=run.track
-        )
-        run.once(["pixels", keys, side_px, code], path, make)
-
-
-def _features_inputs(run: Run) -> dict[str, Any]:
-    recipe, spec = run.plan.recipe, run.plan.recipe.distill
-    keys = run.images().part("train").keys
-    return {
-        "teacher": network_digest(recipe.teacher),
-        "student": network_digest(recipe.student),
-        "train": digest(keys),
-        "views": [spec.views_for(len(keys)), spec.seed, spec.crop_scale],
-        "learns": [spec.method == "supervised", spec.teacher, spec.teacher_precision],
-        "maps": [spec.token_maps, spec.resample, spec.disk_gb],
-    }
-
-
-def _make_features(run: Run, work: Path) -> None:
-    from compressor.features import SHARD_IMAGES, shard_name, write_shard
-
-    (work / "features").mkdir(exist_ok=True)
-    spec, reader = run.plan.recipe.distill, _reader(run)
-    if spec.method == "supervised" or run.economy.online:
-        return
-    dataset, keys = _views_for_teacher(run), run.images().part("train").keys
-    how = [
-        network_digest(run.plan.recipe.teacher),
-        [spec.seed, spec.crop_scale, run.economy.side_px],
-        [str(reader.precision), reader.grid, reader.compute.device.type],
-        _code("compressor.features"),
-    ]
-    for number in range(spec.views_for(len(keys))):
-        for start in range(0, len(keys), SHARD_IMAGES):
-            of = keys[start : start + SHARD_IMAGES]
-            make = partial(
-                write_shard,
-                reader=reader,
-                dataset=dataset,
-                number=number,
-                start=start,
-                track=run.track,
-            )
-            path = work / "features" / shard_name(number, start)
-            run.once(["features", how, number, of], path, make)
-
-
-def _reader(run: Run) -> Reader:
-    from compressor.features import Reader
-    from compressor.precision import teacher_dtype
-
-    compute, spec = run.compute(), run.plan.recipe.distill
-    transformer = hasattr(run.teacher.module.backbone, "patch_embed")
-    precision = teacher_dtype(spec.teacher_precision, compute, transformer=transformer)
-    return Reader(run.teacher, compute, precision, run.economy.grid)
-
-
-def _views_for_teacher(run: Run) -> Views:
-    from compressor.loading import Views
-
-    train = run.images().part("train")
-    return Views(train, _augment(run), (run.teacher.preprocess,), _store(run))
-
-
-def _augment(run: Run) -> Augment:
-    from compressor.loading import Augment
-
-    spec = run.plan.recipe.distill
-    return Augment(spec.seed, spec.crop_scale, run.economy.side_px)
-
-
-def _store(run: Run) -> Store | None:
-    from compressor.store import Store
-
-    count = len(run.images().part("train"))
-    return Store(run.folder / "pixels", count) if run.economy.stored else None
-
-
-def _code(module: str) -> list[Any]:
-    """The code and libraries that decide what a module makes."""
-    return [stages.code_digest((module,)), {name: metadata.version(name) for name in LIBRARIES}]
 
 
 # --- student ---------------------------------------------------------------------------------
@@ -246,9 +51,9 @@ def _make_student(run: Run, work: Path) -> None:
     chosen = [photo.split == "validation" for photo in found.photos]
     material = Material(
         train=found.part("train"),
-        augment=_augment(run),
-        store=_store(run),
-        teaching=_teaching(run),
+        augment=preparing.augment(run),
+        store=preparing.store_of(run),
+        teaching=preparing.teaching(run),
         validation=found.part("validation"),
         validation_features=embedded[chosen],
     )
@@ -257,18 +62,6 @@ def _make_student(run: Run, work: Path) -> None:
         student, material, recipe.distill, run.compute(), work, track=run.track, note=run.note
     )
     save_file(state, work / "student.safetensors", metadata={"model": recipe.student.model})
-
-
-def _teaching(run: Run) -> Teaching | None:
-    from compressor.features import CachedFeatures, OnlineFeatures
-
-    spec = run.plan.recipe.distill
-    if spec.method == "supervised":
-        return None
-    if run.economy.online:
-        return OnlineFeatures(_reader(run), _views_for_teacher(run))
-    count = len(run.images().part("train"))
-    return CachedFeatures(run.folder / "features", spec.views_for(count), count)
 
 
 def trained_student(run: Run) -> Encoder:
@@ -322,60 +115,10 @@ def _make_probes(run: Run, work: Path) -> None:
             arrays |= {f"{name}_weight": probe.weight, f"{name}_bias": probe.bias}
     del arrays["teacher"]
     save_file(arrays, work / "probes.safetensors")
-    write_json(work / "student.json", _card(encoders["student"]))
-
-
-def _card(encoder: Encoder) -> dict[str, Any]:
-    """What a report says of a network."""
-    return {
-        **encoder.origin,
-        "embedding": encoder.dim,
-        "size_mb": encoder.size_mb,
-        "preprocess": asdict(encoder.preprocess),
-    }
+    write_json(work / "student.json", encoders["student"].card())
 
 
 STAGES: Sequence[Stage[Run]] = (
-    Stage(
-        name="images",
-        summary="decode every file, name the unusable, set duplicates aside, split",
-        outputs=("dataset.json", "rejected.csv", "duplicates.csv"),
-        needs=(),
-        inputs=_images_inputs,
-        make=_make_images,
-        code=("compressor.images",),
-        libraries=("pillow",),
-    ),
-    Stage(
-        name="embeddings",
-        summary="the teacher on every image",
-        outputs=("embeddings.safetensors", "teacher.json"),
-        needs=("images",),
-        inputs=_teacher_inputs,
-        make=_make_embeddings,
-        code=("compressor.embeddings",),
-        libraries=LIBRARIES,
-    ),
-    Stage(
-        name="pixels",
-        summary="the training images decoded, for as long as they fit on the disk allowed",
-        outputs=("pixels",),
-        needs=("images",),
-        inputs=_pixels_inputs,
-        make=_make_pixels,
-        code=("compressor.store", "compressor.economy"),
-        libraries=("pillow",),
-    ),
-    Stage(
-        name="features",
-        summary="the teacher on the fixed seeded views of the training images, once",
-        outputs=("features",),
-        needs=("images", "pixels"),
-        inputs=_features_inputs,
-        make=_make_features,
-        code=("compressor.features", "compressor.economy"),
-        libraries=LIBRARIES,
-    ),
     Stage(
         name="distill",
         summary="train the student on the cached views",

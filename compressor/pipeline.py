@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compressor import delivery, learning, stages
+from compressor import delivery, learning, preparing, stages
 from compressor.run import Run
 from compressor.stages import Progress
 
-STAGES = (*learning.STAGES, *delivery.STAGES)
+STAGES = (*preparing.STAGES, *learning.STAGES, *delivery.STAGES)
 
 
 def run_all(run: Run) -> Iterator[Progress]:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,11 +49,17 @@ class Run:
 
     def images(self) -> ImageSet:
         """The usable images, as the first stage left them."""
-        return images.load(self.folder, self.root)[0]
+        return self._loaded()[0]
 
     def counts(self) -> dict[str, int]:
         """How many images of each kind."""
-        return images.load(self.folder, self.root)[1]
+        return self._loaded()[1]
+
+    def _loaded(self) -> tuple[ImageSet, dict[str, int]]:
+        """Read again only when the first stage has written it anew: it is large for large sets."""
+        path = self.folder / "dataset.json"
+        written = path.stat().st_mtime_ns if path.exists() else 0
+        return _load_images(self.folder, self.root, written)
 
     def ood_paths(self) -> list[Path]:
         """Usable out-of-distribution images, as the first stage left them."""
@@ -152,6 +158,11 @@ class Run:
                 for left_by_a_kill in folder.glob(".*.tmp"):
                     left_by_a_kill.unlink()
             yield
+
+
+@lru_cache(maxsize=1)
+def _load_images(folder: Path, root: Path, written: int) -> tuple[ImageSet, dict[str, int]]:
+    return images.load(folder, root)
 
 
 def digest(document: Any) -> str:

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from compressor import learning, stages
+from compressor import learning, preparing, stages
 from compressor.cache import Cache
 from compressor.recipe import load
 from compressor.run import Run
@@ -28,7 +28,7 @@ def learn(write_recipe, tmp_path):
         said = []
         run = Run(load(path), tmp_path / "runs" / name, note=said.append)
         with run.locked():
-            for stage in learning.STAGES:
+            for stage in (*preparing.STAGES, *learning.STAGES):
                 stages.run_stage(stage, run, run.folder)
                 if stage.name == upto:
                     break
