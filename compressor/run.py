@@ -113,9 +113,13 @@ class Run:
             make: writes it to the path it is given, whole or not at all.
         """
         name = digest(key)
-        if not path.exists() and not self.cache.fetch(name, path):
-            make(path)
-            self.cache.keep(name, path)
+        if path.exists():
+            return
+        if self.cache.fetch(name, path):
+            self.note(f"{path.name}: made by an earlier run, from the cache")
+            return
+        make(path)
+        self.cache.keep(name, path)
 
     def compute(self) -> Compute:
         """Where networks run."""
