@@ -117,7 +117,7 @@ def as_beside_a_student(head: Any, pooled: Any, seed: int, steps: int) -> None:
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, steps, spec, steps // 20)
-        batch = pooled[torch.randperm(len(pooled), generator=generator)[: spec.batch]]
+        batch = pooled[torch.randperm(len(pooled), generator=generator)[:64]]
         loss = sne_divergence(batch, head(batch))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -75,7 +75,7 @@ class Training:
         self.encoder, self.material = student, material
         self.spec, self.compute = spec, compute
         self.precision = training_dtype(spec.precision, compute)
-        self.batch = min(spec.batch, len(material.train))
+        self.batch = spec.batch_for(len(material.train))
         self.steps_per_epoch = len(material.train) // self.batch
         self.epochs = spec.epochs_for(len(material.train))
         self.steps = self.epochs * self.steps_per_epoch
@@ -331,7 +331,7 @@ def distill(
 
 def _warn_of_small_sets(training: Training, note: Callable[[str], None]) -> None:
     images, batch = len(training.material.train), training.batch
-    if batch < training.spec.batch:
+    if training.spec.batch and batch < training.spec.batch:
         note(f"batch {batch}, not {training.spec.batch}: there are no more training images")
     if training.encoder.origin["weights"] != "none":
         return

@@ -74,8 +74,9 @@ def _estimate(run: Run) -> dict[str, Any]:
     teacher = load_teacher(recipe.teacher.model_copy(update={"weights": "none"}))
     student = create_student(recipe.student.model_copy(update={"weights": "none"}), seed=0)
     economy = economise(recipe.distill, _like(files, train), teacher, student)
-    steps = recipe.distill.epochs_for(train) * max(1, train // recipe.distill.batch)
-    shown = steps * recipe.distill.batch
+    batch = max(1, recipe.distill.batch_for(train))
+    steps = recipe.distill.epochs_for(train) * max(1, train // batch)
+    shown = steps * batch
     views = 0 if recipe.distill.method == "supervised" else train * recipe.distill.views_for(train)
     passes = (shown if economy.online else views) + len(files)
     teacher_s, student_s = _seconds_per_image(run, teacher, student)

@@ -178,16 +178,17 @@ def recolour(pixels: Tensor, colour: Tensor) -> Tensor:
     Returns:
         [B, S, S, 3], clipped to 0 to 255 at the end only.
     """
-    # All three are linear in a pixel's colour, so together they are one 3 x 3 matrix and an offset.
+    # All three are linear in a pixel's colour: together they are a gain of its own value, a share
+    # of its luma, and an offset.
     brightness, contrast, saturation = colour.unbind(1)
-    luma = torch.tensor(_LUMA, device=pixels.device)
-    mean_luma = pixels.mean(dim=(1, 2)) @ luma * brightness
-    same = torch.eye(3, device=pixels.device)
-    mixing = saturation[:, None, None] * same + (1 - saturation)[:, None, None] * luma[:, None]
-    mixing = mixing * (contrast * brightness)[:, None, None]
-    offset = ((1 - contrast) * mean_luma)[:, None, None]
-    flat = pixels.flatten(1, 2)
-    return (flat @ mixing).add_(offset).clamp_(0, 255).view_as(pixels)
+    red, green, blue = _LUMA
+    luma = pixels[..., 0] * red + pixels[..., 1] * green + pixels[..., 2] * blue
+    gain = (contrast * brightness)[:, None, None]
+    own = gain * saturation[:, None, None]
+    offset = ((1 - contrast) * brightness * luma.mean(dim=(1, 2)))[:, None, None]
+    shared = luma * (gain - own) + offset
+    mixed = torch.addcmul(shared[..., None], pixels, own[..., None])
+    return mixed.clamp_(0, 255)
 
 
 def _stack(loaded: Sequence[Loaded]) -> tuple[Tensor, ...] | InputError:

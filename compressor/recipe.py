@@ -23,6 +23,8 @@ Positive = Annotated[float, Field(gt=0, strict=True)]
 VIEWS_SHOWN = 60_000
 """Views that a student is shown by default, the same for a small set of images and a large one."""
 FEWEST_EPOCHS, MOST_EPOCHS = 20, 300
+MANY_IMAGES = 5_000
+"""From so many on a batch is 64 by default."""
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Channels = tuple[float, float, float]
@@ -131,7 +133,11 @@ class Distill(Section):
         description="passes over the training images; null: as many as show the student "
         f"{VIEWS_SHOWN:,} views, at least {FEWEST_EPOCHS} and at most {MOST_EPOCHS}",
     )
-    batch: Annotated[int, Field(ge=3)] = Field(64, description="images per optimiser step")
+    batch: Annotated[int, Field(ge=3)] | None = Field(
+        None,
+        description=f"images per optimiser step; null: 64, or 32 under {MANY_IMAGES:,} training "
+        "images, which are short of steps",
+    )
     accumulate: Count = Field(
         1, description="parts a batch is cut into for the student, to save memory"
     )
@@ -180,6 +186,11 @@ class Distill(Section):
             return self.epochs
         wanted = round(VIEWS_SHOWN / max(1, images))
         return max(FEWEST_EPOCHS, min(MOST_EPOCHS, wanted))
+
+    def batch_for(self, images: int) -> int:
+        """Images per optimiser step; no more than there are."""
+        wanted = self.batch or (64 if images >= MANY_IMAGES else 32)
+        return min(wanted, images)
 
     def views_for(self, images: int) -> int:
         """Different views of each: an epoch shows one, so a short run has no more than epochs."""
@@ -314,7 +325,8 @@ def _mistakes(recipe: Recipe) -> list[tuple[Key, str]]:
         mistakes.append((("export", "precisions"), "empty: name at least one"))
     if recipe.distill.crop_scale[0] > recipe.distill.crop_scale[1]:
         mistakes.append((("distill", "crop_scale"), "the first share is above the second"))
-    if recipe.distill.batch < 3 * recipe.distill.accumulate and recipe.distill.accumulate > 1:
+    batch = recipe.distill.batch or 32
+    if batch < 3 * recipe.distill.accumulate and recipe.distill.accumulate > 1:
         mistakes.append((("distill", "accumulate"), "leaves parts of under 3 images"))
     if data.labels == "none":
         if recipe.distill.method == "supervised":

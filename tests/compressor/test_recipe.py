@@ -266,6 +266,11 @@ def test_small_sets_are_shown_more_often(images, epochs):
     assert Distill(epochs=7).epochs_for(images) == 7
 
 
+def test_small_sets_take_more_steps_in_an_epoch():
+    assert [Distill().batch_for(images) for images in (20, 4_999, 5_000)] == [20, 32, 64]
+    assert [Distill(batch=48).batch_for(images) for images in (20, 5_000)] == [20, 48]
+
+
 def test_a_short_run_has_no_more_views_than_epochs():
     assert Distill(views=8).views_for(1_000) == 8
     assert Distill(views=8, epochs=3).views_for(1_000) == 3
