@@ -13,6 +13,11 @@ from compressor.tokens import Grid
 from runtime.errors import InputError
 
 
+CUT_FROM = 2
+"""Views are cut from images of twice the side that the networks see: a crop of a quarter of the
+area is as fine as they see, a smaller one is enlarged."""
+
+
 @dataclass(frozen=True)
 class Economy:
     """What the teacher's features and the decoded images will take, and what is done about it."""
@@ -76,8 +81,7 @@ def economise(spec: Distill, train: ImageSet, teacher: Encoder, student: Encoder
                 f"teacher features of {count:,} views: {_gb(kept)} ({each / 1e3:,.1f} KB a view)"
             )
 
-    largest = max(teacher.preprocess.size_px, student.preprocess.size_px)
-    side = math.ceil(largest / math.sqrt(spec.crop_scale[0]))
+    side = CUT_FROM * max(teacher.preprocess.size_px, student.preprocess.size_px)
     images = store_bytes(train, side)
     stored = kept + images <= limit
     if stored:
