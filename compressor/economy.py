@@ -12,7 +12,6 @@ from compressor.store import store_bytes
 from compressor.tokens import Grid
 from runtime.errors import InputError
 
-
 CUT_FROM = 2
 """Views are cut from images of twice the side that the networks see: a crop of a quarter of the
 area is as fine as they see, a smaller one is enlarged."""
