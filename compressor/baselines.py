@@ -56,12 +56,23 @@ class Proteus(Regression):
 
 
 class Cosine(Regression):
-    """1 - cosine to the teacher's tokens, through a Linear where the widths differ."""
+    """1 - cosine to the teacher's tokens, through a Linear where the widths differ.
 
-    def __init__(self, teacher_dim: int, student_dim: int, map_dim: int | None = None) -> None:
+    A CNN's raw map goes through a Linear in any case.
+    """
+
+    def __init__(
+        self,
+        teacher_dim: int,
+        student_dim: int,
+        map_dim: int | None = None,
+        *,
+        map_is_raw: bool = False,
+    ) -> None:
+        layer = nn.Linear if map_is_raw else _linear
         super().__init__(
             _linear(student_dim, teacher_dim),
-            None if map_dim is None else _linear(map_dim, teacher_dim),
+            None if map_dim is None else layer(map_dim, teacher_dim),
         )
 
     def distance(self, answer: Features, target: Features) -> Tensor:

@@ -229,10 +229,8 @@ def _training_summary(run: Run) -> dict[str, Any]:
     lines = (run.folder / "train.jsonl").read_text(encoding="utf-8").splitlines()
     epochs = [json.loads(line) for line in lines]
     kept = next((each for each in reversed(epochs) if each["best_so_far"]), epochs[-1])
-    keys = ["method", "center", "seed"]
-    keys += ["head", "head_fit"] if spec.method == "tintem" else []
     return {
-        **{key: getattr(spec, key) for key in keys},
+        **{key: getattr(spec, key) for key in ("method", "center", "seed")},
         **read_json(run.folder / "training.json"),
         "epochs": len(epochs),
         "kept_epoch": kept["epoch"],

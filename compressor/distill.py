@@ -29,15 +29,16 @@ from compressor.recipe import Distill
 from compressor.store import Store
 from compressor.tintem import TinTeM
 from compressor.tokens import Features
-from compressor.validation import Validation
+from compressor.validation import MAX_IMAGES, Validation
 from runtime.errors import InputError
 from runtime.files import replacing, write_json, write_text
+from runtime.golden import evenly
 from runtime.progress import Track, silent
 
 logger = logging.getLogger(__name__)
 
 FEW_IMAGES, FEW_STEPS = 500, 400
-"""Under these a student from scratch is warned of: see docs/results.md for what it then reaches."""
+"""Under these a student from scratch is warned of."""
 _FINAL_LR = 0.01  # of the highest, at the end of the cosine
 
 
@@ -141,7 +142,8 @@ class Training:
         self.student.train()
         losses = [0.0 if own_loss is None else own_loss.item(), 0.0]
         parts = zip(
-            *(each.chunk(self.spec.accumulate) for each in (pixels, colour, target)), strict=True
+            *(each.tensor_split(self.spec.accumulate) for each in (pixels, colour, target)),
+            strict=True,
         )
         for part, colours, wanted in parts:
             images = to_input(part, self.encoder.preprocess, self.compute.device, colours)
@@ -186,16 +188,28 @@ class Training:
             "steps": self.done,
             "teacher": asked.get(type(self.material.teaching)),
             "token_maps": list(self.encoder.map_shape or ())[:2] if self.with_maps else None,
-            "head_fidelity": self.head_figures(),
+            **self._head_summary(),
         }
 
-    def head_figures(self) -> dict[str, float] | None:
-        """How well TinTeM's head keeps the teacher's cosines, on the validation images."""
-        if not isinstance(self.objective, TinTeM) or len(self.material.validation) < 3:
-            return None
-        features = Features(torch.from_numpy(self.material.validation_features), None)
+    def _head_summary(self) -> dict[str, Any]:
+        """TinTeM's head, and how well it keeps the teacher's cosines on validation images."""
+        if not isinstance(self.objective, TinTeM):
+            return {}
+        head = self.objective.head.cpu()
+        kinds = {nn.Identity: "identity", nn.Linear: "pca", heads.TeacherHead: "learned"}
+        named = {"head": kinds[type(head)]}
+        if self.spec.head == "pca-then-learned" or named["head"] == "learned":
+            named["head_fit"] = self.spec.head_fit
+        rows = evenly(len(self.material.validation), MAX_IMAGES)
+        if len(rows) < 3:
+            return named
+        features = Features(torch.from_numpy(self.material.validation_features[rows]), None)
         centred = self.centre.taken_off(features).pooled
-        return asdict(heads.figures(self.objective.head.cpu(), centred))
+        return {
+            **named,
+            "head_fidelity": asdict(heads.figures(head, centred)),
+            "head_and_centring": asdict(heads.figures(head, centred, against=features.pooled)),
+        }
 
     def schedule(self) -> Iterator[list[Job]]:
         """The batches still to come: a new order each epoch, its incomplete last batch dropped."""
@@ -270,8 +284,8 @@ def distill(
 ) -> dict[str, Tensor]:
     """Train the student; continue from `work/checkpoint.pt` if it is there.
 
-    With TinTeM, each step the head learns to keep the teacher's angles within the whole batch
-    (L_global), and the student to equal the head's answer (1 - cosine). The best epoch is chosen by
+    The student learns to equal what TinTeM's head says of the teacher's features (1 - cosine); a
+    joint head learns beside it to keep the teacher's angles. The best epoch is chosen by
     similarity correlation on the validation images (supervised: by kNN accuracy); with too few of
     them, the last epoch is taken.
 
@@ -367,7 +381,8 @@ def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, A
 
 def _epoch_line(entry: dict[str, Any]) -> str:
     words = [f"epoch {entry['epoch']}: loss {entry['student_loss']:.4f}"]
-    words += [f"head {entry['head_loss']:.4f}"]
+    if entry["head_loss"]:
+        words += [f"head {entry['head_loss']:.4f}"]
     if "similarity" in entry:
         words += [f"validation similarity r {entry['similarity']:.3f}"]
     if "knn_accuracy" in entry:

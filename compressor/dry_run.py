@@ -14,6 +14,7 @@ from compressor.labels import UNLABELLED
 from compressor.pipeline import STAGES
 from compressor.run import Run
 from compressor.yaml_file import dump
+from runtime.errors import InputError
 from runtime.report import table
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ def _estimate(run: Run) -> dict[str, Any]:
 
     recipe = run.plan.recipe
     files = images.files_below(recipe.data.images)
+    if not files:
+        raise InputError(f"{recipe.data.images}: no files in this folder")
     share = recipe.data.holdout if isinstance(recipe.data.holdout, float) else 0.0
     train = round(len(files) * (1 - share) * (1 - recipe.distill.validation))
     teacher = load_teacher(recipe.teacher.model_copy(update={"weights": "none"}))

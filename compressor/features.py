@@ -18,6 +18,7 @@ from torch import Tensor
 
 from compressor.encoders import Encoder
 from compressor.loading import Compute, Job, Views, load_batches, to_input
+from compressor.shards import new_shard
 from compressor.tokens import Features, Grid, resample
 from runtime.errors import InputError
 from runtime.files import replacing
@@ -60,9 +61,10 @@ class Reader:
         ):
             found = module.features(images)
         found = found.float()
-        _require_finite(found.pooled)
+        _require_finite(found.pooled, self.precision or torch.float32)
         if self.grid is None or found.maps is None:
             return Features(found.pooled, None)
+        _require_finite(found.maps, self.precision or torch.float32)
         return Features(found.pooled, resample(found.maps, self.grid))
 
     def record(self) -> np.dtype[np.void]:
@@ -88,16 +90,14 @@ def write_shard(
     loaded = load_batches(dataset, batches, reader.compute.workers)
     tracked = track(loaded, label=f"teacher on view {number + 1}", total=len(batches))
     with replacing(path) as temporary:
-        shard = np.lib.format.open_memmap(
-            temporary, mode="w+", dtype=reader.record(), shape=(len(jobs),)
-        )
+        shard = new_shard(temporary, reader.record(), len(jobs))
         for at, (pixels, colour) in zip(range(0, len(jobs), _BATCH), tracked, strict=True):
             found = reader.read(pixels, colour)
             part = shard[at : at + _BATCH]
             part["pooled"] = found.pooled.cpu().numpy()
             if found.maps is not None:
                 half = found.maps.half()
-                _require_finite(half)
+                _require_finite(half, torch.float16)
                 part["maps"] = half.cpu().numpy()
         shard.flush()
 
@@ -195,11 +195,11 @@ def _maps(records: npt.NDArray[np.void]) -> Tensor | None:
     return torch.from_numpy(records["maps"].astype(np.float32))
 
 
-def _require_finite(features: Tensor) -> None:
+def _require_finite(features: Tensor, computed_in: torch.dtype) -> None:
     if lost := int((~features.isfinite()).sum()):
-        kind = str(features.dtype).removeprefix("torch.")
+        kind = str(computed_in).removeprefix("torch.")
         raise InputError(
-            f"teacher: {lost} of {features.numel()} features are not finite in {kind}; are the "
-            "weights damaged? If only the maps are (float16 ends at 65,504), set "
-            "distill.token_maps: off"
+            f"teacher: {lost} of {features.numel()} features are not finite in {kind}. float16 "
+            "ends at 65,504: try distill.teacher_precision: fp32, and if only the maps are "
+            "beyond it, distill.token_maps: off. Else, are the weights damaged?"
         )

@@ -17,7 +17,7 @@ from compressor.tintem import sne_divergence
 FIT_STEPS = 1000
 """Optimiser steps of a head that is fitted before the student, at most."""
 _FIT_BATCH = 256
-_FIT_IMAGES = 16  # whose maps are in a step
+_FIT_IMAGES, _FIT_TOKENS = 16, 64  # whose maps are in a step, and how many of their tokens
 _FIT_LR = 5e-3
 _FIT_WINDOW = 100  # the fit ends when a window's mean loss is not this much under the last one's
 _FIT_GAIN = 0.01
@@ -107,6 +107,8 @@ def fit(head: nn.Module, pooled: Tensor, maps: Tensor | None, *, seed: int) -> i
         if maps is not None:
             images = maps[torch.randperm(len(maps), generator=generator)[:_FIT_IMAGES]]
             tokens = images.flatten(1, 2)
+            chosen = torch.randperm(tokens.shape[1], generator=generator)[:_FIT_TOKENS]
+            tokens = tokens[:, chosen]
             loss = loss + sne_divergence(tokens, head(tokens)).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -120,11 +122,19 @@ def fit(head: nn.Module, pooled: Tensor, maps: Tensor | None, *, seed: int) -> i
     return step
 
 
-def figures(head: nn.Module, features: Tensor) -> HeadFigures:
-    """Measure a head on teacher features [n, Dt], n >= 3 (at best ones it was not fitted on)."""
+def figures(head: nn.Module, features: Tensor, *, against: Tensor | None = None) -> HeadFigures:
+    """Measure a head on teacher features [n, Dt], n >= 3 (at best ones it was not fitted on).
+
+    Args:
+        head: [n, Dt] -> [n, D]
+        features: what it is given.
+        against: [n, Dt], what cosines are compared with: `features` themselves if None; those
+            before centring see what the centring does, too.
+    """
+    teacher = features if against is None else against
     with torch.inference_mode():
         before, after = (
-            _off_diagonal(F.normalize(each.double(), dim=1)) for each in (features, head(features))
+            _off_diagonal(F.normalize(each.double(), dim=1)) for each in (teacher, head(features))
         )
         correlation = torch.corrcoef(torch.stack([before, after]))[0, 1]
     return HeadFigures(

@@ -295,8 +295,13 @@ def _look(path: Path) -> Look | str:
         image = decode(path)
     except ImageError as error:
         return str(error)
-    digest = hashlib.sha256(f"{image.width}x{image.height} ".encode() + image.tobytes())
-    return Look(digest.hexdigest(), image.width, image.height)
+    return Look(pixels_sha256(image), image.width, image.height)
+
+
+def pixels_sha256(image: Image.Image) -> str:
+    """Of an image's size and upright RGB pixels."""
+    header = f"{image.width}x{image.height} ".encode()
+    return hashlib.sha256(header + image.tobytes()).hexdigest()
 
 
 def _set_aside_duplicates(

@@ -26,10 +26,12 @@ Floats = npt.NDArray[np.float32]
 
 def _distill_inputs(run: Run) -> dict[str, Any]:
     recipe, found = run.plan.recipe, run.images()
-    not_deciding = {"workers", "checkpoint_s", "device"}
+    # What fits on the disk shows in the digests of features and pixels.
+    not_deciding = {"workers", "checkpoint_s", "device", "disk_gb"}
     supervised = recipe.distill.method == "supervised"
+    seen = found.part("train", "validation")
     return {
-        "labels": digest(found.part("train").labels.tolist()) if supervised else None,
+        "labels": digest([seen.labels.tolist(), found.classes]) if supervised else None,
         "student": network_digest(recipe.student),
         "distill": recipe.distill.model_dump(mode="json", exclude=not_deciding),
         "train": digest(found.part("train").keys),

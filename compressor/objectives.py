@@ -70,12 +70,13 @@ def build(
     map_dim = None
     if sample.maps is not None and student.map_shape is not None:
         map_dim = student.map_shape[2]
+    # A CNN's map lies before the layer that makes its embedding: not in the embedding's space.
+    is_raw = not isinstance(student.module.embedding, nn.Identity)
     if spec.method == "proteus":
         return Proteus(teacher_dim, student.dim, map_dim)
     if spec.method == "cosine":
-        return Cosine(teacher_dim, student.dim, map_dim)
-    widens = map_dim is not None and map_dim != student.dim
-    map_layer = nn.Linear(map_dim or 0, student.dim) if widens else None
+        return Cosine(teacher_dim, student.dim, map_dim, map_is_raw=is_raw)
+    map_layer = nn.Linear(map_dim, student.dim) if map_dim is not None and is_raw else None
     return TinTeM(_head(spec, student.dim, sample, note), map_layer)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from compressor.loading import Compute
@@ -30,7 +32,8 @@ def teacher_dtype(wanted: Precision, compute: Compute, *, transformer: bool) -> 
         MissingDependencyError: the precision asked for does not run here.
     """
     if wanted == "auto" and compute.device.type == "cpu":
-        able = torch.cpu.get_capabilities()
+        # torch before 2.11 cannot tell: float32 then
+        able: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
         in_hardware = able.get("avx512_bf16") or able.get("amx_bf16")
         return torch.bfloat16 if transformer and in_hardware else None
     return _dtype("distill.teacher_precision", wanted, compute)
@@ -39,11 +42,16 @@ def teacher_dtype(wanted: Precision, compute: Compute, *, transformer: bool) -> 
 def _dtype(key: str, wanted: Precision, compute: Compute) -> torch.dtype | None:
     on_gpu = compute.device.type == "cuda"
     if wanted == "auto":
-        wanted = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+        wanted = "bf16" if _gpu_has_bf16() else "fp16"
     if wanted == "fp32":
         return None
     if wanted == "fp16" and not on_gpu:
         raise MissingDependencyError(f"{key} is fp16, which needs a GPU; use fp32, bf16 or auto")
-    if wanted == "bf16" and on_gpu and not torch.cuda.is_bf16_supported():
+    if wanted == "bf16" and on_gpu and not _gpu_has_bf16():
         raise MissingDependencyError(f"{key} is bf16, which this GPU lacks; use fp16")
     return torch.bfloat16 if wanted == "bf16" else torch.float16
+
+
+def _gpu_has_bf16() -> bool:
+    """In hardware: what older GPUs emulate is slower than float16."""
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float32]
 
-LIBRARIES = ("torch", "timm", "pillow")
+LIBRARIES = ("torch", "timm", "pillow", "numpy")
 """Distributions that decide what a network answers."""
 
 
@@ -110,11 +110,7 @@ def _make_embeddings(run: Run, work: Path) -> None:
 
 def _pixels_inputs(run: Run) -> dict[str, Any]:
     """What decides the store, and whether there is one: that depends on all that is kept."""
-    recipe = run.plan.recipe
-    return _features_inputs(run) | {
-        "student": network_digest(recipe.student),
-        "limit": recipe.distill.disk_gb,
-    }
+    return _features_inputs(run)
 
 
 def _make_pixels(run: Run, work: Path) -> None:
@@ -267,7 +263,7 @@ STAGES: Sequence[Stage[Run]] = (
         needs=("images", "pixels"),
         inputs=_features_inputs,
         make=_make_features,
-        code=("compressor.features", "compressor.economy"),
+        code=("compressor.features", "compressor.economy", "compressor.precision"),
         libraries=LIBRARIES,
     ),
 )

@@ -156,7 +156,9 @@ class Distill(Section):
         0.1, description="share of the training images kept back to choose the best checkpoint"
     )
     patience: Count | None = Field(
-        10, description="stop after so many epochs without a better student; null never stops"
+        None,
+        description="stop after so many epochs without a better student; null goes on to the end, "
+        "where the learning rate has fallen and students are best",
     )
     teacher: Literal["cached", "online"] = Field(
         "cached",

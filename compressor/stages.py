@@ -81,6 +81,8 @@ def run_stage(stage: Stage[T], run: T, folder: Path) -> Progress:
     work = folder / ".work" / f"{stage.name}-{fingerprint[:16]}"
     if not _is_finished(work, folder):
         work.mkdir(parents=True, exist_ok=True)
+        for half_written in work.rglob(".*.tmp"):  # left by a kill; it would become an output
+            half_written.unlink()
         started = time.monotonic()
         stage.make(run, work)
         seconds = round(time.monotonic() - started, 2)

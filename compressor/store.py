@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from compressor.images import ImageSet, open_rgb
+from compressor.images import ImageSet, open_rgb, pixels_sha256
+from compressor.shards import new_shard
 from runtime.errors import InputError
 from runtime.files import replacing
 from runtime.progress import Track, silent
@@ -59,8 +60,8 @@ def shard_name(start: int) -> str:
 
 def store_bytes(images: ImageSet, side_px: int) -> int:
     """What the shards of these images take on disk, apart from their headers."""
-    sizes = np.array([_shrunk_size(each.width, each.height, side_px) for each in images.photos])
-    return int(3 * sizes.prod(axis=1, dtype=np.int64).sum() + _SIZE_BYTES * len(sizes))
+    sizes = [_shrunk_size(each.width, each.height, side_px) for each in images.photos]
+    return sum(3 * width * height + _SIZE_BYTES for width, height in sizes)
 
 
 def write_shard(
@@ -78,14 +79,14 @@ def write_shard(
     starts = _starts(sizes)
     total = int(starts[-1] + 3 * size[-1][0] * size[-1][1])
     with replacing(path) as temporary:
-        shard = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=(total,))
+        shard = new_shard(temporary, np.uint8, total)
         shard[: starts[0]] = sizes.reshape(-1).view(np.uint8)
 
         def decode(at: int) -> None:
-            image = shrunk(open_rgb(paths[at]), side_px)
-            if image.size != size[at]:
+            image = open_rgb(paths[at])
+            if pixels_sha256(image) != photos[at].pixels_sha256:
                 raise InputError(f"{paths[at]}: changed since it was audited; run again")
-            pixels = np.asarray(image).reshape(-1)
+            pixels = np.asarray(shrunk(image, side_px)).reshape(-1)
             shard[starts[at] : starts[at] + len(pixels)] = pixels
 
         with warnings.catch_warnings(), ThreadPoolExecutor() as pool:  # decoding frees the GIL

@@ -35,10 +35,10 @@ class Features:
         """The same features in float32."""
         return Features(self.pooled.float(), None if self.maps is None else self.maps.float())
 
-    def chunk(self, parts: int) -> list[Features]:
-        """Cut along the images, as torch.chunk does."""
-        pooled = self.pooled.chunk(parts)
-        maps = [None] * len(pooled) if self.maps is None else self.maps.chunk(parts)
+    def tensor_split(self, parts: int) -> list[Features]:
+        """Cut along the images, as torch.tensor_split does: in parts of nearly one size."""
+        pooled = self.pooled.tensor_split(parts)
+        maps = [None] * parts if self.maps is None else self.maps.tensor_split(parts)
         return [Features(*each) for each in zip(pooled, maps, strict=True)]
 
 

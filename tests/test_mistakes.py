@@ -322,7 +322,7 @@ def test_hub_that_cannot_be_reached(project, refused, monkeypatch):
 
 def test_half_precision_training_on_a_cpu(project, refused):
     project.change(distill__precision="fp16")
-    assert "distill.precision is fp16, which needs a GPU to train with; use fp32, bf16" in refused(
+    assert "distill.precision is fp16, which needs a GPU; use fp32, bf16" in refused(
         "run", "recipe.yaml", code=3
     )
     assert not (project.folder / "runs").exists()  # found before any work

@@ -348,15 +348,21 @@ def test_a_head_that_is_fitted_first_stays_as_it_is(material):
 
 
 def test_the_head_is_measured_on_images_it_was_not_fitted_on(material, tmp_path):
-    train(material, tmp_path, spec=SPEC.model_copy(update={"head": "pca"}))
-    found = json.loads((tmp_path / "training.json").read_text())["head_fidelity"]
+    train(material, tmp_path, spec=SPEC.model_copy(update={"head": "pca", "center": True}))
+    found = json.loads((tmp_path / "training.json").read_text())
+    assert found["head"] == "pca"
+    assert "head_fit" not in found
     # The made-up teacher has three dimensions: sixteen directions keep all its angles.
-    assert found["cosine_mae"] < 1e-3
-    assert found["cosine_correlation"] > 0.999
-    assert found["semi_orthogonality_defect"] < 1e-5
-    (tmp_path / "b").mkdir()
+    kept = found["head_fidelity"]
+    assert kept["cosine_mae"] < 1e-3
+    assert kept["cosine_correlation"] > 0.999
+    assert kept["semi_orthogonality_defect"] < 1e-5
+    # To take the mean off is to move the angles, and the report says by how much.
+    assert found["head_and_centring"]["cosine_mae"] > 0.05
     train(material, tmp_path / "b", spec=SPEC.model_copy(update={"method": "cosine"}))
-    assert json.loads((tmp_path / "b" / "training.json").read_text())["head_fidelity"] is None
+    assert "head" not in json.loads((tmp_path / "b" / "training.json").read_text())
+    train(material, tmp_path / "c", spec=SPEC)
+    assert json.loads((tmp_path / "c" / "training.json").read_text())["head_fit"] == "joint"
 
 
 def test_a_pca_head_cannot_be_wider_than_the_teacher(material, tmp_path):

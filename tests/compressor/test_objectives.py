@@ -23,9 +23,13 @@ def few_steps(monkeypatch):
     monkeypatch.setattr(heads, "FIT_STEPS", 3)
 
 
-def student(dim, map_shape=None):
-    """As much of an Encoder as gives the widths."""
-    return SimpleNamespace(dim=dim, map_shape=map_shape)
+def student(dim, map_shape=None, *, is_cnn=None):
+    """As much of an Encoder as gives the widths; a CNN where its map is not as wide as `dim`."""
+    if is_cnn is None:
+        is_cnn = map_shape is not None and map_shape[2] != dim
+    embedding = nn.Linear(3, dim) if is_cnn else nn.Identity()
+    module = SimpleNamespace(embedding=embedding)
+    return SimpleNamespace(dim=dim, map_shape=map_shape, module=module)
 
 
 def sample(dim=8, count=20, *, maps=True, grid=(2, 3)):
@@ -162,11 +166,14 @@ def test_a_pca_sees_every_part_of_the_map(grid, count):
     assert seen.max() <= 2 * max(1, count / cells) + 1
 
 
-def test_a_map_of_another_width_than_the_embedding_gets_a_layer():
+def test_the_map_of_a_cnn_gets_a_layer_of_its_own():
     assert type(built(student(4, (2, 3, 4)), sample())[0].map_layer) is nn.Identity
     assert type(built(student(4, (2, 3, 5)), sample(maps=False))[0].map_layer) is nn.Identity
-    layer = built(student(4, (2, 3, 5)), sample())[0].map_layer
-    assert (layer.in_features, layer.out_features) == (5, 4)
+    for width in (4, 5):  # equal widths or not: its map lies before the embedding's layer
+        layer = built(student(4, (2, 3, width), is_cnn=True), sample())[0].map_layer
+        assert (layer.in_features, layer.out_features) == (width, 4)
+    regression = built(student(4, (2, 3, 8), is_cnn=True), sample(), method="cosine")[0]
+    assert type(regression.map_head) is nn.Linear
 
 
 # --- widths that do not go together ----------------------------------------------------------

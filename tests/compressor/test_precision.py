@@ -81,7 +81,7 @@ def test_auto_runs_on_this_very_machine():
 @both
 @pytest.mark.parametrize("has_bf16", [True, False])
 def test_on_a_gpu(monkeypatch, dtype_of, key, has_bf16):
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: has_bf16)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bf16)
     assert dtype_of("auto", GPU) is (torch.bfloat16 if has_bf16 else torch.float16)
     assert dtype_of("fp32", GPU) is None
     assert dtype_of("fp16", GPU) is torch.float16
@@ -90,3 +90,8 @@ def test_on_a_gpu(monkeypatch, dtype_of, key, has_bf16):
     else:
         with pytest.raises(MissingDependencyError, match=rf"^{key} is bf16, which this GPU lacks"):
             dtype_of("bf16", GPU)
+
+
+def test_a_torch_that_cannot_tell_computes_in_float32(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert teacher_dtype("auto", CPU, transformer=True) is None

@@ -1,7 +1,7 @@
 """The stage engine on toy stages: what is made, what is skipped, what a kill leaves."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -92,6 +92,22 @@ def test_an_output_that_was_touched_is_made_again(job, damage):
     path.write_text("forged") if damage == "change" else path.unlink()
     assert run(job) == ["shout"]
     assert path.read_text() == "HELLO"
+
+
+def test_what_a_kill_left_half_written_is_no_output(job):
+    job.fails_at = "copy"
+    with pytest.raises(KeyboardInterrupt):
+        run(job)
+    (work,) = (job.folder / ".work").iterdir()
+    (work / "half").mkdir()
+    (work / "half" / ".shard.npy.123.tmp").write_text("half")
+    job.fails_at = ""
+    seen = []
+    whole = replace(
+        COPY, make=lambda job, work: (seen.append(list(work.rglob("*.tmp"))), make_copy(job, work))
+    )
+    stages.run_stage(whole, job, job.folder)
+    assert seen == [[]]
 
 
 def test_a_killed_stage_leaves_the_old_outputs_and_keeps_its_work(job):

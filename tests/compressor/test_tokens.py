@@ -135,11 +135,11 @@ def test_a_grid_that_is_not_square_is_the_patch_embeddings(model):
 
 def test_features_are_cut_along_the_images():
     maps = torch.arange(7 * 12.0).reshape(7, 2, 2, 3)
-    parts = Features(maps[:, 0, 0], maps).chunk(3)
-    assert [len(part.pooled) for part in parts] == [3, 3, 1]
+    parts = Features(maps[:, 0, 0], maps).tensor_split(3)
+    assert [len(part.pooled) for part in parts] == [3, 2, 2]
     assert torch.equal(torch.cat([part.maps for part in parts]), maps)
     assert all(torch.equal(part.maps[:, 0, 0], part.pooled) for part in parts)
-    assert [part.maps for part in Features(maps[:, 0, 0], None).chunk(2)] == [None, None]
+    assert [part.maps for part in Features(maps[:, 0, 0], None).tensor_split(2)] == [None, None]
 
 
 def test_features_move_and_are_made_float32():
