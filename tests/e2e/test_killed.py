@@ -21,7 +21,14 @@ STUDENTS = {
 
 def start(recipe, out):
     words = [sys.executable, "-u", "-m", "compressor.cli", "run", str(recipe), "--out", str(out)]
-    return subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    return subprocess.Popen(
+        words,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        # A shell that starts the tests in the background has them ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def stop_when(process, line_start, how, *, after_s=0.0):
