@@ -78,7 +78,7 @@ def bare_rates(recipe: Path, changes: tuple[str, ...]) -> dict[str, float]:
     from compressor.encoders import create_student, load_teacher
     from compressor.loading import Compute
     from compressor.memory import keep_freed_memory
-    from compressor.precision import teacher_dtype, training_dtype
+    from compressor.precision import autocast, teacher_dtype, training_dtype
     from compressor.tintem import cosine_distance
 
     spec = recipes.load(recipe, list(changes)).recipe
@@ -95,7 +95,7 @@ def bare_rates(recipe: Path, changes: tuple[str, ...]) -> dict[str, float]:
     teacher_type = teacher_dtype(
         spec.distill.teacher_precision,
         compute,
-        transformer=hasattr(teacher.module.backbone, "patch_embed"),
+        transformer=teacher.is_transformer,
     )
     student_type = training_dtype(spec.distill.precision, compute)
     watching = teacher.module.eval().to(device)
@@ -105,14 +105,11 @@ def bare_rates(recipe: Path, changes: tuple[str, ...]) -> dict[str, float]:
     target = torch.randn(_BATCH, student.dim, device=device)
 
     def forward() -> None:
-        with (
-            torch.inference_mode(),
-            torch.autocast(device.type, teacher_type, enabled=teacher_type is not None),
-        ):
+        with torch.inference_mode(), autocast(teacher_type, compute):
             watching(teacher_images).float().sum().item()
 
     def step() -> None:
-        with torch.autocast(device.type, student_type, enabled=student_type is not None):
+        with autocast(student_type, compute):
             answer = learning(student_images).float()
         loss = cosine_distance(answer, target).mean()
         loss.backward()

@@ -27,6 +27,9 @@ from typing import Any
 import click
 import numpy as np
 
+from runtime import fidelity
+from runtime.device import describe
+
 METHODS = {
     "tintem": [],
     "tintem, paper's form": [
@@ -54,9 +57,9 @@ FIGURES = {
     "linear": lambda seen: seen["linear_right"].mean(),
     "kNN agrees": lambda seen: seen["knn_agrees"].mean(),
     "linear agrees": lambda seen: seen["linear_agrees"].mean(),
-    "similarity r": lambda seen: _similarity(seen),
-    "OOD AUROC": lambda seen: _fidelity().auroc(seen["inside"], seen["outside"]),
-    "OOD FPR95": lambda seen: _fidelity().fpr95(seen["inside"], seen["outside"]),
+    "similarity r": lambda seen: similarity(seen),
+    "OOD AUROC": lambda seen: fidelity.auroc(seen["inside"], seen["outside"]),
+    "OOD FPR95": lambda seen: fidelity.fpr95(seen["inside"], seen["outside"]),
 }
 RESAMPLES = 500
 
@@ -89,7 +92,7 @@ def main(
         run_missing(recipe, cells, changes, jobs, out)
     found = {recipe.stem: tables(recipe, cells, out) for recipe in recipes}
     out.mkdir(parents=True, exist_ok=True)
-    document = {"changes": list(changes), "seeds": seeds, "machine": machine(), "tables": found}
+    document = {"changes": list(changes), "seeds": seeds, "machine": describe(), "tables": found}
     (out / "methods.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     click.echo(f"\n{out / 'methods.json'}")
 
@@ -157,7 +160,7 @@ def run_one(recipe: Path, cell: tuple[str, str, str], changes: tuple[str, ...], 
 
 def what_was_seen(folder: Path) -> dict[str, Any]:
     """Per held-out image: was it right, did it agree; the embeddings; the OOD scores."""
-    from runtime import fidelity, golden
+    from runtime import golden
 
     arrays = golden.load(folder / "holdout").arrays
     known = arrays.bank_labels >= 0
@@ -219,13 +222,6 @@ def folder_of(recipe: Path, cell: tuple[Any, ...], out: Path) -> Path:
     return out / recipe.stem / f"{student}-{method.replace(', ', '-').replace(' ', '-')}-{seed}"
 
 
-def machine() -> dict[str, Any]:
-    """What it ran on."""
-    from runtime.device import describe
-
-    return describe()
-
-
 def _resampled(seen: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
     inside = rng.integers(0, len(seen["inside"]), len(seen["inside"]))
     outside = rng.integers(0, len(seen["outside"]), len(seen["outside"]))
@@ -234,7 +230,7 @@ def _resampled(seen: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]
     return {**drawn, "outside": seen["outside"][outside], "rows": inside}
 
 
-def _similarity(seen: dict[str, Any]) -> float:
+def similarity(seen: dict[str, Any]) -> float:
     """Pearson r of off-diagonal cosines; a pair of an image with its own copy is left out."""
     x, y = (
         (unit := seen[name] / np.linalg.norm(seen[name], axis=1, keepdims=True)) @ unit.T
@@ -243,12 +239,6 @@ def _similarity(seen: dict[str, Any]) -> float:
     rows = seen.get("rows", np.arange(len(x)))
     others = rows[:, None] != rows
     return float(np.corrcoef(x[others], y[others])[0, 1])
-
-
-def _fidelity() -> Any:
-    from runtime import fidelity
-
-    return fidelity
 
 
 def _cell(figure: dict[str, Any]) -> str:

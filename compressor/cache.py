@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.errors import InputError
-from runtime.files import replacing, sha256_of
+from runtime.files import amount, replacing, sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -106,8 +106,8 @@ class Cache:
         size = path.stat().st_size
         if size > self.limit_bytes:
             logger.info(
-                f"{path.name} ({_amount(size)}) is not kept for other runs: it is larger than the "
-                f"cache, to which EDGE_COMPRESSOR_CACHE_GB gives {_amount(self.limit_bytes)}"
+                f"{path.name} ({amount(size)}) is not kept for other runs: it is larger than the "
+                f"cache, to which EDGE_COMPRESSOR_CACHE_GB gives {amount(self.limit_bytes)}"
             )
             return
         try:
@@ -197,25 +197,21 @@ def examine(cache: Cache, *, clear: bool = False) -> dict[str, Any]:
 def text(found: dict[str, Any]) -> str:
     """The findings to read."""
     limit, count = found["limit_bytes"], found["entries"]
-    of = f"of {_amount(limit)}" if limit else "and switched off by EDGE_COMPRESSOR_CACHE_GB"
+    of = f"of {amount(limit)}" if limit else "and switched off by EDGE_COMPRESSOR_CACHE_GB"
     uses = f", last used {found['oldest_use']} (oldest) to {found['newest_use']} (newest)"
     lines = [
         f"folder   {found['folder']}",
-        f"used     {_amount(found['size_bytes'])} {of}",
+        f"used     {amount(found['size_bytes'])} {of}",
         f"entries  {count}{uses if count else ''}",
     ]
     if "freed_bytes" in found:
-        freed = _amount(found["freed_bytes"])
+        freed = amount(found["freed_bytes"])
         lines.append(f"freed    {freed}; files that folders of runs hold too are still there")
     return "\n".join(lines)
 
 
 def _caches() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-
-
-def _amount(size: int) -> str:
-    return f"{size / 1e6:.1f} MB" if size < 1e9 else f"{size / 1e9:.1f} GB"
 
 
 def _is_whole(entry: Entry) -> bool:

@@ -7,7 +7,6 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from compressor.images import ImageSet
 from compressor.loading import Augment, Compute, Job, Views, load_batches, to_input
 from compressor.memory import keep_freed_memory
 from compressor.objectives import QUALITY, Centre, Objective
-from compressor.precision import training_dtype
+from compressor.precision import autocast, training_dtype
 from compressor.recipe import Distill
 from compressor.store import Store
 from compressor.tintem import TinTeM
@@ -258,18 +257,13 @@ class Training:
         return self.labels[[row for row, _ in jobs]].to(self.compute.device)
 
     def _answer(self, images: Tensor) -> Features:
-        with self._autocast():
+        with autocast(self.precision, self.compute):
             if self.with_maps:
                 return self.student.features(images).float()
             return Features(self.student(images).float(), None)
 
     def _backward(self, loss: Tensor) -> None:
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        if self.precision is None:
-            return nullcontext()
-        return torch.autocast(self.compute.device.type, dtype=self.precision)
 
 
 def distill(

@@ -11,6 +11,7 @@ from compressor.recipe import Distill
 from compressor.store import store_bytes
 from compressor.tokens import Grid
 from runtime.errors import InputError
+from runtime.files import amount
 
 CUT_FROM = 2
 """Views are cut from images of twice the side that the networks see: a crop of a quarter of the
@@ -61,11 +62,11 @@ def economise(spec: Distill, train: ImageSet, teacher: Encoder, student: Encoder
     elif not online and pooled > limit:
         online = True
         lines.append(
-            f"the teacher's features of {count:,} views would take {_gb(pooled)}, over "
+            f"the teacher's features of {count:,} views would take {amount(pooled)}, over "
             f"distill.disk_gb ({spec.disk_gb:g}): the teacher runs at every step instead"
         )
     elif not online and pooled + maps > limit:
-        what = f"token maps of {count:,} views would take {_gb(maps)}, over distill.disk_gb"
+        what = f"token maps of {count:,} views would take {amount(maps)}, over distill.disk_gb"
         if spec.token_maps == "on":
             online = True
             lines.append(f"{what} ({spec.disk_gb:g}): the teacher runs at every step instead")
@@ -77,7 +78,7 @@ def economise(spec: Distill, train: ImageSet, teacher: Encoder, student: Encoder
         if kept:
             each = kept / count
             lines.append(
-                f"teacher features of {count:,} views: {_gb(kept)} ({each / 1e3:,.1f} KB a view)"
+                f"teacher features of {count:,} views: {amount(kept)} ({each / 1e3:,.1f} KB a view)"
             )
 
     side = CUT_FROM * max(teacher.preprocess.size_px, student.preprocess.size_px)
@@ -85,10 +86,10 @@ def economise(spec: Distill, train: ImageSet, teacher: Encoder, student: Encoder
     stored = kept + images <= limit
     if stored:
         kept += images
-        lines.append(f"decoded images: {_gb(images)}")
+        lines.append(f"decoded images: {amount(images)}")
     else:
         lines.append(
-            f"decoded images would take {_gb(images)}, over what is left of distill.disk_gb "
+            f"decoded images would take {amount(images)}, over what is left of distill.disk_gb "
             f"({spec.disk_gb:g}): files are decoded again for every view"
         )
     return Economy(grid, online, stored, side, kept, tuple(lines))
@@ -124,7 +125,3 @@ def _no_maps(spec: Distill, teacher: Encoder, student: Encoder) -> str | None:
             "and distill.resample is off"
         )
     return None
-
-
-def _gb(count: int) -> str:
-    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.encoders import Encoder
-from compressor.loading import Compute, Pixels, load_batches, to_input
+from compressor.loading import Compute, Pixels, in_batches, load_batches, to_input
 from runtime.files import replacing
 from runtime.progress import Track, silent
 
@@ -19,7 +19,6 @@ Floats = npt.NDArray[np.float32]
 
 PART_IMAGES = 4096
 """Embeddings are written in parts of this many images: what a killed run loses at most."""
-_BATCH = 64
 
 
 def embed(
@@ -48,7 +47,7 @@ def embed(
         if part is not None and part.exists():
             parts.append(np.load(part))
             continue
-        batches = [rows[at : at + _BATCH] for at in range(0, len(rows), _BATCH)]
+        batches = in_batches(rows)
         loaded = load_batches(Pixels(paths, encoder.preprocess), batches, compute.workers)
         parts.append(_embed(encoder, track(loaded, label=label, total=len(batches)), compute))
         if part is not None:

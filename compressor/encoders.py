@@ -64,6 +64,11 @@ class Encoder:
         }
 
     @property
+    def is_transformer(self) -> bool:
+        """Whether it cuts images into patches."""
+        return hasattr(self.module.backbone, "patch_embed")
+
+    @property
     def size_mb(self) -> float:
         """Size of its weights in float32, 10^6 bytes."""
         values = sum(tensor.numel() for tensor in self.module.state_dict().values())

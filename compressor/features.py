@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from compressor.encoders import Encoder
-from compressor.loading import Compute, Job, Views, load_batches, to_input
+from compressor.loading import Compute, Job, Views, in_batches, load_batches, to_input
+from compressor.precision import autocast
 from compressor.shards import new_shard
 from compressor.tokens import Features, Grid, resample
 from runtime.errors import InputError
@@ -32,7 +33,6 @@ SAMPLE_POOLED = 20_000
 """Views whose pooled features a mean, a PCA or a head is made from, at most."""
 SAMPLE_MAPS = 1_000
 """Views whose maps they are made from, at most."""
-_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Reader:
         images = to_input(pixels, self.teacher.preprocess, device, colour)
         with (
             torch.no_grad(),  # not inference_mode, whose tensors could stand in no loss
-            torch.autocast(device.type, self.precision, enabled=self.precision is not None),
+            autocast(self.precision, self.compute),
         ):
             found = module.features(images)
         found = found.float()
@@ -86,14 +86,14 @@ def write_shard(
     """
     rows = range(start, min(start + SHARD_IMAGES, len(dataset.paths)))
     jobs = [(row, number) for row in rows]
-    batches = [jobs[at : at + _BATCH] for at in range(0, len(jobs), _BATCH)]
+    batches = in_batches(jobs)
     loaded = load_batches(dataset, batches, reader.compute.workers)
     tracked = track(loaded, label=f"teacher on view {number + 1}", total=len(batches))
     with replacing(path) as temporary:
         shard = new_shard(temporary, reader.record(), len(jobs))
-        for at, (pixels, colour) in zip(range(0, len(jobs), _BATCH), tracked, strict=True):
+        for batch, (pixels, colour) in zip(batches, tracked, strict=True):
             found = reader.read(pixels, colour)
-            part = shard[at : at + _BATCH]
+            part = shard[batch[0][0] - start :][: len(batch)]
             part["pooled"] = found.pooled.cpu().numpy()
             if found.maps is not None:
                 half = found.maps.half()
@@ -177,8 +177,7 @@ class OnlineFeatures:
         """What a mean, a PCA or a head is made from: the first view of some of the images."""
         rows = evenly(len(self.dataset.paths), SAMPLE_MAPS)
         jobs = [(int(row), 0) for row in rows]
-        batches = [jobs[at : at + _BATCH] for at in range(0, len(jobs), _BATCH)]
-        loaded = load_batches(self.dataset, batches, self.reader.compute.workers)
+        loaded = load_batches(self.dataset, in_batches(jobs), self.reader.compute.workers)
         found = [self.reader.read(pixels, colour) for pixels, colour in loaded]
         pooled = torch.cat([each.pooled.cpu() for each in found])
         maps = [each.maps.cpu() for each in found if each.maps is not None]

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,10 @@ Arrays = tuple[npt.NDArray[Any], ...]
 Loaded = Arrays | InputError
 """Of one image, or why there is nothing: an exception raised in a worker would lose its kind."""
 
+T = TypeVar("T")
+
+BATCH = 64
+"""Images that a network looks at together where nothing is learnt from them."""
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
 
 
@@ -119,6 +123,11 @@ class Views(Dataset[Loaded]):
         view = view_of(self.keys[row], number, seed=seed, size=image.size, scale=scale)
         cuts = [view.cut(image, each.size_px, each.resampling) for each in self.inputs]
         return (*cuts, view.colour)
+
+
+def in_batches(items: Sequence[T]) -> list[Sequence[T]]:
+    """Items in their order, cut for a network that only looks: BATCH at a time."""
+    return [items[at : at + BATCH] for at in range(0, len(items), BATCH)]
 
 
 def load_batches(

@@ -39,6 +39,11 @@ def teacher_dtype(wanted: Precision, compute: Compute, *, transformer: bool) -> 
     return _dtype("distill.teacher_precision", wanted, compute)
 
 
+def autocast(dtype: torch.dtype | None, compute: Compute) -> torch.autocast:
+    """Where networks compute in `dtype`; None leaves them in float32."""
+    return torch.autocast(compute.device.type, dtype=dtype, enabled=dtype is not None)
+
+
 def _dtype(key: str, wanted: Precision, compute: Compute) -> torch.dtype | None:
     on_gpu = compute.device.type == "cuda"
     if wanted == "auto":

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from compressor import images, stages
 from compressor.run import Run, digest, listing_digest, network_digest
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from compressor.features import Reader, Teaching
     from compressor.loading import Augment, Views
     from compressor.store import Store
-
-Floats = npt.NDArray[np.float32]
 
 LIBRARIES = ("torch", "timm", "pillow", "numpy")
 """Distributions that decide what a network answers."""
@@ -149,9 +146,10 @@ def _make_features(run: Run, work: Path) -> None:
     from compressor.features import SHARD_IMAGES, shard_name, write_shard
 
     (work / "features").mkdir(exist_ok=True)
-    spec, reader = run.plan.recipe.distill, _reader(run)
+    spec = run.plan.recipe.distill
     if spec.method == "supervised" or run.economy.online:
         return
+    reader = _reader(run)
     dataset, keys = _views_for_teacher(run), run.images().part("train").keys
     how = [
         network_digest(run.plan.recipe.teacher),
@@ -179,7 +177,7 @@ def _reader(run: Run) -> Reader:
     from compressor.precision import teacher_dtype
 
     compute, spec = run.compute(), run.plan.recipe.distill
-    transformer = hasattr(run.teacher.module.backbone, "patch_embed")
+    transformer = run.teacher.is_transformer
     precision = teacher_dtype(spec.teacher_precision, compute, transformer=transformer)
     return Reader(run.teacher, compute, precision, run.economy.grid)
 

@@ -11,13 +11,12 @@ from torch import Tensor, nn
 
 from compressor.encoders import Encoder
 from compressor.images import ImageSet
-from compressor.loading import Compute, Pixels, load_batches, to_input
+from compressor.loading import BATCH, Compute, Pixels, in_batches, load_batches, to_input
 from runtime import fidelity
 from runtime.golden import evenly
 
 MAX_IMAGES = 512
 """Images that choose the best checkpoint, at most: they are embedded each epoch."""
-_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Validation:
         """Decode at most MAX_IMAGES of the images; `teacher` [N, Dt] is of all of them."""
         # Evenly over the whole part: it is in the order of the class folders.
         rows = evenly(len(images), MAX_IMAGES)
-        batches = [rows[at : at + _BATCH].tolist() for at in range(0, len(rows), _BATCH)]
+        batches = in_batches(rows.tolist())
         dataset = Pixels(images.paths, student.preprocess)
         pixels = torch.cat([each for (each,) in load_batches(dataset, batches, compute.workers)])
         classes = len(images.classes)
@@ -54,7 +53,7 @@ class Validation:
         with torch.inference_mode():
             parts = [
                 module(to_input(part, self.student.preprocess, self.compute.device)).float().cpu()
-                for part in torch.split(self.pixels, _BATCH)
+                for part in torch.split(self.pixels, BATCH)
             ]
         embedding = torch.cat(parts).numpy()
         figures = {}

@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from compressor import embeddings
+from compressor import embeddings, loading
 from compressor.embeddings import embed
 from compressor.encoders import create_student
 from compressor.loading import Compute
@@ -79,7 +79,7 @@ def test_parts_change_nothing(encoder, paths, tmp_path, monkeypatch):
 
 
 def test_progress_is_shown_in_batches(encoder, paths, monkeypatch):
-    monkeypatch.setattr(embeddings, "_BATCH", 10)
+    monkeypatch.setattr(loading, "BATCH", 10)
     shown = []
 
     def track(items, *, label, total):

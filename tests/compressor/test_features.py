@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from compressor import features
+from compressor import features, loading
 from compressor.encoders import create_student
 from compressor.features import CachedFeatures, OnlineFeatures, Reader, shard_name, write_shard
 from compressor.images import ImageSet, Photo
@@ -62,7 +62,7 @@ def views(images, teacher):
 def small_shards(monkeypatch):
     """Three shards a view."""
     monkeypatch.setattr(features, "SHARD_IMAGES", 20)
-    monkeypatch.setattr(features, "_BATCH", 7)
+    monkeypatch.setattr(loading, "BATCH", 7)
 
 
 def write(reader, views, folder, count=VIEWS):
