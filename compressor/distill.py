@@ -125,27 +125,22 @@ class Training:
         Args:
             jobs: B pairs of row and view.
             batch: what `Material.views` loads of them: pixels uint8 [B, S, S, 3] at the teacher's
-                size if it is to look too, at the student's size, and colour factors [B, 3].
+                size if it is to look too, and at the student's size.
 
         Raises:
             InputError: the loss is no longer finite.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr
-        *shown, pixels, colour = batch
-        own_loss, target = self.objective.target(
-            self._teacher(jobs, shown, colour), self._labels(jobs)
-        )
+        *shown, pixels = batch
+        own_loss, target = self.objective.target(self._teacher(jobs, shown), self._labels(jobs))
         if own_loss is not None:
             self._backward(own_loss)
         self.student.train()
         losses = [0.0 if own_loss is None else own_loss.item(), 0.0]
-        parts = zip(
-            *(each.tensor_split(self.spec.accumulate) for each in (pixels, colour, target)),
-            strict=True,
-        )
-        for part, colours, wanted in parts:
-            images = to_input(part, self.encoder.preprocess, self.compute.device, colours)
+        parts = (each.tensor_split(self.spec.accumulate) for each in (pixels, target))
+        for part, wanted in zip(*parts, strict=True):
+            images = to_input(part, self.encoder.preprocess, self.compute.device)
             answer = self._answer(images)
             loss = self.objective.distance(answer, wanted).sum() / len(jobs)
             self._backward(loss)
@@ -247,10 +242,10 @@ class Training:
         self.done, self.sums, self.best = state["done"], state["sums"], state["best"]
         self.log = json.loads(state["log"])
 
-    def _teacher(self, jobs: list[Job], shown: Sequence[Tensor], colour: Tensor) -> Features:
+    def _teacher(self, jobs: list[Job], shown: Sequence[Tensor]) -> Features:
         if self.material.teaching is None:
             return Features(torch.empty(len(jobs), 0), None)
-        found = self.material.teaching.of(jobs, shown, colour).to(self.compute.device)
+        found = self.material.teaching.of(jobs, shown).to(self.compute.device)
         return self.centre.taken_off(found)
 
     def _labels(self, jobs: list[Job]) -> Tensor:

@@ -46,15 +46,15 @@ class Reader:
     grid: Grid | None
     """The student's grid; None leaves the maps out."""
 
-    def read(self, pixels: Tensor, colour: Tensor) -> Features:
-        """uint8 [B, S, S, 3] and colour factors [B, 3] -> float32 features, maps on the grid.
+    def read(self, pixels: Tensor) -> Features:
+        """uint8 [B, S, S, 3] -> float32 features, maps on the grid.
 
         Raises:
             InputError: pooled features are not finite.
         """
         device = self.compute.device
         module = self.teacher.module.eval().to(device)
-        images = to_input(pixels, self.teacher.preprocess, device, colour)
+        images = to_input(pixels, self.teacher.preprocess, device)
         with (
             torch.no_grad(),  # not inference_mode, whose tensors could stand in no loss
             autocast(self.precision, self.compute),
@@ -91,8 +91,8 @@ def write_shard(
     tracked = track(loaded, label=f"teacher on view {number + 1}", total=len(batches))
     with replacing(path) as temporary:
         shard = new_shard(temporary, reader.record(), len(jobs))
-        for batch, (pixels, colour) in zip(batches, tracked, strict=True):
-            found = reader.read(pixels, colour)
+        for batch, (pixels,) in zip(batches, tracked, strict=True):
+            found = reader.read(pixels)
             part = shard[batch[0][0] - start :][: len(batch)]
             part["pooled"] = found.pooled.cpu().numpy()
             if found.maps is not None:
@@ -123,7 +123,7 @@ class CachedFeatures:
         """Dt."""
         return int(self._shards[0][0].dtype["pooled"].shape[0])
 
-    def of(self, jobs: Sequence[Job], shown: Sequence[Tensor], colour: Tensor) -> Features:
+    def of(self, jobs: Sequence[Job], shown: Sequence[Tensor]) -> Features:
         """Of a batch of (row, view); what the views look like is not asked."""
         records = np.stack([self._record(row, view) for row, view in jobs])
         return Features(torch.from_numpy(records["pooled"].copy()), _maps(records))
@@ -169,16 +169,16 @@ class OnlineFeatures:
         """Dt."""
         return self.reader.teacher.dim
 
-    def of(self, jobs: Sequence[Job], shown: Sequence[Tensor], colour: Tensor) -> Features:
+    def of(self, jobs: Sequence[Job], shown: Sequence[Tensor]) -> Features:
         """Of a batch of views, which `shown` holds at the teacher's size."""
-        return self.reader.read(shown[0], colour)
+        return self.reader.read(shown[0])
 
     def sample(self) -> Features:
         """What a mean, a PCA or a head is made from: the first view of some of the images."""
         rows = evenly(len(self.dataset.paths), SAMPLE_MAPS)
         jobs = [(int(row), 0) for row in rows]
         loaded = load_batches(self.dataset, in_batches(jobs), self.reader.compute.workers)
-        found = [self.reader.read(pixels, colour) for pixels, colour in loaded]
+        found = [self.reader.read(pixels) for (pixels,) in loaded]
         pooled = torch.cat([each.pooled.cpu() for each in found])
         maps = [each.maps.cpu() for each in found if each.maps is not None]
         return Features(pooled, torch.cat(maps) if maps else None)

@@ -1,43 +1,42 @@
-"""Images on their way into a network: decoded by worker processes, coloured in batches."""
+"""Images on their way into a network: decoded and cut by threads, a few batches ahead."""
 
 from __future__ import annotations
 
 import os
-import signal
-import sys
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from compressor.images import ImageSet, open_rgb
 from compressor.store import Store, shrunk
 from compressor.views import view_of
-from runtime.errors import InputError, MissingDependencyError
+from runtime.errors import MissingDependencyError
 from runtime.preprocess import Preprocess
 
 Job = tuple[int, int]
 """Row of the image and number of the view."""
 Arrays = tuple[npt.NDArray[Any], ...]
-Loaded = Arrays | InputError
-"""Of one image, or why there is nothing: an exception raised in a worker would lose its kind."""
+"""What a dataset gives for one item."""
 
 T = TypeVar("T")
+K = TypeVar("K", contravariant=True)
 
 BATCH = 64
 """Images that a network looks at together where nothing is learnt from them."""
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
+_AHEAD = 2  # batches read while a network is at work on one
 
 
 @dataclass(frozen=True)
 class Compute:
-    """Where networks run and how many processes feed them."""
+    """Where networks run and how many threads feed them."""
 
     device: torch.device
     workers: int
@@ -56,27 +55,27 @@ class Compute:
                 "  Or set distill.device to cpu or auto."
             )
         chosen = "cuda" if device == "auto" and torch.cuda.is_available() else device
-        cores = len(os.sched_getaffinity(0))
         if workers is None:
-            workers = min(8, cores if chosen == "cuda" else max(1, cores // 2))
+            workers = min(16, len(os.sched_getaffinity(0)))
         return cls(torch.device("cpu" if chosen == "auto" else chosen), workers)
 
 
-class Pixels(Dataset[Loaded]):
+class Dataset(Protocol[K]):
+    """Something that gives arrays for what it is asked; asked by several threads at once."""
+
+    def __getitem__(self, item: K) -> Arrays:
+        """The arrays of one item."""
+
+
+class Pixels:
     """Images as uint8 [S, S, 3], resized and cropped as on the device."""
 
     def __init__(self, paths: Sequence[Path], preprocess: Preprocess) -> None:
         self.paths = paths
         self.preprocess = preprocess
 
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, row: int) -> Loaded:
-        try:
-            return (self.preprocess.pixels(open_rgb(self.paths[row])),)
-        except InputError as error:
-            return error
+    def __getitem__(self, row: int) -> Arrays:
+        return (self.preprocess.pixels(open_rgb(self.paths[row])),)
 
 
 @dataclass(frozen=True)
@@ -90,10 +89,10 @@ class Augment:
     """Views are cut from the image shrunk so that its short side has at most this length."""
 
 
-class Views(Dataset[Loaded]):
+class Views:
     """Fixed seeded views, asked for by (row, number of the view), for one or more networks.
 
-    An item is the view at each network's size, uint8 [S, S, 3], and its colour factors [3].
+    An item is the view at each network's size, uint8 [S, S, 3].
     """
 
     def __init__(
@@ -109,20 +108,16 @@ class Views(Dataset[Loaded]):
         self.inputs = inputs
         self.store = store
 
-    def __getitem__(self, job: Job) -> Loaded:
+    def __getitem__(self, job: Job) -> Arrays:
         row, number = job
-        try:
-            image = (
-                self.store[row]
-                if self.store is not None
-                else shrunk(open_rgb(self.paths[row]), self.augment.side_px)
-            )
-        except InputError as error:
-            return error
+        image = (
+            self.store[row]
+            if self.store is not None
+            else shrunk(open_rgb(self.paths[row]), self.augment.side_px)
+        )
         scale, seed = self.augment.scale, self.augment.seed
         view = view_of(self.keys[row], number, seed=seed, size=image.size, scale=scale)
-        cuts = [view.cut(image, each.size_px, each.resampling) for each in self.inputs]
-        return (*cuts, view.colour)
+        return tuple(view.of(image, each.size_px, each.resampling) for each in self.inputs)
 
 
 def in_batches(items: Sequence[T]) -> list[Sequence[T]]:
@@ -131,82 +126,54 @@ def in_batches(items: Sequence[T]) -> list[Sequence[T]]:
 
 
 def load_batches(
-    dataset: Dataset[Loaded], batches: Iterable[Sequence[object]], workers: int
+    dataset: Dataset[T], batches: Iterable[Sequence[T]], workers: int
 ) -> Iterator[tuple[Tensor, ...]]:
-    """Batches of a dataset's items, each array stacked, read ahead by worker processes, in order.
+    """Batches of a dataset's items, each array stacked, in order; read ahead by threads.
+
+    Threads serve as well as processes here, because Pillow frees the interpreter while it decodes
+    and resizes, and they need no copies, no shared memory and no fork.
+
+    Args:
+        dataset: what the items come from.
+        batches: the items of each batch; asked for a few batches ahead.
+        workers: threads; 0 reads a batch when it is asked for.
 
     Raises:
         InputError: an image cannot be read any more.
     """
-    loader: DataLoader[Any] = DataLoader(
-        dataset,
-        batch_sampler=batches,  # type: ignore[arg-type]  # any iterable of index lists will do
-        num_workers=workers,
-        collate_fn=_stack,
-        worker_init_fn=_quiet_worker,
-        # Forked workers start at once; they only read images. (Python 3.14 would not fork.)
-        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
-        prefetch_factor=4 if workers else None,
-        generator=torch.Generator(),  # its own: reading draws nothing from the training's
-    )
-    for batch in loader:
-        if isinstance(batch, InputError):
-            raise batch
-        yield batch
+    if not workers:
+        for batch in batches:
+            yield _stack([dataset[item] for item in batch])
+        return
+    ahead: deque[list[Future[Arrays]]] = deque()
+    pool = ThreadPoolExecutor(workers)
+    try:
+        for batch in batches:
+            ahead.append([pool.submit(dataset.__getitem__, item) for item in batch])
+            if len(ahead) > _AHEAD:
+                yield _stack([each.result() for each in ahead.popleft()])
+        while ahead:
+            yield _stack([each.result() for each in ahead.popleft()])
+    finally:  # also where the caller stops half way
+        pool.shutdown(cancel_futures=True)
 
 
-def to_input(
-    pixels: Tensor, preprocess: Preprocess, device: torch.device, colour: Tensor | None = None
-) -> Tensor:
+def to_input(pixels: Tensor, preprocess: Preprocess, device: torch.device) -> Tensor:
     """uint8 [B, S, S, 3] -> float32 [B, 3, S, S], normalised, in channels-last memory.
 
     Args:
-        pixels: images or cuts of views.
+        pixels: images, or views of them.
         preprocess: its mean and std.
         device: where the network is.
-        colour: [B, 3], the factors of `View.colour`; None leaves the colours as they are.
     """
     mean = torch.tensor(preprocess.mean, dtype=torch.float64)
     std = torch.tensor(preprocess.std, dtype=torch.float64)
     scale, shift = 1 / (255 * std), -mean / std
     values = pixels.to(device).float()
-    if colour is not None:
-        values = recolour(values, colour.to(device))
-    values = values * scale.float().to(device) + shift.float().to(device)
+    values.mul_(scale.float().to(device)).add_(shift.float().to(device))
     # [B, S, S, 3] -> [B, 3, S, S]: the memory stays as it is, which is channels-last
     return values.permute(0, 3, 1, 2)
 
 
-def recolour(pixels: Tensor, colour: Tensor) -> Tensor:
-    """Brightness, then contrast about the mean luma, then saturation about each pixel's luma.
-
-    Args:
-        pixels: float [B, S, S, 3], 0 to 255.
-        colour: [B, 3], a factor for each; 1 leaves it as it is.
-
-    Returns:
-        [B, S, S, 3], clipped to 0 to 255 at the end only.
-    """
-    # All three are linear in a pixel's colour: together they are a gain of its own value, a share
-    # of its luma, and an offset.
-    brightness, contrast, saturation = colour.unbind(1)
-    red, green, blue = _LUMA
-    luma = pixels[..., 0] * red + pixels[..., 1] * green + pixels[..., 2] * blue
-    gain = (contrast * brightness)[:, None, None]
-    own = gain * saturation[:, None, None]
-    offset = ((1 - contrast) * brightness * luma.mean(dim=(1, 2)))[:, None, None]
-    shared = luma * (gain - own) + offset
-    mixed = torch.addcmul(shared[..., None], pixels, own[..., None])
-    return mixed.clamp_(0, 255)
-
-
-def _stack(loaded: Sequence[Loaded]) -> tuple[Tensor, ...] | InputError:
-    items = [each for each in loaded if not isinstance(each, InputError)]
-    errors = [each for each in loaded if isinstance(each, InputError)]
-    if errors:
-        return errors[0]
+def _stack(items: Sequence[Arrays]) -> tuple[Tensor, ...]:
     return tuple(torch.from_numpy(np.stack(arrays)) for arrays in zip(*items, strict=True))
-
-
-def _quiet_worker(_: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to answer

@@ -176,7 +176,7 @@ class Distill(Section):
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train and embed")
     workers: Annotated[int, Field(ge=0)] | None = Field(
-        None, description="processes that read images; null chooses by the number of cores"
+        None, description="threads that read images; null: as many as there are cores, up to 16"
     )
     checkpoint_s: Annotated[float, Field(ge=0)] = Field(
         30, description="seconds between checkpoints, so what a killed run loses at most"

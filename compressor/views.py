@@ -16,6 +16,7 @@ from PIL import Image
 
 COLOUR_JITTER = 0.4
 """Brightness, contrast and saturation vary by up to this factor, as in SimCLR's small variants."""
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R 601, as Pillow's "L"
 
 
 @dataclass(frozen=True)
@@ -29,20 +30,35 @@ class View:
     contrast: float
     saturation: float
 
-    def cut(
+    def of(
         self, image: Image.Image, size_px: int, resampling: Image.Resampling
     ) -> npt.NDArray[np.uint8]:
-        """The part of an RGB image that is shown, its colours as they are: uint8 [S, S, 3]."""
+        """What this view shows of an RGB image: uint8 [S, S, 3]."""
         width, height = image.size
         left, top, right, bottom = self.box
         box = (left * width, top * height, right * width, bottom * height)
-        pixels = np.asarray(image.resize((size_px, size_px), resampling, box=box))
+        pixels = np.asarray(self._recoloured(image.resize((size_px, size_px), resampling, box=box)))
         return pixels[:, ::-1] if self.flip else pixels
 
-    @property
-    def colour(self) -> npt.NDArray[np.float32]:
-        """Brightness, contrast and saturation, float32 [3]: for `recolour`, on a whole batch."""
-        return np.array([self.brightness, self.contrast, self.saturation], np.float32)
+    def _recoloured(self, image: Image.Image) -> Image.Image:
+        """Brightness, then contrast about the mean luma, then saturation about each pixel's luma.
+
+        All three are linear in a pixel's colour. Together they are one matrix: a gain of its own
+        value, a share of its luma, and an offset; rounded and clipped once, at the end.
+        """
+        gain = self.brightness * self.contrast
+        own, of_luma = gain * self.saturation, gain * (1 - self.saturation)
+        mean = float(np.asarray(image.convert("L")).mean())
+        offset = (1 - self.contrast) * self.brightness * mean
+        red, green, blue = (of_luma * weight for weight in _LUMA)
+        return image.convert(
+            "RGB",
+            (
+                *(own + red, green, blue, offset),
+                *(red, own + green, blue, offset),
+                *(red, green, own + blue, offset),
+            ),
+        )
 
 
 def view_of(

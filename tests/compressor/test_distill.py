@@ -15,7 +15,7 @@ from compressor.embeddings import embed
 from compressor.encoders import create_student
 from compressor.features import CachedFeatures, shard_name
 from compressor.images import ImageSet, Photo
-from compressor.loading import Augment, Compute, Views, load_batches, recolour
+from compressor.loading import Augment, Compute, Views, load_batches
 from compressor.recipe import Distill, Student
 from compressor.tokens import Features
 from runtime import fidelity
@@ -63,8 +63,8 @@ def with_maps(tmp_path_factory):
     record = np.dtype([("pooled", np.float32, (20,)), ("maps", np.float16, (*GRID, 20))])
     for number in range(SPEC.views):
         jobs = [(row, number) for row in range(len(train))]
-        ((pixels, factors),) = load_batches(views, [jobs], 0)
-        seen = recolour(pixels.float(), factors).numpy()
+        ((pixels,),) = load_batches(views, [jobs], 0)
+        seen = pixels.numpy()
         shard = np.zeros(len(train), record)
         shard["pooled"] = teacher(seen)
         for row, column in np.ndindex(*GRID):
@@ -225,9 +225,9 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_advice(material, tmp_path
 
         asked = 0
 
-        def of(self, jobs, shown, colour):
+        def of(self, jobs, shown):
             Poisoned.asked += 1
-            found = super().of(jobs, shown, colour)
+            found = super().of(jobs, shown)
             return found if Poisoned.asked <= 4 else Features(found.pooled * math.nan, found.maps)
 
     good = material.teaching

@@ -76,9 +76,8 @@ def look(teacher, images, row, number):
     """What the teacher says of one view, alone."""
     with Image.open(images.paths[row]) as image:
         view = view_of(images.keys[row], number, seed=1, size=image.size, scale=(0.25, 1.0))
-        cut = view.cut(image.convert("RGB"), 32, teacher.preprocess.resampling)
-    colour = torch.from_numpy(view.colour)[None]
-    one = to_input(torch.from_numpy(cut.copy())[None], teacher.preprocess, CPU.device, colour)
+        seen = view.of(image.convert("RGB"), 32, teacher.preprocess.resampling)
+    one = to_input(torch.from_numpy(seen.copy())[None], teacher.preprocess, CPU.device)
     with torch.inference_mode():
         found = teacher.module.eval().features(one)
     return found.pooled[0].numpy(), found.maps[0].numpy()
@@ -101,20 +100,19 @@ def some_jobs(views=VIEWS, count=30):
 
 
 def shown(views, jobs):
-    """Pixels and colour factors of some views."""
-    (batch,) = load_batches(views, [jobs], 0)
-    return batch
+    """Pixels of some views."""
+    ((pixels,),) = load_batches(views, [jobs], 0)
+    return pixels
 
 
 def kept(cached, jobs):
     """What the shards hold, which does not depend on what is shown."""
-    return cached.of(jobs, [], torch.empty(0))
+    return cached.of(jobs, [])
 
 
 def asked(reader, views, jobs):
     """What the teacher answers at once."""
-    pixels, colour = shown(views, jobs)
-    return OnlineFeatures(reader, views).of(jobs, [pixels], colour)
+    return OnlineFeatures(reader, views).of(jobs, [shown(views, jobs)])
 
 
 # --- shards ----------------------------------------------------------------------------------
@@ -173,8 +171,8 @@ def test_reader_processes_change_no_bit(teacher, views, tmp_path):
 @pytest.mark.parametrize("network", [VIT, CNN], ids=["vit", "cnn"])
 def test_bf16_is_near_and_what_it_gives_is_float32(views, network):
     teacher, seen = create_student(network, seed=0), shown(views, some_jobs())
-    exact = Reader(teacher, CPU, None, GRID).read(*seen)
-    rough = Reader(teacher, CPU, torch.bfloat16, GRID).read(*seen)
+    exact = Reader(teacher, CPU, None, GRID).read(seen)
+    rough = Reader(teacher, CPU, torch.bfloat16, GRID).read(seen)
     for one, other in ((exact.pooled, rough.pooled), (exact.maps, rough.maps)):
         assert one.dtype == other.dtype == torch.float32
         assert not torch.equal(one, other)
@@ -184,9 +182,9 @@ def test_bf16_is_near_and_what_it_gives_is_float32(views, network):
 def test_a_teacher_in_training_is_asked_in_peace(views):
     teacher = make_teacher()
     reader, seen = Reader(teacher, CPU, None, GRID), shown(views, some_jobs())
-    expected = reader.read(*seen)
+    expected = reader.read(seen)
     teacher.module.train()  # would drop half of the paths
-    assert torch.equal(reader.read(*seen).pooled, expected.pooled)
+    assert torch.equal(reader.read(seen).pooled, expected.pooled)
 
 
 @pytest.mark.gpu
@@ -194,8 +192,8 @@ def test_a_teacher_in_training_is_asked_in_peace(views):
 def test_the_teacher_is_asked_where_it_is_told(teacher, views):
     on_gpu = replace(CPU, device=torch.device("cuda"))
     seen = shown(views, some_jobs())
-    expected = Reader(make_teacher(), CPU, None, GRID).read(*seen)
-    got = Reader(make_teacher(), on_gpu, None, GRID).read(*seen)
+    expected = Reader(make_teacher(), CPU, None, GRID).read(seen)
+    got = Reader(make_teacher(), on_gpu, None, GRID).read(seen)
     assert got.pooled.device.type == "cuda"
     assert torch.allclose(got.pooled.cpu(), expected.pooled, atol=1e-3)
 
@@ -377,8 +375,8 @@ def test_online__a_student_s_batch_shows_it_the_views(teacher, images, tmp_path)
     )
     jobs = some_jobs()
     both = Views(images, AUGMENT, (*online.inputs, student))
-    ((*looks, _, colour),) = load_batches(both, [jobs], 0)
-    found = online.of(jobs, looks, colour)
+    ((*looks, _),) = load_batches(both, [jobs], 0)
+    found = online.of(jobs, looks)
     for at in (0, 11, 29):
         pooled, _ = look(teacher, images, *jobs[at])
         assert np.allclose(found.pooled[at], pooled, atol=1e-5)
