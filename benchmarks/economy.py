@@ -28,7 +28,7 @@ from typing import Any
 
 import click
 
-_BATCH = 64
+_BATCH = 64  # of the teacher, as the tool has it; the student's is the recipe's
 
 
 @click.command()
@@ -88,21 +88,22 @@ def bare_rates(recipe: Path, changes: tuple[str, ...]) -> dict[str, float]:
     teacher = load_teacher(spec.teacher)
     student = create_student(spec.student, seed=0)
     sides = (teacher.preprocess.size_px, student.preprocess.size_px)
-    teacher_images, student_images = (
-        torch.randn(_BATCH, 3, side, side, device=device).to(memory_format=torch.channels_last)
-        for side in sides
-    )
     teacher_type = teacher_dtype(
         spec.distill.teacher_precision,
         compute,
         transformer=teacher.is_transformer,
     )
     student_type = training_dtype(spec.distill.precision, compute)
+    batch = spec.distill.batch or 32
+    teacher_images, student_images = (
+        torch.randn(count, 3, side, side, device=device).to(memory_format=torch.channels_last)
+        for count, side in zip((_BATCH, batch), sides, strict=True)
+    )
     watching = teacher.module.eval().to(device)
     learning = student.module.train().to(device).to(memory_format=torch.channels_last)
     groups = parameter_groups(learning, spec.distill.weight_decay)
     optimizer = torch.optim.AdamW(groups, lr=1e-3, fused=True)
-    target = torch.randn(_BATCH, student.dim, device=device)
+    target = torch.randn(batch, student.dim, device=device)
 
     def forward() -> None:
         with torch.inference_mode(), autocast(teacher_type, compute):
@@ -117,7 +118,10 @@ def bare_rates(recipe: Path, changes: tuple[str, ...]) -> dict[str, float]:
         optimizer.zero_grad(set_to_none=True)
         loss.item()
 
-    return {"teacher_images_per_s": _rate(forward), "student_images_per_s": _rate(step)}
+    return {
+        "teacher_images_per_s": _rate(forward, _BATCH),
+        "student_images_per_s": _rate(step, batch),
+    }
 
 
 def rates_in_a_process(recipe: Path, changes: tuple[str, ...], out: Path) -> dict[str, float]:
@@ -239,7 +243,7 @@ def random_weights(model: str, out: Path) -> tuple[str, ...]:
     return (f"teacher={{model: {model}, weights: {path}, args: {{img_size: 224}}}}",)
 
 
-def _rate(call: Any) -> float:
+def _rate(call: Any, images: int) -> float:
     """Images a second: the median of rounds of about a second, after a warm-up."""
     call()
     call()
@@ -249,7 +253,7 @@ def _rate(call: Any) -> float:
         while time.perf_counter() - started < 1.5:
             call()
             calls += 1
-        rounds.append(calls * _BATCH / (time.perf_counter() - started))
+        rounds.append(calls * images / (time.perf_counter() - started))
     return sorted(rounds)[len(rounds) // 2]
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from compressor.encoders import Encoder
 from compressor.loading import Compute, Pixels, in_batches, load_batches, to_input
+from compressor.precision import autocast
 from runtime.files import replacing
 from runtime.progress import Track, silent
 
@@ -27,6 +28,7 @@ def embed(
     compute: Compute,
     *,
     label: str,
+    precision: torch.dtype | None = None,
     keep: Path | None = None,
     track: Track = silent,
 ) -> Floats:
@@ -37,6 +39,7 @@ def embed(
         paths: the N images.
         compute: where.
         label: of the progress bar.
+        precision: of autocast; None for float32.
         keep: a folder for finished parts; those already there are not made again.
         track: shows the progress.
     """
@@ -49,7 +52,9 @@ def embed(
             continue
         batches = in_batches(rows)
         loaded = load_batches(Pixels(paths, encoder.preprocess), batches, compute.workers)
-        parts.append(_embed(encoder, track(loaded, label=label, total=len(batches)), compute))
+        tracked = track(loaded, label=label, total=len(batches))
+        with autocast(precision, compute):
+            parts.append(_embed(encoder, tracked, compute))
         if part is not None:
             with replacing(part) as temporary, temporary.open("wb") as file:
                 np.save(file, parts[-1])

@@ -17,6 +17,8 @@ from runtime.errors import InputError
 from runtime.files import replacing, sha256_of, write_json
 
 if TYPE_CHECKING:
+    import torch
+
     from compressor.features import Reader, Teaching
     from compressor.loading import Augment, Views
     from compressor.store import Store
@@ -76,22 +78,33 @@ def _make_images(run: Run, work: Path) -> None:
 
 
 def _teacher_inputs(run: Run) -> dict[str, Any]:
-    return {"teacher": network_digest(run.plan.recipe.teacher), "pixels": run.pixels_digest()}
+    return {
+        "teacher": network_digest(run.plan.recipe.teacher),
+        "precision": run.plan.recipe.distill.teacher_precision,
+        "pixels": run.pixels_digest(),
+    }
 
 
 def _make_embeddings(run: Run, work: Path) -> None:
+    import torch
     from safetensors.numpy import save_file
 
     from compressor.embeddings import embed
 
-    teacher, compute = run.teacher, run.compute()
+    teacher, compute, precision = run.teacher, run.compute(), _teacher_dtype(run)
 
     def make(path: Path) -> None:
         arrays = {}
         for name, paths in (("images", run.images().paths), ("ood", run.ood_paths())):
-            label = f"teacher on {name}"
-            keep = work / "parts" / name
-            arrays[name] = embed(teacher, paths, compute, label=label, keep=keep, track=run.track)
+            arrays[name] = embed(
+                teacher,
+                paths,
+                compute,
+                label=f"teacher on {name}",
+                precision=precision,
+                keep=work / "parts" / name,
+                track=run.track,
+            )
             if lost := int(np.sum(~np.isfinite(arrays[name]).all(axis=1))):
                 raise InputError(
                     f"teacher: its features of {lost} of {len(paths)} images are not finite; are "
@@ -100,9 +113,10 @@ def _make_embeddings(run: Run, work: Path) -> None:
         with replacing(path) as temporary:
             save_file(arrays, temporary)
 
-    key = [_teacher_inputs(run), _code("compressor.embeddings"), compute.device.type]
+    computed_in = str(precision or torch.float32).removeprefix("torch.")
+    key = [_teacher_inputs(run), _code("compressor.embeddings"), compute.device.type, computed_in]
     run.once(key, work / "embeddings.safetensors", make)
-    write_json(work / "teacher.json", teacher.card())
+    write_json(work / "teacher.json", teacher.card() | {"computed_in": computed_in})
 
 
 def _pixels_inputs(run: Run) -> dict[str, Any]:
@@ -174,12 +188,16 @@ def _make_features(run: Run, work: Path) -> None:
 
 def _reader(run: Run) -> Reader:
     from compressor.features import Reader
+
+    return Reader(run.teacher, run.compute(), _teacher_dtype(run), run.economy.grid)
+
+
+def _teacher_dtype(run: Run) -> torch.dtype | None:
+    """In which precision the teacher looks: at the images as the device sees them and at views."""
     from compressor.precision import teacher_dtype
 
-    compute, spec = run.compute(), run.plan.recipe.distill
-    transformer = run.teacher.is_transformer
-    precision = teacher_dtype(spec.teacher_precision, compute, transformer=transformer)
-    return Reader(run.teacher, compute, precision, run.economy.grid)
+    wanted, transformer = run.plan.recipe.distill.teacher_precision, run.teacher.is_transformer
+    return teacher_dtype(wanted, run.compute(), transformer=transformer)
 
 
 def _views_for_teacher(run: Run) -> Views:
@@ -241,7 +259,7 @@ STAGES: Sequence[Stage[Run]] = (
         needs=("images",),
         inputs=_teacher_inputs,
         make=_make_embeddings,
-        code=("compressor.embeddings",),
+        code=("compressor.embeddings", "compressor.precision"),
         libraries=LIBRARIES,
     ),
     Stage(

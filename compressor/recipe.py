@@ -165,7 +165,7 @@ class Distill(Section):
         description="ask the teacher once for each view, or at every step (a new view each epoch)",
     )
     teacher_precision: Precision = Field(
-        "auto", description="of the teacher on the views: auto is bf16 where the machine has it"
+        "auto", description="of the teacher: auto is bf16 where the machine has it in hardware"
     )
     disk_gb: Positive = Field(
         20, description="what teacher features and decoded images may take, 10^9 bytes"
