@@ -1,0 +1,109 @@
+"""k-medoids: few images, so that every image has one of them near (METHOD.md 3.1).
+
+Small sets are searched with FasterPAM (Schubert and Rousseeuw 2021, `kmedoids`) on all distances.
+Large ones start from FasterPAM on a sample and go on with the whole set, cluster by cluster, in
+memory that grows with N only.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from compressor.selection.plan import Floats, Ints
+from compressor.selection.space import Space
+
+ALL_DISTANCES = 4000
+"""Up to so many points all distances are held: 64 MB."""
+_STARTS = 5
+_ROUNDS = 100
+_ROUNDING = 1e-9
+_TINY = 1e-300
+
+
+def k_medoids(space: Space, budget: int, fixed: Ints, seed: int) -> Ints:
+    """`budget` new medoids, none of them fixed, with a small sum of distances to the nearest one.
+
+    `fixed` rows are medoids already and stay. No exchange of a medoid of a small set lowers the sum
+    (but for rounding); the best of several starts is kept, where the paper's 'alternate' has one
+    start and stops earlier.
+    """
+    free = np.setdiff1d(np.arange(len(space)), fixed)
+    _, reach = space.nearest(fixed)
+    if len(free) <= ALL_DISTANCES:
+        return free[_swapped(space.part(free), reach[free], budget, seed)]
+    size = max(ALL_DISTANCES, 2 * budget)
+    sample = np.random.default_rng(seed).choice(free, size, replace=False)
+    start = sample[_swapped(space.part(sample), reach[sample], budget, seed)]
+    return alternated(space, start, fixed)
+
+
+def alternated(space: Space, start: Ints, fixed: Ints) -> Ints:
+    """Assign every point to its nearest medoid, move each to its cluster's; until none moves.
+
+    The sum of distances never grows, and in the end each medoid minimises its cluster's sum.
+    Memory is O(N): no more than one row of distances for each point.
+    """
+    medoids = start.copy()
+    for _ in range(_ROUNDS):
+        which, _ = space.nearest(np.concatenate([fixed, medoids]))
+        moved = medoids.copy()
+        by_cluster = np.argsort(which, kind="stable")
+        ends = np.searchsorted(which[by_cluster], len(fixed) + np.arange(len(medoids) + 1))
+        for position in range(len(medoids)):
+            members = by_cluster[ends[position] : ends[position + 1]]
+            moved[position] = members[medoid(space.part(members))]
+        if np.array_equal(moved, medoids):
+            break
+        medoids = moved
+    return medoids
+
+
+def medoid(space: Space) -> int:
+    """The point with the smallest sum of distances to all, without all distances."""
+    if space.metric == "cosine":  # the sum of 1 - a.b over b is N - a.(sum of b)
+        return int((space.points @ space.points.sum(axis=0, dtype=np.float64)).argmax())
+    return _euclidean_medoid(space)
+
+
+def _euclidean_medoid(space: Space) -> int:
+    """By cutting planes (Kelley 1960): the sum of distances is convex in the place measured from.
+
+    Its value and slope at a point give a plane that lies below it everywhere. The next point
+    looked at is the one whose highest plane is lowest, until that is no lower than the best sum.
+    """
+    points = space.points.astype(np.float64)
+    bound = np.full(len(points), -np.inf)
+    best, lowest = 0, np.inf
+    row = int(((points - np.median(points, axis=0)) ** 2).sum(axis=1).argmin())
+    while bound[row] < lowest * (1 - _ROUNDING):
+        apart = points[row] - points
+        length = np.sqrt((apart**2).sum(axis=1))
+        total = float(length.sum())
+        if total < lowest:
+            best, lowest = row, total
+        slope = (apart / np.maximum(length, _TINY)[:, None]).sum(axis=0)
+        np.maximum(bound, total - apart @ slope, out=bound)
+        bound[row] = np.inf
+        row = int(bound.argmin())
+    return best
+
+
+def _swapped(space: Space, reach: Floats, budget: int, seed: int) -> Ints:
+    """Positions of the best of some FasterPAM searches, on all distances.
+
+    A point is never farther from its medoid than `reach`, its distance to the nearest fixed one:
+    distances are cut off there, so that fixed medoids need no place in the search.
+    """
+    import kmedoids
+
+    everything = np.arange(len(space))
+    if budget == len(space):
+        return everything
+    distances = np.minimum(space.between(slice(None), everything), reach[:, None])
+    np.fill_diagonal(distances, 0)
+    rng, found = np.random.default_rng(seed), []
+    for _ in range(_STARTS):
+        start = rng.choice(len(space), budget, replace=False)
+        found.append(kmedoids.fasterpam(distances, start, init="given", n_cpu=1))
+    best = min(found, key=lambda each: float(each.loss))
+    return np.asarray(best.medoids, np.int64)
