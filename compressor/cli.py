@@ -116,7 +116,7 @@ def _run_stages(job: Any, *, as_json: bool) -> None:
     with job.locked():
         plan = job.plan
         write_json(job.folder / "recipe.json", plan.origin)
-        write_text(job.folder / "recipe.resolved.yaml", dump(plan.recipe.model_dump(mode="json")))
+        write_text(job.folder / "recipe.resolved.yaml", dump(plan.recipe.resolved()))
         for progress in pipeline.run_all(job):
             done = "unchanged, skipped" if progress.state == "cached" else "done"
             note(f"  {done} ({progress.seconds:.1f} s{' then' if done != 'done' else ''})")

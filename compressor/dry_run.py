@@ -28,7 +28,7 @@ def rehearse(run: Run) -> dict[str, Any]:
     """The resolved recipe, the state of each stage, and an estimate of the work."""
     planned = stages.plan(STAGES, run, run.folder)
     return {
-        "recipe": run.plan.recipe.model_dump(mode="json"),
+        "recipe": run.plan.recipe.resolved(),
         "digest": run.plan.digest,
         "target": {"name": run.plan.target_name, **run.plan.target.model_dump(mode="json")},
         "folder": str(run.folder),
