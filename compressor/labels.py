@@ -96,6 +96,17 @@ def read_csv(path: Path, ids: Sequence[str]) -> dict[str, str]:
     return labels
 
 
+def known_in(path: Path, ids: Sequence[str]) -> dict[str, str]:
+    """Labels by image id in a CSV as `read_csv` reads it; unknown images are passed over.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    known = set(ids)
+    found = ((_id_in(known, image), label) for _, (image, label) in _lines(path))
+    return {id_: label for id_, label in found if id_ is not None and label}
+
+
 def _lines(path: Path) -> list[tuple[int, tuple[str, str]]]:
     """Each image with its label, after the number of its line."""
     try:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
 
 from compressor.selection.coverage import coverage
 from compressor.selection.plan import LabelPlan
-from compressor.selection.strategies import Wanted, choose
+from compressor.selection.strategies import STRATEGIES, Wanted, choose
+from compressor.selection.tsne_map import tsne_map
 from runtime.fidelity import normalise
 from runtime.progress import Track, silent
 
@@ -42,15 +44,13 @@ class Sample:
 
 Probe = Callable[[Sample, Floats], Ints]
 """Learns from a labelled sample; answers for embeddings [H, D] with classes [H]."""
-Chooser = Callable[[Floats, Wanted], LabelPlan]
-"""`strategies.choose`, or one that gives the same answers and keeps what it can use again."""
 
 
 @dataclass(frozen=True)
 class Grid:
     """What is tried: every strategy at every budget with seeds 0, 1, ..."""
 
-    strategies: tuple[str, ...]
+    strategies: tuple[str, ...] = STRATEGIES
     budgets: tuple[int, ...] = BUDGETS
     seeds: int = SEEDS
 
@@ -72,8 +72,9 @@ class Outcome:
 
 
 def nearest_label(known: Sample, asked: Floats) -> Ints:
-    """The class of the most similar labelled image (cosine): nothing to tune, so that what differs
-    between strategies is the choice alone.
+    """The class of the most similar labelled image, by cosine.
+
+    There is nothing to tune, so what differs between strategies is the choice alone.
     """
     nearest = (normalise(asked) @ normalise(known.embeddings).T).argmax(axis=1)
     answers: Ints = known.labels[nearest]
@@ -86,7 +87,6 @@ def simulate(
     grid: Grid,
     *,
     probe: Probe = nearest_label,
-    chooser: Chooser = choose,
     track: Track = silent,
 ) -> list[Outcome]:
     """Choose as if no label were known, then look at what the labels of the chosen would give.
@@ -97,7 +97,6 @@ def simulate(
         grid: budgets above the number of images are left out, as is the strategy that reads labels
             where there are none.
         probe: learns from the chosen images, answers for the held-out ones.
-        chooser: chooses.
         track: shows the progress.
 
     Returns:
@@ -106,29 +105,22 @@ def simulate(
     """
     strategies = [each for each in grid.strategies if pool.labelled or each != CHEAT]
     budgets = [each for each in grid.budgets if each <= len(pool.embeddings)]
-    cells = [
-        Wanted(strategy=strategy, budget=budget, seed=seed, labels=_readable(pool, strategy))
-        for strategy in strategies
-        for seed in range(grid.seeds)
-        for budget in budgets
-    ]
+    cells = list(product(range(grid.seeds), strategies, budgets))
 
     def outcomes() -> Iterator[Outcome]:
-        for wanted in track(cells, label="choosing as if nothing were labelled", total=len(cells)):
-            plan = chooser(pool.embeddings, wanted)
-            yield _judge(plan, wanted, pool, held, probe)
+        mapped, on_map = -1, None
+        for seed, strategy, budget in track(cells, label="choosing again", total=len(cells)):
+            if mapped != seed:  # the map is the dear part: one a seed
+                mapped, on_map = seed, tsne_map(pool.embeddings, seed)
+            labels = pool.labels if strategy == CHEAT else None
+            wanted = Wanted(strategy=strategy, budget=budget, seed=seed, labels=labels)
+            plan = choose(pool.embeddings, wanted, on_map=on_map)
+            yield _judge(plan, pool, held, probe)
 
     return list(outcomes())
 
 
-def _readable(pool: Sample, strategy: str) -> Ints | None:
-    """Labels for the strategy that says it cheats; None for all others."""
-    return pool.labels if strategy == CHEAT else None
-
-
-def _judge(
-    plan: LabelPlan, wanted: Wanted, pool: Sample, held: Sample | None, probe: Probe
-) -> Outcome:
+def _judge(plan: LabelPlan, pool: Sample, held: Sample | None, probe: Probe) -> Outcome:
     covered = coverage(plan, pool.embeddings)
     classes = accuracy = None
     if pool.labelled:
@@ -137,9 +129,9 @@ def _judge(
         if held is not None and held.labelled:
             accuracy = float((probe(known, held.embeddings) == held.labels).mean())
     return Outcome(
-        strategy=wanted.strategy,
-        budget=wanted.budget,
-        seed=wanted.seed,
+        strategy=plan.strategy,
+        budget=len(plan.chosen),
+        seed=plan.seed,
         within_radius=covered.within_radius,
         redundancy=covered.redundancy,
         classes_found=classes,
