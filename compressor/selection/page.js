@@ -5,7 +5,7 @@ const cards = [...document.querySelectorAll(".card")];
 const byId = (id) => document.getElementById(id);
 const images = data.images; // of each card, in order
 let classes = [...data.classes];
-let labels = new Map(); // typed on this page: image -> class
+let labels = new Map(data.typed); // image -> class; what is typed here comes on top
 let current = 0;
 let kept = true;
 

@@ -110,12 +110,16 @@ def _json(document: object) -> str:
 
 
 def _data(sheet: Sheet, shown: tuple[Row, ...], origin: Origin) -> dict[str, object]:
-    known = [(row.image, row.label) for row in sheet.rows if row.label] + list(sheet.others.items())
+    listed = {row.image for row in shown}
+    kept = [row for row in sheet.rows if row.label and row.image not in listed]
+    known = [*((row.image, row.label) for row in kept), *sheet.others.items()]
+    typed = [(row.image, row.label) for row in shown if row.label]
     return {
         "key": origin.key,
         "images": [row.image for row in shown],
-        "classes": sorted({label for _, label in known}),
+        "classes": sorted({label for _, label in (*known, *typed)}),
         "known": known,
+        "typed": typed,
     }
 
 

@@ -80,8 +80,7 @@ def save(now: Standing, plan: LabelPlan, folder: Path) -> None:
     }
     write_json(folder / _NAME, document)
     on_map = np.empty((0, 2), np.float32) if plan.map is None else plan.map
-    arrays = {"centre": plan.centre, "distance": plan.distance, "map": on_map}
-    save_file(arrays, folder / _ARRAYS)
+    save_file({"centre": plan.centre, "distance": plan.distance, "map": on_map}, folder / _ARRAYS)
 
 
 def load(now: Standing, folder: Path) -> LabelPlan:

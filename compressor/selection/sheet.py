@@ -23,6 +23,8 @@ class Row:
     """Its id: the path relative to data.images."""
     label: str
     """Its class, or nothing yet."""
+    open: bool
+    """Whether data.labels does not have it: a label may have been typed and not handed back."""
     stands_for: int
     """Images of which it is the nearest that is labelled or proposed; counts itself."""
     nearest_chosen: str
@@ -47,7 +49,7 @@ class Sheet:
     @property
     def open(self) -> tuple[Row, ...]:
         """What is still to label."""
-        return tuple(row for row in self.rows if not row.label)
+        return tuple(row for row in self.rows if row.open)
 
 
 def sheet(
@@ -67,9 +69,10 @@ def sheet(
         typed: labels by image id that stand in an earlier to_label.csv and nowhere else yet.
     """
     photos = now.pool.photos
-    labels = dict(typed) | {
+    given = {
         photo.id: everything.classes[photo.label] for photo in everything.photos if photo.label >= 0
     }
+    labels = dict(typed) | given
     counts = np.bincount(plan.centre, minlength=len(photos))
     space = Space.cosine(embeddings)
     earlier = list(now.elsewhere)
@@ -81,7 +84,8 @@ def sheet(
             nearest = photos[earlier[int(apart.argmin())]].id
             similarity = 1 - float(apart.min())
         name = photos[row].id
-        rows.append(Row(rank, name, labels.get(name, ""), int(counts[row]), nearest, similarity))
+        label, stands_for = labels.get(name, ""), int(counts[row])
+        rows.append(Row(rank, name, label, name not in given, stands_for, nearest, similarity))
         earlier.append(row)
     proposed = {row.image for row in rows}
     others = {image: label for image, label in labels.items() if image not in proposed}
