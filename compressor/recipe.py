@@ -205,6 +205,7 @@ class Label(Section):
 
     strategy: Literal[
         "cold-paws",
+        "cold-paws-cosine",
         "k-medoids",
         "k-center",
         "mini-max",

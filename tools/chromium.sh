@@ -8,7 +8,10 @@ for name in chromium chromium-browser google-chrome google-chrome-stable; do
 done
 if [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
     export DEBIAN_FRONTEND=noninteractive
-    { apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium; } \
+    quickly="-qq -o Acquire::Retries=1 -o Acquire::http::Timeout=20"
+    # shellcheck disable=SC2086 # the options are words
+    { timeout 120 apt-get update $quickly \
+        && timeout 600 apt-get install $quickly -y --no-install-recommends chromium; } \
         > /dev/null 2>&1 || echo "chromium could not be installed: its tests will be skipped" >&2
 else
     echo "no chromium, and no root or no apt to install it: its tests will be skipped" >&2

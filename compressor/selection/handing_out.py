@@ -9,11 +9,12 @@ from compressor.selection.coverage import coverage
 from compressor.selection.page import Cover, Origin
 from compressor.selection.plan import Floats, LabelPlan
 from compressor.selection.sheet import Sheet
-from compressor.selection.space import Space
+from compressor.selection.space import Space, blocks
 from runtime.progress import Track, silent
 
-_MEASURED_ON = 20_000
-"""The curve of what the first images cover is measured on so many images at most."""
+_FEWEST, _MOST, _DISTANCES = 1_000, 20_000, 100_000_000
+"""The curve of what the first images cover is measured on so many images: fewer, the more labels
+there are, so that it takes seconds."""
 
 
 def hand_out(
@@ -42,11 +43,12 @@ def cover(plan: LabelPlan, embeddings: Floats) -> Cover:
     covered = coverage(plan, embeddings)
     space = Space.cosine(embeddings)
     seen = np.arange(len(space))
-    if len(seen) > _MEASURED_ON:
-        seen = np.random.default_rng(0).choice(seen, _MEASURED_ON, replace=False)
+    most = max(_FEWEST, min(_MOST, _DISTANCES // max(1, len(plan.settled))))
+    if len(seen) > most:
+        seen = np.random.default_rng(0).choice(seen, most, replace=False)
     apart = np.full(len(seen), np.inf, np.float32)
-    for row in plan.settled:
-        apart = np.minimum(apart, space.between(seen, np.array([row]))[:, 0])
+    for block in blocks(len(plan.settled), len(seen)):
+        apart = np.minimum(apart, space.between(seen, plan.settled[block]).min(axis=1))
     reach = []
     for row in plan.chosen:
         apart = np.minimum(apart, space.between(seen, np.array([row]))[:, 0])

@@ -11,6 +11,7 @@ from compressor.selection.simulate import CHEAT, REFERENCE, Mean, Summary
 
 COLOURS = {
     "cold-paws": "#0f766e",
+    "cold-paws-cosine": "#4d8f2f",
     "k-medoids": "#2563c9",
     "k-center": "#b45309",
     "mini-max": "#c2410c",

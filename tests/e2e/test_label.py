@@ -22,7 +22,11 @@ def place(tmp_path, monkeypatch, write_recipe):
 
 
 def recipe(write_recipe, **changes):
-    written = {"data.labels": "labels.csv", "label.budget": 6, "label.seed": 1}
+    """`label=None` leaves the section out."""
+    written = {"data.labels": "labels.csv"}
+    if "label" not in changes:
+        written |= {"label.budget": 6, "label.seed": 1}
+    changes.pop("label", None)
     write_recipe(written | {key.replace("__", "."): value for key, value in changes.items()})
 
 
@@ -186,6 +190,42 @@ def test_one_class_is_fine_while_labels_are_missing_and_a_mistake_afterwards(pla
     code, _, err = go("run", "recipe.yaml")
     assert code == 2
     assert "6 images have a label, all of them 'red'; at least two classes are needed" in err
+
+
+def test_everything_that_is_left_can_be_asked_for_and_then_nothing(place, go, write_recipe):
+    code, _, err = go("label", "recipe.yaml", "--budget", 1_000)
+    assert code == 0
+    assert "36 images to label, 0 of 36 labelled" in err
+    hand_back(place, proposed(place))
+    code, _, err = go("label", "recipe.yaml", "--budget", 5)
+    assert code == 0
+    assert "0 images to label, 36 of 36 labelled" in err
+    assert err.splitlines()[-1].startswith("Next: compressor run recipe.yaml")
+    assert not (place / "runs/tiny/to_label.html").exists()
+
+
+def test_labels_of_folders_are_labels_too(place, go, write_recipe):
+    recipe(write_recipe, data__labels="folders", label=None)
+    code, _, err = go("label", "recipe.yaml", "--budget", 5)
+    assert code == 0
+    assert "0 images to label, 36 of 36 labelled" in err
+
+
+def test_mistakes_are_messages(place, go, write_recipe):
+    code, _, err = go("label", "recipe.yaml", "--budget", 0)
+    assert (code, "'--budget'" in err) == (2, True)
+    code, _, err = go("label", "recipe.yaml", "--budget", 3, "--simulate")
+    assert code == 2
+    assert "--simulate measures budgets of its own; leave --budget out" in err
+    recipe(write_recipe, label__strategy="cold-pawz")
+    assert "did you mean cold-paws" in go("label", "recipe.yaml")[2]
+    recipe(write_recipe)
+    (place / "labels.csv").write_text("image,label\nred/00.png,a\nrde/01.png,a\nred/02.png,b\n")
+    code, _, err = go("run", "recipe.yaml")
+    assert code == 2
+    assert "labels.csv:3: no such image below data.images: 'rde/01.png'; did you mean red/01" in err
+    (place / "labels.csv").write_text("image,label\nred/00.png,a\nred/00.png,b\n")
+    assert "labels.csv:3: red/00.png is 'b' here and 'a' above" in go("label", "recipe.yaml")[2]
 
 
 def test_a_dry_run_tells_that_it_would_stop(place, go):
