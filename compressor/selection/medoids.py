@@ -1,8 +1,8 @@
 """k-medoids: few images, so that every image has one of them near (METHOD.md 3.1).
 
 Small sets are searched with FasterPAM (Schubert and Rousseeuw 2021, `kmedoids`) on all distances.
-Large ones start from FasterPAM on a sample and go on with the whole set, cluster by cluster, in
-memory that grows with N only.
+Large ones start from FasterPAM on samples, of which the best goes on with the whole set, cluster by
+cluster, in memory that grows with N only.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from compressor.selection.space import Space
 ALL_DISTANCES = 4000
 """Up to so many points all distances are held: 64 MB."""
 _STARTS = 5
+_DRAWS = 3
 _ROUNDS = 100
 _ROUNDING = 1e-9
 _TINY = 1e-300
@@ -31,31 +32,46 @@ def k_medoids(space: Space, budget: int, fixed: Ints, seed: int) -> Ints:
     _, reach = space.nearest(fixed)
     if len(free) <= ALL_DISTANCES:
         return free[_swapped(space.part(free), reach[free], budget, seed)]
-    size = max(ALL_DISTANCES, 2 * budget)
-    sample = np.random.default_rng(seed).choice(free, size, replace=False)
-    start = sample[_swapped(space.part(sample), reach[sample], budget, seed)]
-    return alternated(space, start, fixed)
+    rng = np.random.default_rng(seed)
+    if budget > ALL_DISTANCES // 2:  # too many for a sample to find
+        return alternated(space, rng.choice(free, budget, replace=False), fixed)
+    starts: list[tuple[float, Ints]] = []
+    for draw in range(_DRAWS):
+        sample = rng.choice(free, ALL_DISTANCES, replace=False)
+        found = sample[_swapped(space.part(sample), reach[sample], budget, seed + draw)]
+        _, distance = space.nearest(np.concatenate([fixed, found]))
+        starts.append((float(distance.sum(dtype=np.float64)), found))
+    return alternated(space, min(starts, key=lambda each: each[0])[1], fixed)
 
 
 def alternated(space: Space, start: Ints, fixed: Ints) -> Ints:
     """Assign every point to its nearest medoid, move each to its cluster's; until none moves.
 
     The sum of distances never grows, and in the end each medoid minimises its cluster's sum.
-    Memory is O(N): no more than one row of distances for each point.
+    Memory is O(N).
     """
-    medoids = start.copy()
+    medoids = start
     for _ in range(_ROUNDS):
-        which, _ = space.nearest(np.concatenate([fixed, medoids]))
-        moved = medoids.copy()
-        by_cluster = np.argsort(which, kind="stable")
-        ends = np.searchsorted(which[by_cluster], len(fixed) + np.arange(len(medoids) + 1))
-        for position in range(len(medoids)):
-            members = by_cluster[ends[position] : ends[position + 1]]
-            moved[position] = members[medoid(space.part(members))]
+        moved = central(space, medoids, fixed, space)
         if np.array_equal(moved, medoids):
             break
         medoids = moved
     return medoids
+
+
+def central(space: Space, centres: Ints, fixed: Ints, by: Space) -> Ints:
+    """For each centre the medoid of its cluster: clusters of one space, medoids of another.
+
+    A point belongs to the nearest centre, fixed or not; fixed ones stay.
+    """
+    which, _ = space.nearest(np.concatenate([fixed, centres]))
+    by_cluster = np.argsort(which, kind="stable")
+    ends = np.searchsorted(which[by_cluster], len(fixed) + np.arange(len(centres) + 1))
+    found = centres.copy()
+    for position in range(len(centres)):
+        members = by_cluster[ends[position] : ends[position + 1]]
+        found[position] = members[medoid(by.part(members))]
+    return found
 
 
 def medoid(space: Space) -> int:
@@ -96,11 +112,12 @@ def _swapped(space: Space, reach: Floats, budget: int, seed: int) -> Ints:
     """
     import kmedoids
 
-    everything = np.arange(len(space))
     if budget == len(space):
-        return everything
-    distances = np.minimum(space.between(slice(None), everything), reach[:, None])
+        return np.arange(budget)
+    distances = np.minimum(space.between(slice(None), slice(None)), reach[:, None])
     np.fill_diagonal(distances, 0)
+    if budget == 1:  # FasterPAM's shortcut for one medoid expects symmetric distances
+        return np.array([distances.sum(axis=0, dtype=np.float64).argmin()])
     rng, found = np.random.default_rng(seed), []
     for _ in range(_STARTS):
         start = rng.choice(len(space), budget, replace=False)

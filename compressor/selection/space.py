@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -11,6 +12,7 @@ import numpy as np
 from compressor.selection.plan import Floats, Ints
 from runtime.fidelity import normalise
 
+Metric = Literal["euclidean", "cosine"]
 _BLOCK = 4_000_000
 """Distances held at a time, 16 MB: never a matrix of all images against all."""
 
@@ -21,7 +23,7 @@ class Space:
 
     points: Floats
     """[N, D]; of unit length for the cosine distance."""
-    metric: Literal["euclidean", "cosine"]
+    metric: Metric
 
     @classmethod
     def cosine(cls, embeddings: Floats) -> Space:
@@ -30,7 +32,10 @@ class Space:
         Raises:
             ValueError: an embedding is zero or not finite.
         """
-        return cls(normalise(embeddings), "cosine")
+        unit = np.empty(embeddings.shape, np.float32)
+        for block in blocks(*embeddings.shape):  # normalising takes float64, of few rows at a time
+            unit[block] = normalise(embeddings[block])
+        return cls(unit, "cosine")
 
     @classmethod
     def euclidean(cls, points: Floats) -> Space:
@@ -44,16 +49,9 @@ class Space:
         """Some of the points, in the order asked for."""
         return Space(self.points[rows], self.metric)
 
-    def between(self, rows: Ints | slice, others: Ints) -> Floats:
+    def between(self, rows: Ints | slice, others: Ints | slice) -> Floats:
         """Distances of some points to others: [A], [B] -> [A, B]."""
-        a, b = self.points[rows], self.points[others]
-        if self.metric == "cosine":
-            cosine: Floats = a @ b.T
-            return np.maximum(1 - cosine, 0)
-        squared = np.zeros((len(a), len(b)), np.float32)
-        for x, y in zip(a.T, b.T, strict=True):  # exact for near points, unlike x² + y² - 2xy
-            squared += (x[:, None] - y[None, :]) ** 2
-        return np.sqrt(squared)
+        return distances(self.points[rows], self.points[others], self.metric)
 
     def to(self, row: int) -> Floats:
         """Distances of all points to one: [N]."""
@@ -74,6 +72,35 @@ class Space:
                 distance[block] = found.min(axis=1)
             which[centres], distance[centres] = np.arange(len(centres)), 0
         return which, distance
+
+
+def distances(a: Floats, b: Floats, metric: Metric) -> Floats:
+    """Distances between points: [A, D], [B, D] -> [A, B]. The cosine's are of unit length."""
+    if metric == "cosine":
+        found: Floats = a @ b.T
+        np.subtract(1, found, out=found)
+        return np.maximum(found, 0, out=found)
+    squared = np.zeros((len(a), len(b)), np.float32)
+    for x, y in zip(a.T, b.T, strict=True):  # exact for near points, unlike x² + y² - 2xy
+        squared += (x[:, None] - y[None, :]) ** 2
+    return np.sqrt(squared, out=squared)
+
+
+def distinct(points: Floats) -> tuple[Ints, Ints]:
+    """The first row of every set of equal ones, and for each row the place of its like there.
+
+    [N, D] -> [U] in ascending order, [N] with values below U.
+    """
+    keys = np.fromiter((_key(row) for row in points), np.uint64, len(points))
+    _, first, which = np.unique(keys, return_index=True, return_inverse=True)
+    order = np.argsort(first)  # rows in their own order, so that no key shows in a choice
+    return first[order], np.argsort(order)[which]
+
+
+def _key(row: Floats) -> int:
+    # -0 is 0. 64 bits: among a million rows two different ones share a key with a chance of 3e-8
+    digest = hashlib.blake2b((row + 0.0).tobytes(), digest_size=8).digest()
+    return int.from_bytes(digest, "little")
 
 
 def blocks(rows: int, width: int) -> Iterator[slice]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -11,24 +10,40 @@ import numpy as np
 
 from compressor.selection import centres, medoids, typical
 from compressor.selection.plan import Floats, Ints, LabelPlan
-from compressor.selection.space import Space
-from compressor.selection.tsne_map import tsne_map
+from compressor.selection.space import Space, distinct
+from compressor.selection.tsne_map import map_of
 from runtime.errors import InputError
 
-Strategy = Callable[[Space, int, Ints, int], Ints]
-"""(space, budget, fixed rows, seed) -> `budget` other rows, in rank order or any."""
+Where = Literal["embedding", "map"]
 
-LABEL_FREE: dict[str, tuple[Strategy, Literal["embedding", "map"]]] = {
-    "cold-paws": (medoids.k_medoids, "map"),
-    "k-medoids": (medoids.k_medoids, "embedding"),
-    "k-center": (centres.farthest_first, "embedding"),
-    "mini-max": (centres.mini_max, "embedding"),
-    "maxi-min": (centres.maxi_min, "embedding"),
-    "typiclust": (typical.typiclust, "embedding"),
+
+@dataclass(frozen=True)
+class Method:
+    """How a strategy that reads no label goes about it."""
+
+    find: Callable[[Space, int, Ints, int], Ints]
+    """(space, budget, fixed rows, seed) -> `budget` other rows."""
+    where: Where
+    """Where it takes distances, unless told otherwise."""
+    ranks: bool = False
+    """Whether it finds them in rank order."""
+    central: bool = False
+    """Whether each cluster is then represented by its medoid in the embedding space."""
+
+
+METHODS = {
+    "cold-paws": Method(medoids.k_medoids, "map"),
+    "cold-paws-cosine": Method(medoids.k_medoids, "map", central=True),
+    "k-medoids": Method(medoids.k_medoids, "embedding"),
+    "k-center": Method(centres.farthest_first, "embedding", ranks=True),
+    "mini-max": Method(centres.mini_max, "embedding"),
+    "maxi-min": Method(centres.maxi_min, "embedding"),
+    "typiclust": Method(typical.typiclust, "embedding", ranks=True),
 }
-"""What each strategy does, and where unless told otherwise."""
-STRATEGIES = (*LABEL_FREE, "random", "stratified-random")
-_IN_RANK_ORDER = ("k-center", "typiclust")
+STRATEGIES = (*METHODS, "random", "stratified-random")
+"""`cold-paws` is the paper's: t-SNE with the cosine metric, then k-medoids on the map.
+`cold-paws-cosine` is ours: the same clusters, each represented by its medoid of cosine distances.
+"""
 
 
 def _none() -> Ints:
@@ -39,7 +54,7 @@ def _none() -> Ints:
 class Wanted:
     """What is asked of a choice among N images."""
 
-    strategy: str = "cold-paws"
+    strategy: str = "cold-paws-cosine"
     """One of STRATEGIES."""
     budget: int = 50
     """Images to choose, besides the settled ones."""
@@ -48,7 +63,7 @@ class Wanted:
     """[M] rows that have labels: the choice goes on from them."""
     labels: Ints | None = None
     """[N] class of each image; nothing but stratified-random reads it."""
-    space: Literal["embedding", "map"] | None = None
+    where: Where | None = None
     """Where distances are taken, for the strategies that take any; None: the strategy's own."""
 
 
@@ -72,23 +87,30 @@ def choose(embeddings: Floats, wanted: Wanted, *, on_map: Floats | None = None) 
     if wanted.strategy not in STRATEGIES:
         raise ValueError(f"{wanted.strategy!r}: not one of {', '.join(STRATEGIES)}")
     space = Space.cosine(embeddings)
-    on_map = tsne_map(embeddings, wanted.seed) if on_map is None else on_map
-    distinct, which = _distinct(space.points)
+    rows, which = distinct(space.points)
     fixed = np.unique(which[wanted.settled])
-    _require_enough(wanted.budget, len(distinct) - len(fixed))
+    _require_enough(wanted.budget, len(rows) - len(fixed))
+    if on_map is None:
+        on_map = map_of(space, wanted.seed)
     if wanted.strategy == "random":
-        chosen = _at_random(len(distinct), fixed, wanted)
+        chosen = _at_random(len(rows), fixed, wanted)
     elif wanted.strategy == "stratified-random":
-        chosen = _stratified(distinct, fixed, wanted)
+        chosen = _stratified(rows, fixed, wanted)
     else:
-        strategy, own = LABEL_FREE[wanted.strategy]
-        place = space.part(distinct)
-        if on_map is not None and (wanted.space or own) == "map":
-            place = Space.euclidean(on_map[distinct])
-        chosen = strategy(place, wanted.budget, fixed, wanted.seed)
-        if wanted.strategy not in _IN_RANK_ORDER:
-            chosen = centres.ranked(place, chosen, fixed, wanted.seed)
-    return _plan(space, wanted, distinct[chosen], on_map)
+        chosen = _found(space.part(rows), fixed, wanted, None if on_map is None else on_map[rows])
+    return _plan(space, wanted, rows[chosen], on_map)
+
+
+def _found(space: Space, fixed: Ints, wanted: Wanted, on_map: Floats | None) -> Ints:
+    """The choice among different images: `space` and `on_map` have one row for each."""
+    method = METHODS[wanted.strategy]
+    place = space
+    if on_map is not None and (wanted.where or method.where) == "map":
+        place = Space.euclidean(on_map)
+    chosen = method.find(place, wanted.budget, fixed, wanted.seed)
+    if method.central:
+        chosen, place = medoids.central(place, chosen, fixed, space), space
+    return chosen if method.ranks else centres.ranked(place, chosen, fixed, wanted.seed)
 
 
 def _plan(space: Space, wanted: Wanted, chosen: Ints, on_map: Floats | None) -> LabelPlan:
@@ -103,23 +125,6 @@ def _plan(space: Space, wanted: Wanted, chosen: Ints, on_map: Floats | None) -> 
         distance=distance,
         map=on_map,
     )
-
-
-def _distinct(points: Floats) -> tuple[Ints, Ints]:
-    """The first row of every set of equal ones, and for each row the place of its like there.
-
-    [N, D] -> [U], [N].
-    """
-    keys = np.fromiter((_key(row) for row in points), np.uint64, len(points))
-    _, first, which = np.unique(keys, return_index=True, return_inverse=True)
-    order = np.argsort(first)  # rows in their own order, so that no key shows in a choice
-    return first[order], np.argsort(order)[which]
-
-
-def _key(row: Floats) -> int:
-    # 64 bits: among a million rows two different ones share a key with a chance of 3e-8
-    digest = hashlib.blake2b((row + 0.0).tobytes(), digest_size=8).digest()
-    return int.from_bytes(digest, "little")
 
 
 def _require_enough(budget: int, left: int) -> None:
@@ -137,7 +142,7 @@ def _at_random(count: int, fixed: Ints, wanted: Wanted) -> Ints:
     return order[~np.isin(order, fixed)][: wanted.budget].astype(np.int64)
 
 
-def _stratified(distinct: Ints, fixed: Ints, wanted: Wanted) -> Ints:
+def _stratified(rows: Ints, fixed: Ints, wanted: Wanted) -> Ints:
     """As many of each class as can be, each drawn at random; the reference that reads labels."""
     if wanted.labels is None:
         raise InputError(
@@ -145,12 +150,15 @@ def _stratified(distinct: Ints, fixed: Ints, wanted: Wanted) -> Ints:
             "  Choose another `label.strategy`."
         )
     rng = np.random.RandomState(wanted.seed)
-    labels = wanted.labels[distinct]
-    found: list[tuple[int, float, int]] = []
-    for label in np.unique(labels):
+    labels = wanted.labels[rows]
+    found: list[tuple[int, int, int]] = []
+    classes = np.unique(labels)
+    for label in classes:
         members = rng.permutation(np.flatnonzero(labels == label))
         free = members[~np.isin(members, fixed)]
-        turn = rng.random_sample()  # the budget seldom is a multiple of the classes
         first = len(members) - len(free)
-        found += [(first + place, turn, int(row)) for place, row in enumerate(free)]
-    return np.array([row for _, _, row in sorted(found)[: wanted.budget]], np.int64)
+        found += [(first + place, int(label), int(row)) for place, row in enumerate(free)]
+    # The budget seldom is a multiple of the classes: who comes first in a round is drawn.
+    turn = dict(zip(classes.tolist(), rng.permutation(len(classes)).tolist(), strict=True))
+    found.sort(key=lambda each: (each[0], turn[each[1]]))
+    return np.array([row for _, _, row in found[: wanted.budget]], np.int64)

@@ -46,11 +46,10 @@ def typicality(space: Space) -> Floats:
     count = min(_NEIGHBOURS, len(space) - 1)
     if count < 1:
         return np.ones(len(space), np.float32)
-    everything = np.arange(len(space))
     found = np.empty(len(space), np.float32)
     for block in blocks(len(space), len(space)):
-        distances = space.between(block, everything)
-        distances[np.arange(len(distances)), everything[block]] = np.inf  # not itself
+        distances = space.between(block, slice(None))
+        distances[np.arange(len(distances)), np.arange(len(space))[block]] = np.inf  # not itself
         found[block] = np.partition(distances, count - 1, axis=1)[:, :count].mean(axis=1)
     return np.reciprocal(np.maximum(found, np.finfo(np.float32).tiny))
 
