@@ -117,7 +117,7 @@ def _run_stages(job: Any, *, as_json: bool) -> None:
         _write_recipe(job)
         stages_done = [_tell(progress) for progress in pipeline.run_all(job)]
         if stages_done[-1].stage == selecting.NAME:
-            _stop_for_labels(job, as_json=as_json)
+            _hand_out(job, as_json=as_json)
             return
     found = read_json(job.folder / "report.json")
     click.echo(json.dumps(found) if as_json else report.text(found))
@@ -148,7 +148,7 @@ def _tell(progress: Any) -> Any:
     return progress
 
 
-def _stop_for_labels(job: Any, *, as_json: bool) -> None:
+def _hand_out(job: Any, *, as_json: bool) -> None:
     from compressor import labelling
     from compressor.console import note
 
@@ -189,13 +189,14 @@ def label(
     goes on from it.
     """
     _require_training_packages()
-    from compressor import pipeline, receipt
+    from compressor import pipeline, receipt, selecting
     from compressor import recipe as recipes
     from compressor.console import note, set_up_logging, track
     from compressor.run import Run
 
     if simulate and budget is not None:
         raise InputError("--simulate measures budgets of its own; leave --budget out")
+    selecting.require_packages()
     set_up_logging()
     plan = recipes.load(recipe, overrides)
     folder = out if out is not None else Path("runs") / plan.recipe.name
@@ -206,7 +207,7 @@ def label(
         for progress in steps:
             _tell(progress)
         if not simulate:
-            _stop_for_labels(job, as_json=as_json)
+            _hand_out(job, as_json=as_json)
             return
         found = receipt.write(job)
     click.echo(json.dumps(found) if as_json else receipt.text(found))

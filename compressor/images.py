@@ -27,6 +27,7 @@ from runtime.progress import Track, silent
 logger = logging.getLogger(__name__)
 
 Split = Literal["train", "validation", "holdout"]
+_CLASSES_SHOWN = 30
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,14 @@ class ImageSet:
     def labels(self) -> npt.NDArray[np.int64]:
         """[N], UNLABELLED (-1) where the class is not known."""
         return np.array([photo.label for photo in self.photos], np.int64)
+
+    def class_counts(self) -> str:
+        """How many images each class has, to read; the smallest classes of very many."""
+        counts = Counter(photo.label for photo in self.photos if photo.label != UNLABELLED)
+        rarest = sorted(counts.items(), key=lambda each: (each[1], each[0]))[:_CLASSES_SHOWN]
+        words = ", ".join(f"{self.classes[label]} {count}" for label, count in sorted(rarest))
+        more = len(counts) - len(rarest)
+        return f"{words} and {more} more classes" if more else words
 
     @property
     def keys(self) -> list[str]:

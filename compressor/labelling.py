@@ -59,8 +59,7 @@ def text(found: dict[str, Any], run: Run) -> str:
         f"{chosen['images']:,} labelled ({chosen['strategy']})"
     ]
     if chosen["classes"]:
-        counts = ", ".join(f"{name} {count}" for name, count in chosen["classes"].items())
-        lines.append(f"  classes so far: {counts}")
+        lines.append(f"  classes so far: {run.images().class_counts()}")
     if "html" in paths:
         lines.append(f"  {paths['html']}   open it in a browser, label there, download labels.csv")
         lines.append(f"  {paths['csv']}    or fill its column `label`")

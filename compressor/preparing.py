@@ -75,6 +75,8 @@ def _make_images(run: Run, work: Path) -> None:
         f"{counts['validation']} to choose the best checkpoint, {counts['holdout']} held out; "
         f"{counts['rejected']} files rejected, {counts['duplicates']} duplicates set aside"
     )
+    if run.plan.recipe.label is not None and found.images.classes:
+        run.note(f"labels: {found.images.class_counts()}")  # a class misspelt shows here
     try:
         images.enforce(found, max_rejected=data.max_rejected, min_images=data.min_images)
     except InputError:

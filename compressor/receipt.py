@@ -16,6 +16,7 @@ from compressor.selection.simulate import (
     simulate,
     summarise,
 )
+from runtime.errors import InputError
 from runtime.files import write_json, write_text
 from runtime.report import table
 
@@ -28,10 +29,18 @@ def write(run: Run) -> dict[str, Any]:
 
     Returns:
         The document: what was measured on what, each strategy and budget summarised, every outcome.
+
+    Raises:
+        InputError: there are too few images.
     """
     grid = Grid()
     pool = Sample(selecting.pool_embeddings(run), run.images().part("train", "validation").labels)
     held = _held_out(run)
+    fewest = min(grid.budgets)
+    if len(pool.labels) < fewest:
+        raise InputError(
+            f"{run.root}: {len(pool.labels)} images can be chosen; a simulation wants {fewest}"
+        )
     outcomes = simulate(pool, held, grid, track=run.track)
     summaries = summarise(outcomes)
     document = {

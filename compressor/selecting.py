@@ -15,9 +15,11 @@ from compressor.selection import proposals
 from compressor.selection.plan import Floats, LabelPlan
 from compressor.selection.proposals import Standing
 from compressor.stages import Stage
-from runtime.errors import InputError
+from runtime.device import version_of
+from runtime.errors import InputError, MissingDependencyError
 
 NAME = "selection"
+_LIBRARIES = ("openTSNE", "kmedoids", "scikit-learn", "numpy")
 
 
 def standing(run: Run) -> Standing:
@@ -56,13 +58,31 @@ def short(run: Run) -> bool:
     return False
 
 
+def require_packages() -> None:
+    """Find what is missing before the long work.
+
+    Raises:
+        MissingDependencyError: names it, and how to get it.
+    """
+    missing = [name for name in _LIBRARIES if version_of(name) is None]
+    if missing:
+        raise MissingDependencyError(
+            f"choosing images to label needs packages that are not installed: {', '.join(missing)}"
+            "\n  pip install 'edge-compressor[train]', or leave `label:` out of the recipe."
+        )
+
+
 def stage(run: Run, *, more: int | None = None) -> Stage[Run]:
     """The stage that chooses.
 
     Args:
         run: its stage `images` is made.
         more: how many images beyond those labelled or proposed; None: up to the recipe's budget.
+
+    Raises:
+        MissingDependencyError: a package that choosing needs is not installed.
     """
+    require_packages()
     now = standing(run)
     total = wanted(run, now) if more is None else len(now.settled) + more
     total = max(len(now.settled), min(total, len(now.pool)))
@@ -74,7 +94,7 @@ def stage(run: Run, *, more: int | None = None) -> Stage[Run]:
         inputs=partial(_inputs, total),
         make=partial(_make, total),
         code=("compressor.selection.strategies", "compressor.selection.proposals"),
-        libraries=("openTSNE", "kmedoids", "scikit-learn", "numpy"),
+        libraries=_LIBRARIES,
     )
 
 

@@ -62,7 +62,9 @@ def test_the_recipe_that_init_writes_is_one(tmp_path):
     assert plan.recipe.name == "my-photos-cpu"
 
 
-@pytest.mark.parametrize("document", ["README.md", "CHANGELOG.md", "docs/decisions.md", "docs/label.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "CHANGELOG.md", "docs/decisions.md", "docs/label.md"]
+)
 def test_no_document_names_a_workplace(document):
     assert "../shared" not in (ROOT / document).read_text(encoding="utf-8")
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from compressor import images
-from compressor.images import Duplicate, Look, Rejected, share_out
+from compressor.images import Duplicate, ImageSet, Look, Photo, Rejected, share_out
 from compressor.labels import UNLABELLED
 from runtime.errors import ImageError, InputError
 
@@ -748,3 +748,13 @@ def test_split__the_last_label_moves_no_image_while_labelling(tmp_path):
     write(photos, *names)
     labels.write_text("\n".join(["image,label", *(f"{n},{n[0]}" for n in names)]))
     assert splits(audit(photos, labels=str(labels), labelling=True)) == splits(audit(photos))
+
+
+def test_class_counts__are_told_the_rare_ones_first_to_be_kept():
+    photos = [Photo(str(n), str(n), 1, 1, label, "train") for n, label in enumerate([0, 1, 1, -1])]
+    few = ImageSet(Path(), ("daisy", "rose"), tuple(photos))
+    assert few.class_counts() == "daisy 1, rose 2"
+    photos = [Photo(f"{n}", "", 1, 1, n % 40, "train") for n in range(75)]
+    many = ImageSet(Path(), tuple(f"c{n}" for n in range(40)), tuple(photos))
+    assert many.class_counts().endswith("and 10 more classes")
+    assert ", c39 1 and" in many.class_counts()

@@ -164,6 +164,18 @@ def test_a_class_can_be_added_and_clicked(fresh):
     assert fresh.complaints() == []
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_many_classes_with_long_names_still_fit(fresh, made, width):
+    fresh.open(made, width)
+    for name in ("a name that is rather longer than any chip can be " * 2, *"bcdefghijklm"):
+        fresh.run("document.getElementById('new').focus()")
+        fresh.type(name)
+        fresh.press("Enter")
+    assert fresh.run("document.querySelectorAll('#chips button').length") == 2 + 13
+    assert fresh.run("document.documentElement.scrollWidth") <= width
+    assert fresh.run("document.getElementById('bar').offsetHeight") < 260
+
+
 def test_of_very_many_images_the_page_shows_a_part_and_says_so(hand_out, monkeypatch):
     monkeypatch.setattr(page, "MOST_IMAGES", 3)
     text = hand_out("many").read_text(encoding="utf-8")
