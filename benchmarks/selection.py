@@ -15,15 +15,25 @@ decides the map and every draw, the held-out images are the same); `random` is t
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 
+from compressor.selection.coverage import Coverage, coverage
 from compressor.selection.plan import Floats, Ints, LabelPlan
-from compressor.selection.simulate import BUDGETS, Grid, Sample, nearest_label, simulate, summarise
+from compressor.selection.simulate import (
+    BUDGETS,
+    CHEAT,
+    Grid,
+    Outcome,
+    Sample,
+    nearest_label,
+    summarise,
+)
 from compressor.selection.strategies import STRATEGIES, Wanted, choose
 from compressor.selection.tsne_map import tsne_map
 from runtime.device import describe
@@ -49,13 +59,17 @@ def main(
     grid = Grid(strategies or (*STRATEGIES, *ON_THE_OTHER), budgets, seeds)
     for recipe in recipes:
         pool, held = embedded(recipe, out / recipe.stem / "run")
-        chooser = Chooser(pool.embeddings, out / recipe.stem)
+        outcomes: dict[str, list[Outcome]] = {probe: [] for probe in PROBES}
+        for name, plan, covered in chosen(grid, pool, out / recipe.stem):
+            known = Sample(pool.embeddings[plan.chosen], pool.labels[plan.chosen])
+            for probe, answers in PROBES.items():
+                right = float((answers(known, held.embeddings) == held.labels).mean())
+                outcomes[probe].append(judged(name, plan, covered, known, right))
         found[recipe.stem] = {}
-        for name, probe in (("nearest label", nearest_label), ("linear", linear)):
-            outcomes = simulate(pool, held, grid, probe=probe, chooser=chooser)
-            rows = [asdict(each) for each in summarise(outcomes)]
-            found[recipe.stem][name] = rows
-            click.echo(f"\n{recipe.stem}, {len(pool.labels)} images to choose from, {name}\n")
+        for probe in PROBES:
+            rows = [asdict(each) for each in summarise(outcomes[probe])]
+            found[recipe.stem][probe] = rows
+            click.echo(f"\n{recipe.stem}, {len(pool.labels)} images to choose from, {probe}\n")
             click.echo(printed(rows, budgets))
     document = {"seeds": seeds, "machine": describe(), "tables": found}
     (out / "selection.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
@@ -82,28 +96,33 @@ def embedded(recipe: Path, folder: Path) -> tuple[Sample, Sample]:
     return Sample(embeddings[~held], labels[~held]), Sample(embeddings[held], labels[held])
 
 
-class Chooser:
-    """`choose`, with the map of each seed made once and kept, and each choice made once."""
-
-    def __init__(self, embeddings: Floats, folder: Path) -> None:
-        self.embeddings, self.folder = embeddings, folder
-        self.plans: dict[tuple[str, int, int], LabelPlan] = {}
-
-    def __call__(self, embeddings: Floats, wanted: Wanted) -> LabelPlan:
-        """As `choose`; the strategy may end in @map or @embedding."""
-        key = (wanted.strategy, wanted.budget, wanted.seed)
-        if key not in self.plans:
-            name, _, where = wanted.strategy.partition("@")
-            asked = replace(wanted, strategy=name, where=where or None)
-            self.plans[key] = choose(embeddings, asked, on_map=self._map(wanted.seed))
-        return self.plans[key]
-
-    def _map(self, seed: int) -> Floats | None:
-        path = self.folder / f"map-{seed}.npy"
+def chosen(grid: Grid, pool: Sample, folder: Path) -> Iterator[tuple[str, LabelPlan, Coverage]]:
+    """Every choice, made once; the map of a seed is made once and kept in the folder."""
+    for seed in range(grid.seeds):
+        path = folder / f"map-{seed}.npy"
         if not path.exists():
-            np.save(path, tsne_map(self.embeddings, seed))
-        made: Floats = np.load(path)
-        return made
+            np.save(path, tsne_map(pool.embeddings, seed))
+        on_map = np.load(path)
+        for name in grid.strategies:
+            strategy, _, where = name.partition("@")
+            labels = pool.labels if strategy == CHEAT else None
+            for budget in grid.budgets:
+                wanted = Wanted(strategy, budget, seed, labels=labels, where=where or None)
+                plan = choose(pool.embeddings, wanted, on_map=on_map)
+                yield name, plan, coverage(plan, pool.embeddings)
+
+
+def judged(name: str, plan: LabelPlan, covered: Coverage, known: Sample, right: float) -> Outcome:
+    """What `summarise` takes."""
+    return Outcome(
+        strategy=name,
+        budget=len(plan.chosen),
+        seed=plan.seed,
+        within_radius=covered.within_radius,
+        redundancy=covered.redundancy,
+        classes_found=len(np.unique(known.labels)),
+        accuracy=right,
+    )
 
 
 def linear(known: Sample, asked: Floats) -> Ints:
@@ -117,6 +136,9 @@ def linear(known: Sample, asked: Floats) -> Ints:
     model = LogisticRegression(max_iter=1000).fit(normalise(known.embeddings), known.labels)
     answers: Ints = model.predict(normalise(asked))
     return answers
+
+
+PROBES = {"nearest label": nearest_label, "linear": linear}
 
 
 def printed(rows: list[dict[str, Any]], budgets: tuple[int, ...]) -> str:
