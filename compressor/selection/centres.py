@@ -120,7 +120,7 @@ def _recentred(space: Space, chosen: Ints, fixed: Ints) -> tuple[Ints, float]:
 
 
 def one_centre(space: Space) -> int:
-    """The point whose farthest point is nearest; the first of several.
+    """The point whose farthest point is nearest.
 
     Exact, without all distances: the distance to any point seen as somebody's farthest is a lower
     bound of a point's own farthest distance. Points are tried from the lowest bound on, until the
@@ -128,16 +128,14 @@ def one_centre(space: Space) -> int:
     """
     bound: Floats = np.zeros(len(space), np.float32)
     best, farthest = 0, np.inf
-    while True:
-        tried = int(bound.argmin())
-        if bound[tried] >= farthest:
-            return best
+    while bound[tried := int(bound.argmin())] < farthest:
         distances = space.to(tried)
         own = float(distances.max())
-        if own < farthest or (own == farthest and tried < best):
+        if own < farthest:
             best, farthest = tried, own
         np.maximum(bound, space.to(int(distances.argmax())), out=bound)
         bound[tried] = np.inf  # its own distance is known
+    return best
 
 
 def _redundant(space: Space, chosen: Ints, fixed: Ints, radius: float) -> npt.NDArray[np.bool_]:

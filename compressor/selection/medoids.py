@@ -11,6 +11,7 @@ import numpy as np
 
 from compressor.selection.plan import Floats, Ints
 from compressor.selection.space import Space
+from runtime.errors import MissingDependencyError
 
 ALL_DISTANCES = 4000
 """Up to so many points all distances are held: 64 MB."""
@@ -110,8 +111,12 @@ def _swapped(space: Space, reach: Floats, budget: int, seed: int) -> Ints:
     A point is never farther from its medoid than `reach`, its distance to the nearest fixed one:
     distances are cut off there, so that fixed medoids need no place in the search.
     """
-    import kmedoids
-
+    try:
+        import kmedoids
+    except ImportError as error:
+        raise MissingDependencyError(
+            "kmedoids is not installed here.\n  pip install 'edge-compressor[train]'"
+        ) from error
     if budget == len(space):
         return np.arange(budget)
     distances = np.minimum(space.between(slice(None), slice(None)), reach[:, None])

@@ -82,7 +82,7 @@ def choose(embeddings: Floats, wanted: Wanted, *, on_map: Floats | None = None) 
         InputError: the budget is below 1 or above the number of different images that are left, or
             stratified-random has no labels.
         ValueError: no such strategy; an embedding is zero or not finite.
-        MissingDependencyError: openTSNE, kmedoids or scikit-learn is not installed.
+        MissingDependencyError: openTSNE or kmedoids is not installed.
     """
     if wanted.strategy not in STRATEGIES:
         raise ValueError(f"{wanted.strategy!r}: not one of {', '.join(STRATEGIES)}")

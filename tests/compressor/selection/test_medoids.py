@@ -1,3 +1,4 @@
+import sys
 from itertools import combinations
 
 import numpy as np
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 
 from compressor.selection import medoids
 from compressor.selection.space import Space
+from runtime.errors import MissingDependencyError
 
 NONE = np.empty(0, np.int64)
 # fmt: off
@@ -124,3 +126,9 @@ def test_clusters_of_one_space_and_medoids_of_another():
     vectors = Space.cosine(np.array([[1, 0], [1, 0.1], [1, 5], [0, 1], [0.1, 1]], np.float32))
     found = medoids.central(places, np.array([2]), np.array([3]), vectors)
     assert found.tolist() == [1]
+
+
+def test_without_the_package_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "kmedoids", None)
+    with pytest.raises(MissingDependencyError, match=r"kmedoids.*\n.*edge-compressor\[train\]"):
+        medoids.k_medoids(Space.euclidean(TOY), 3, NONE, 0)

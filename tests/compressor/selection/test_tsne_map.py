@@ -1,8 +1,11 @@
+import sys
+
 import numpy as np
 import pytest
 
 from compressor.selection import tsne_map
 from compressor.selection.tsne_map import FEWEST_IMAGES
+from runtime.errors import MissingDependencyError
 
 
 def blobs(classes, per_class, seed=0):
@@ -80,3 +83,9 @@ def test_an_embedding_without_direction_is_refused():
     embeddings[3] = 0
     with pytest.raises(ValueError, match="no direction"):
         tsne_map.tsne_map(embeddings, 0)
+
+
+def test_without_the_package_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openTSNE", None)
+    with pytest.raises(MissingDependencyError, match=r"openTSNE.*\n.*edge-compressor\[train\]"):
+        tsne_map.tsne_map(blobs(2, 10)[0], 0)
