@@ -13,7 +13,7 @@ COLOURS = {
     "cold-paws": "#0f766e",
     "cold-paws-cosine": "#4d8f2f",
     "k-medoids": "#2563c9",
-    "k-center": "#b45309",
+    "k-center": "#c79a00",
     "mini-max": "#c2410c",
     "maxi-min": "#a3456f",
     "typiclust": "#7c3aed",
@@ -109,14 +109,15 @@ def _panel(panel: Panel, strategies: Sequence[str]) -> str:
         f'<text x="{(panel.left + right) / 2}" y="{bottom + 40}" text-anchor="middle" '
         'fill="#626a73">labels</text>'
     )
-    parts += [_line(panel, strategy) for strategy in strategies]
+    middle = (len(strategies) - 1) / 2
+    parts += [_line(panel, each, 2.5 * (n - middle)) for n, each in enumerate(strategies)]
     return "".join(parts)
 
 
-def _line(panel: Panel, strategy: str) -> str:
-    """The means, joined, with the interval as a bar through each."""
+def _line(panel: Panel, strategy: str, aside: float) -> str:
+    """The means, joined, with the interval as a bar through each; set aside so that none hides."""
     found = [
-        (panel.x(each.budget), mean)
+        (panel.x(each.budget) + aside, mean)
         for each in panel.summaries
         if each.strategy == strategy and (mean := panel.pick(each)) is not None
     ]
@@ -140,7 +141,7 @@ def _legend(strategies: Sequence[str], width: float) -> tuple[str, int]:
     """One entry a strategy, in rows; and how many rows."""
     parts, x, row = [], float(_LEFT), 0
     for strategy in strategies:
-        needed = 44 + 8 * len(strategy)
+        needed = 56 + 7 * len(strategy)
         if x + needed > width and x > _LEFT:
             x, row = float(_LEFT), row + 1
         y = _TOP + _HEIGHT + 66 + row * 24

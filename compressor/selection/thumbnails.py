@@ -10,8 +10,8 @@ from PIL import Image
 
 from compressor.images import open_rgb
 
-SIDES = ((100, 320), (300, 224), (1_000, 128))
-"""Up to so many images, the longer side in pixels: some 2 to 4 MB a page."""
+SIDES = ((100, 320), (300, 192), (1_000, 96))
+"""Up to so many images, the longer side in pixels: some 3 MB a page."""
 MOST_IMAGES = SIDES[-1][0]
 _QUALITY = 78
 
