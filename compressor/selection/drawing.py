@@ -63,8 +63,8 @@ def _text(point: npt.NDArray[np.int64], size: int, words: str) -> str:
     return f'<text x="{point[0]}" y="{point[1]}" font-size="{size}">{escape(words)}</text>'
 
 
-def curve_svg(shares: Sequence[float], first: int, label: str) -> str:
-    """Share of images covered (0 to 1) after each image, from the one of rank `first` on."""
+def curve_svg(shares: Sequence[float], ranks: tuple[int, int], label: str) -> str:
+    """Share of images covered (0 to 1) after each image; `ranks` of the first and the last."""
     width, height, left, bottom = 460, 150, 38, 22
     last = max(1, len(shares) - 1)
     across = [left + (width - left - 8) * n / last for n in range(len(shares))]
@@ -78,8 +78,8 @@ def curve_svg(shares: Sequence[float], first: int, label: str) -> str:
         levels += f'<line class="grid" x1="{left}" x2="{width - 8}" y1="{y}" y2="{y}"/>'
         levels += f'<text x="{left - 6}" y="{y + 4}" text-anchor="end">{level:.0%}</text>'
     ends = (
-        f'<text x="{left}" y="{height - 4}">image {first}</text>'
-        f'<text x="{width - 8}" y="{height - 4}" text-anchor="end">{first + len(shares) - 1}</text>'
+        f'<text x="{left}" y="{height - 4}">image {ranks[0]}</text>'
+        f'<text x="{width - 8}" y="{height - 4}" text-anchor="end">{ranks[1]}</text>'
     )
     return (
         f'<svg class="curve" viewBox="0 0 {width} {height}" role="img" '

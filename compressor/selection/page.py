@@ -177,7 +177,7 @@ def _facts(sheet: Sheet, cover: Cover) -> str:
     near = f"cosine {1 - covered.radius:.2f} or more"
     curve = curve_svg(
         cover.reach,
-        first,
+        (first, last),
         f"Share of images covered, from {cover.reach[0]:.0%} after image {first} "
         f"to {cover.reach[-1]:.0%} after image {last}",
     )

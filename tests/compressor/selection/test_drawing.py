@@ -46,14 +46,17 @@ def test_a_map_of_one_place_is_drawn():
 
 
 def test_a_curve_rises_as_its_shares_do():
-    line = parsed(curve_svg([0.25, 0.5, 1.0], 4, "a <curve>")).find("polyline").get("points")
+    drawing = parsed(curve_svg([0.25, 0.5, 1.0], (4, 9), "a <curve>"))
+    texts = [each.text for each in drawing.findall("text")]
+    assert texts == ["0%", "50%", "100%", "image 4", "9"]
+    line = drawing.find("polyline").get("points")
     x, y = zip(*(map(float, point.split(",")) for point in line.split()), strict=True)
     assert x[1] - x[0] == pytest.approx(x[2] - x[1])
     assert (y[0] - y[1]) == pytest.approx((y[1] - y[2]) / 2, abs=0.1)
 
 
 def test_a_curve_of_one_image_is_drawn():
-    assert parsed(curve_svg([0.5], 1, "")).find("polyline") is not None
+    assert parsed(curve_svg([0.5], (1, 1), "")).find("polyline") is not None
 
 
 def summary(strategy, budget, accuracy):
