@@ -17,6 +17,7 @@ from compressor.selection.proposals import Standing
 from compressor.stages import Stage
 from runtime.device import version_of
 from runtime.errors import InputError, MissingDependencyError
+from runtime.files import replacing
 
 NAME = "selection"
 _LIBRARIES = ("openTSNE", "kmedoids", "scikit-learn", "numpy")
@@ -139,7 +140,8 @@ def _map(run: Run, embeddings: Floats, work: Path) -> Floats | None:
 
     def make(path: Path) -> None:
         made = tsne_map(embeddings, _seed(run))
-        save_file({"map": np.empty((0, 2), np.float32) if made is None else made}, path)
+        with replacing(path) as temporary:
+            save_file({"map": np.empty((0, 2), np.float32) if made is None else made}, temporary)
 
     code = stages.code_digest(("compressor.selection.tsne_map",))
     held = digest([photo.split for photo in run.images().photos])
