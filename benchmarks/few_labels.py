@@ -38,17 +38,34 @@ def main(runs: tuple[Path, ...], seeds: int, encoders: tuple[str, ...], out: Pat
     for seed in range(seeds):
         for run in runs:
             for encoder in encoders or ENCODERS:
-                for kind, count in BUDGETS:
-                    key = f"{run.name} | {encoder} | {kind} {count} | {seed}"
+                for budget in budgets(run):
+                    key = name_of(run, encoder, budget, seed)
                     if key in found:
                         continue
-                    found[key] = cell(run, encoder, (kind, count), seed)
+                    found[key] = cell(run, encoder, budget, seed)
                     path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
                     click.echo(f"{key}: {found[key]['chosen']}", err=True)
     for run in runs:
         for encoder in encoders or ENCODERS:
             click.echo(f"\n### {run.name}, the {encoder}'s embedding\n")
-            click.echo(text(found, run.name, encoder, seeds))
+            click.echo(text(found, run, encoder, seeds))
+
+
+def budgets(run: Path) -> list[tuple[str, int]]:
+    """Those that leave at least half of the training images without a label."""
+    dataset = json.loads((run / "dataset.json").read_text(encoding="utf-8"))
+    most = sum(each["split"] != "holdout" for each in dataset["images"]) / 2
+    classes = len(dataset["classes"])
+    return [
+        (how, count)
+        for how, count in BUDGETS
+        if count * (classes if how == "per class" else 1) <= most
+    ]
+
+
+def name_of(run: Path, encoder: str, budget: tuple[str, int], seed: int) -> str:
+    """Of a cell in the JSON."""
+    return f"{run.name} | {encoder} | {budget[0]} {budget[1]} | {seed}"
 
 
 def cell(run: Path, encoder: str, budget: tuple[str, int], seed: int) -> dict[str, Any]:
@@ -111,15 +128,15 @@ def figures(logits: Any, labels: Any) -> dict[str, float]:
     return {"accuracy": right, "ece": calibration_error(logits, labels).value}
 
 
-def text(found: dict[str, Any], run: str, encoder: str, seeds: int) -> str:
+def text(found: dict[str, Any], run: Path, encoder: str, seeds: int) -> str:
     """A table of accuracies, and one of the choice and its calibration."""
     from runtime.report import table
 
     cells = defaultdict(list)
     for seed in range(seeds):
-        for kind, count in BUDGETS:
-            label = f"{count} a class" if kind == "per class" else f"{count} by chance"
-            cells[label].append(found[f"{run} | {encoder} | {kind} {count} | {seed}"])
+        for how, count in budgets(run):
+            label = f"{count} a class" if how == "per class" else f"{count} by chance"
+            cells[label].append(found[name_of(run, encoder, (how, count), seed)])
     kinds = list(next(iter(cells.values()))[0]["probes"])
     rows = []
     for label, draws in cells.items():
