@@ -4,8 +4,8 @@
 
 Each recipe names a data set (with labels) and a teacher. The images that are not held out are
 embedded once and chosen from as if no label were known; then a probe learns from the labels of the
-chosen ones only, and answers for the held-out images: the label of the nearest one, and a
-multinomial logistic regression on unit-length embeddings with scikit-learn's default strength.
+chosen ones only, and answers for the held-out images: the label of the nearest one, and the linear
+probe of a run (logistic regression on unit-length, standardised embeddings; C = 1).
 
 `strategy@map` and `strategy@embedding` say where distances are taken. Prints a table a recipe and
 probe, and writes FOLDER/selection.json. Means over seeds with 95 % intervals (Student's t; a seed
@@ -37,7 +37,10 @@ from compressor.selection.simulate import (
 from compressor.selection.strategies import STRATEGIES, Wanted, choose
 from compressor.selection.tsne_map import tsne_map
 from runtime.device import describe
+from runtime.fidelity import normalise
 
+STRENGTH = 1.0
+"""C of the linear probe: too few labels to choose one by."""
 ON_THE_OTHER = ("k-center@map", "mini-max@map", "maxi-min@map", "typiclust@map")
 
 
@@ -61,10 +64,10 @@ def main(
         pool, held = embedded(recipe, out / recipe.stem / "run")
         outcomes: dict[str, list[Outcome]] = {probe: [] for probe in PROBES}
         for name, plan, covered in chosen(grid, pool, out / recipe.stem):
-            known = Sample(pool.embeddings[plan.chosen], pool.labels[plan.chosen])
-            for probe, answers in PROBES.items():
-                right = float((answers(known, held.embeddings) == held.labels).mean())
-                outcomes[probe].append(judged(name, plan, covered, known, right))
+            classes = len(np.unique(pool.labels[plan.chosen]))
+            for probe, answered in PROBES.items():
+                right = answered(pool, plan.chosen, held.embeddings) == held.labels
+                outcomes[probe].append(judged(name, plan, covered, classes, float(right.mean())))
         found[recipe.stem] = {}
         for probe in PROBES:
             rows = [asdict(each) for each in summarise(outcomes[probe])]
@@ -112,7 +115,7 @@ def chosen(grid: Grid, pool: Sample, folder: Path) -> Iterator[tuple[str, LabelP
                 yield name, plan, coverage(plan, pool.embeddings)
 
 
-def judged(name: str, plan: LabelPlan, covered: Coverage, known: Sample, right: float) -> Outcome:
+def judged(name: str, plan: LabelPlan, covered: Coverage, classes: int, right: float) -> Outcome:
     """What `summarise` takes."""
     return Outcome(
         strategy=name,
@@ -120,25 +123,32 @@ def judged(name: str, plan: LabelPlan, covered: Coverage, known: Sample, right: 
         seed=plan.seed,
         within_radius=covered.within_radius,
         redundancy=covered.redundancy,
-        classes_found=len(np.unique(known.labels)),
+        classes_found=classes,
         accuracy=right,
     )
 
 
-def linear(known: Sample, asked: Floats) -> Ints:
-    """What a regularised multinomial logistic regression answers."""
-    from sklearn.linear_model import LogisticRegression
+def nearest(pool: Sample, chosen: Ints, asked: Floats) -> Ints:
+    """The label of the nearest chosen image."""
+    return nearest_label(Sample(pool.embeddings[chosen], pool.labels[chosen]), asked)
 
-    from runtime.fidelity import normalise
 
-    if len(np.unique(known.labels)) < 2:
-        return np.full(len(asked), known.labels[0])
-    model = LogisticRegression(max_iter=1000).fit(normalise(known.embeddings), known.labels)
-    answers: Ints = model.predict(normalise(asked))
+def linear(pool: Sample, chosen: Ints, asked: Floats) -> Ints:
+    """What the linear probe of a run answers, at one strength."""
+    from compressor.probing import linear as probes
+    from compressor.probing.training_set import TrainingSet
+
+    labels = np.full(len(pool.labels), -1)
+    labels[chosen] = pool.labels[chosen]
+    if len(np.unique(pool.labels[chosen])) < 2:
+        return np.full(len(asked), pool.labels[chosen[0]])
+    unit = normalise(pool.embeddings)
+    training = TrainingSet(unit=unit, guide=unit, labels=labels, classes=int(pool.labels.max()) + 1)
+    answers: Ints = probes.fit(training, STRENGTH).logits(asked).argmax(axis=1)
     return answers
 
 
-PROBES = {"nearest label": nearest_label, "linear": linear}
+PROBES = {"nearest label": nearest, "linear": linear}
 
 
 def printed(rows: list[dict[str, Any]], budgets: tuple[int, ...]) -> str:
