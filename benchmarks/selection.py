@@ -10,12 +10,12 @@ probe of a run (logistic regression on unit-length, standardised embeddings; C =
 `strategy@map` and `strategy@embedding` say where distances are taken. Prints a table a recipe and
 probe, and writes FOLDER/selection.json. Means over seeds with 95 % intervals (Student's t; a seed
 decides the map and every draw, the held-out images are the same); `random` is the reference.
+What is there is not run again, so the benchmark can be stopped and continued.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from typing import Any
 import click
 import numpy as np
 
-from compressor.selection.coverage import Coverage, coverage
+from compressor.selection.coverage import coverage
 from compressor.selection.plan import Floats, Ints, LabelPlan
 from compressor.selection.simulate import (
     BUDGETS,
@@ -39,6 +39,8 @@ from compressor.selection.tsne_map import tsne_map
 from runtime.device import describe
 from runtime.fidelity import normalise
 
+Budgets = tuple[int, ...]
+Cell = dict[str, list[dict[str, Any]]]
 STRENGTH = 1.0
 """C of the linear probe: too few labels to choose one by."""
 ON_THE_OTHER = ("k-center@map", "mini-max@map", "maxi-min@map", "typiclust@map")
@@ -53,7 +55,7 @@ ON_THE_OTHER = ("k-center@map", "mini-max@map", "maxi-min@map", "typiclust@map")
 def main(
     recipes: tuple[Path, ...],
     strategies: tuple[str, ...],
-    budgets: tuple[int, ...],
+    budgets: Budgets,
     seeds: int,
     out: Path,
 ) -> None:
@@ -63,11 +65,11 @@ def main(
     for recipe in recipes:
         pool, held = embedded(recipe, out / recipe.stem / "run")
         outcomes: dict[str, list[Outcome]] = {probe: [] for probe in PROBES}
-        for name, plan, covered in chosen(grid, pool, out / recipe.stem):
-            classes = len(np.unique(pool.labels[plan.chosen]))
-            for probe, answered in PROBES.items():
-                right = answered(pool, plan.chosen, held.embeddings) == held.labels
-                outcomes[probe].append(judged(name, plan, covered, classes, float(right.mean())))
+        for seed in range(grid.seeds):
+            for name in grid.strategies:
+                cell = kept(out / recipe.stem, pool, held, (name, seed, budgets))
+                for probe in PROBES:
+                    outcomes[probe] += [Outcome(**each) for each in cell[probe]]
         found[recipe.stem] = {}
         for probe in PROBES:
             rows = [asdict(each) for each in summarise(outcomes[probe])]
@@ -99,33 +101,41 @@ def embedded(recipe: Path, folder: Path) -> tuple[Sample, Sample]:
     return Sample(embeddings[~held], labels[~held]), Sample(embeddings[held], labels[held])
 
 
-def chosen(grid: Grid, pool: Sample, folder: Path) -> Iterator[tuple[str, LabelPlan, Coverage]]:
-    """Every choice, made once; the map of a seed is made once and kept in the folder."""
-    for seed in range(grid.seeds):
-        path = folder / f"map-{seed}.npy"
-        if not path.exists():
-            np.save(path, tsne_map(pool.embeddings, seed))
-        on_map = np.load(path)
-        for name in grid.strategies:
-            strategy, _, where = name.partition("@")
-            labels = pool.labels if strategy == CHEAT else None
-            for budget in grid.budgets:
-                wanted = Wanted(strategy, budget, seed, labels=labels, where=where or None)
-                plan = choose(pool.embeddings, wanted, on_map=on_map)
-                yield name, plan, coverage(plan, pool.embeddings)
+def kept(folder: Path, pool: Sample, held: Sample, cell: tuple[str, int, Budgets]) -> Cell:
+    """The outcomes of a strategy and a seed at each budget, from the folder if they are there."""
+    name, seed, budgets = cell
+    path = folder / f"{name}-{seed}-{'-'.join(map(str, budgets))}.json"
+    if not path.exists():
+        outcomes: Cell = {probe: [] for probe in PROBES}
+        for budget in budgets:
+            plan = chosen(name, seed, budget, pool, folder)
+            covered = coverage(plan, pool.embeddings)
+            for probe, answered in PROBES.items():
+                right = answered(pool, plan.chosen, held.embeddings) == held.labels
+                outcome = Outcome(
+                    strategy=name,
+                    budget=budget,
+                    seed=seed,
+                    within_radius=covered.within_radius,
+                    redundancy=covered.redundancy,
+                    classes_found=len(np.unique(pool.labels[plan.chosen])),
+                    accuracy=float(right.mean()),
+                )
+                outcomes[probe].append(asdict(outcome))
+        path.write_text(json.dumps(outcomes) + "\n", encoding="utf-8")
+    found: Cell = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
-def judged(name: str, plan: LabelPlan, covered: Coverage, classes: int, right: float) -> Outcome:
-    """What `summarise` takes."""
-    return Outcome(
-        strategy=name,
-        budget=len(plan.chosen),
-        seed=plan.seed,
-        within_radius=covered.within_radius,
-        redundancy=covered.redundancy,
-        classes_found=classes,
-        accuracy=right,
-    )
+def chosen(name: str, seed: int, budget: int, pool: Sample, folder: Path) -> LabelPlan:
+    """A choice; the map of a seed is made once and kept in the folder."""
+    path = folder / f"map-{seed}.npy"
+    if not path.exists():
+        np.save(path, tsne_map(pool.embeddings, seed))
+    strategy, _, where = name.partition("@")
+    labels = pool.labels if strategy == CHEAT else None
+    wanted = Wanted(strategy, budget, seed, labels=labels, where=where or None)
+    return choose(pool.embeddings, wanted, on_map=np.load(path))
 
 
 def nearest(pool: Sample, chosen: Ints, asked: Floats) -> Ints:
@@ -151,7 +161,7 @@ def linear(pool: Sample, chosen: Ints, asked: Floats) -> Ints:
 PROBES = {"nearest label": nearest, "linear": linear}
 
 
-def printed(rows: list[dict[str, Any]], budgets: tuple[int, ...]) -> str:
+def printed(rows: list[dict[str, Any]], budgets: Budgets) -> str:
     """A row a strategy; a cell a budget: accuracy, (classes found), gain over random."""
     from runtime.report import table
 

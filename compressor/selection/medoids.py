@@ -7,6 +7,8 @@ cluster, in memory that grows with N only.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from compressor.selection.plan import Floats, Ints
@@ -32,14 +34,15 @@ def k_medoids(space: Space, budget: int, fixed: Ints, seed: int) -> Ints:
     free = np.setdiff1d(np.arange(len(space)), fixed)
     _, reach = space.nearest(fixed)
     if len(free) <= ALL_DISTANCES:
-        return free[_swapped(space.part(free), reach[free], budget, seed)]
+        rngs = [np.random.default_rng((seed, start)) for start in range(_STARTS)]
+        return free[_swapped(space.part(free), reach[free], budget, rngs)]
     rng = np.random.default_rng(seed)
     if budget > ALL_DISTANCES // 2:  # too many for a sample to find
         return alternated(space, rng.choice(free, budget, replace=False), fixed)
     starts: list[tuple[float, Ints]] = []
-    for draw in range(_DRAWS):
+    for _ in range(_DRAWS):
         sample = rng.choice(free, ALL_DISTANCES, replace=False)
-        found = sample[_swapped(space.part(sample), reach[sample], budget, seed + draw)]
+        found = sample[_swapped(space.part(sample), reach[sample], budget, [rng])]
         _, distance = space.nearest(np.concatenate([fixed, found]))
         starts.append((float(distance.sum(dtype=np.float64)), found))
     return alternated(space, min(starts, key=lambda each: each[0])[1], fixed)
@@ -105,8 +108,8 @@ def _euclidean_medoid(space: Space) -> int:
     return best
 
 
-def _swapped(space: Space, reach: Floats, budget: int, seed: int) -> Ints:
-    """Positions of the best of some FasterPAM searches, on all distances.
+def _swapped(space: Space, reach: Floats, budget: int, rngs: Sequence[np.random.Generator]) -> Ints:
+    """Positions of the best of some FasterPAM searches, one a generator, on all distances.
 
     A point is never farther from its medoid than `reach`, its distance to the nearest fixed one:
     distances are cut off there, so that fixed medoids need no place in the search.
@@ -119,12 +122,13 @@ def _swapped(space: Space, reach: Floats, budget: int, seed: int) -> Ints:
         ) from error
     if budget == len(space):
         return np.arange(budget)
-    distances = np.minimum(space.between(slice(None), slice(None)), reach[:, None])
+    distances = space.between(slice(None), slice(None))
+    np.minimum(distances, reach[:, None], out=distances)
     np.fill_diagonal(distances, 0)
     if budget == 1:  # FasterPAM's shortcut for one medoid expects symmetric distances
         return np.array([distances.sum(axis=0, dtype=np.float64).argmin()])
-    rng, found = np.random.default_rng(seed), []
-    for _ in range(_STARTS):
+    found = []
+    for rng in rngs:
         start = rng.choice(len(space), budget, replace=False)
         found.append(kmedoids.fasterpam(distances, start, init="given", n_cpu=1))
     best = min(found, key=lambda each: float(each.loss))
