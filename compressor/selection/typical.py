@@ -71,8 +71,10 @@ def _clusters(space: Space, clusters: int, seed: int) -> Ints:
     from sklearn.exceptions import ConvergenceWarning
 
     points = space.points
-    if len(points) > _CLUSTERED:
-        drawn = np.random.default_rng(seed).choice(len(points), _CLUSTERED, replace=False)
+    if len(points) > max(_CLUSTERED, clusters):
+        drawn = np.random.default_rng(seed).choice(
+            len(points), max(_CLUSTERED, clusters), replace=False
+        )
         points = points[drawn]
     model = KMeans(clusters, n_init=1, random_state=seed)
     with warnings.catch_warnings():
