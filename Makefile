@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: quickstart test static unit wheel base fix clean
+.PHONY: quickstart test static unit browser wheel base fix clean
 
 quickstart: $(STAMP)
 	$(BIN)/compressor quickstart quickstart
@@ -26,8 +26,12 @@ static: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-unit: $(STAMP)
+unit: $(STAMP) browser
 	$(BIN)/pytest
+
+# The tests of to_label.html open it in Chromium; where it cannot be installed they are skipped.
+browser:
+	tools/chromium.sh
 
 # What users get: exactly our three packages, with the recipes inside.
 wheel: $(STAMP)

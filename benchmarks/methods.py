@@ -161,13 +161,16 @@ def run_one(recipe: Path, cell: tuple[str, str, str], changes: tuple[str, ...], 
 def what_was_seen(folder: Path) -> dict[str, Any]:
     """Per held-out image: was it right, did it agree; the embeddings; the OOD scores."""
     from runtime import golden
+    from runtime.check import linear_logits
+    from runtime.session import Outputs
 
     arrays = golden.load(folder / "holdout").arrays
     known = arrays.bank_labels >= 0
     classes = int(arrays.bank_labels.max()) + 1
     student = arrays.student_embedding
     votes = fidelity.knn_votes(student, arrays.bank[known], arrays.bank_labels[known], classes)
-    answers = {"knn": votes.argmax(axis=1), "linear": arrays.student_logits.argmax(axis=1)}
+    linear = linear_logits(arrays, Outputs(student, arrays.student_logits))
+    answers = {"knn": votes.argmax(axis=1), "linear": linear.argmax(axis=1)}
     teacher = {"knn": arrays.teacher_knn, "linear": arrays.teacher_logits.argmax(axis=1)}
     seen: dict[str, Any] = {}
     for name, answer in answers.items():

@@ -38,6 +38,7 @@ def commands() -> None:
 
     \b
     compressor init photos        write a recipe for a folder of images
+    compressor label recipe.yaml  say which images to label first
     compressor run recipe.yaml    make the student, its ONNX file and the report
     compressor check RUN/bundle   check the bundle again, here or on the device
     """
@@ -106,31 +107,110 @@ def export(run_folder: Path, as_json: bool) -> None:
 
 
 def _run_stages(job: Any, *, as_json: bool) -> None:
-    from compressor import pipeline
+    from compressor import pipeline, selecting
     from compressor.console import note
-    from compressor.yaml_file import dump
     from runtime import report
-    from runtime.files import read_json, size_of, write_json, write_text
+    from runtime.files import read_json, size_of
 
     pipeline.refuse_early(job)
     with job.locked():
-        plan = job.plan
-        write_json(job.folder / "recipe.json", plan.origin)
-        write_text(job.folder / "recipe.resolved.yaml", dump(plan.recipe.model_dump(mode="json")))
-        for progress in pipeline.run_all(job):
-            done = "unchanged, skipped" if progress.state == "cached" else "done"
-            note(f"  {done} ({progress.seconds:.1f} s{' then' if done != 'done' else ''})")
+        _write_recipe(job)
+        stages_done = [_tell(progress) for progress in pipeline.run_all(job)]
+        if stages_done[-1].stage == selecting.NAME:
+            _hand_out(job, as_json=as_json)
+            return
     found = read_json(job.folder / "report.json")
     click.echo(json.dumps(found) if as_json else report.text(found))
     bundle = job.folder / "bundle"
     note(
-        f"\n{plan.recipe.name}: {report.verdict_line(found)}\n"
+        f"\n{job.plan.recipe.name}: {report.verdict_line(found)}\n"
         f"  report  {job.folder / 'report.md'}\n"
         f"  bundle  {bundle} ({size_of(bundle) / 1e6:.1f} MB)\n"
         f"Next: copy the bundle to the device and type there\n"
         f"  python -m runtime check bundle"
     )
     sys.exit(exit_code(found))
+
+
+def _write_recipe(job: Any) -> None:
+    from compressor.yaml_file import dump
+    from runtime.files import write_json, write_text
+
+    write_json(job.folder / "recipe.json", job.plan.origin)
+    write_text(job.folder / "recipe.resolved.yaml", dump(job.plan.recipe.resolved()))
+
+
+def _tell(progress: Any) -> Any:
+    from compressor.console import note
+
+    done = "unchanged, skipped" if progress.state == "cached" else "done"
+    note(f"  {done} ({progress.seconds:.1f} s{' then' if done != 'done' else ''})")
+    return progress
+
+
+def _hand_out(job: Any, *, as_json: bool) -> None:
+    from compressor import labelling
+    from compressor.console import note
+
+    found = labelling.write_files(job)
+    if as_json:
+        click.echo(json.dumps(found))
+    note(labelling.text(found, job))
+    note(labelling.next_step(found, job))
+
+
+@commands.command()
+@click.argument("recipe", type=_FILE)
+@click.option(
+    "--budget",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Choose N more than are labelled or proposed. Default: up to label.budget in all.",
+)
+@click.option(
+    "--simulate",
+    is_flag=True,
+    help="Choose nothing; measure what each strategy would have been worth (needs all labels).",
+)
+@out_option
+@set_option
+@json_option
+def label(
+    recipe: Path,
+    budget: int | None,
+    simulate: bool,
+    out: Path | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Say which images of RECIPE to label first: to_label.html, to_label.csv, to_label.json.
+
+    Works in the folder of the run and adds to what was proposed there before. `compressor run`
+    goes on from it.
+    """
+    _require_training_packages()
+    from compressor import pipeline, receipt, selecting
+    from compressor import recipe as recipes
+    from compressor.console import note, set_up_logging, track
+    from compressor.run import Run
+
+    if simulate and budget is not None:
+        raise InputError("--simulate measures budgets of its own; leave --budget out")
+    selecting.require_packages()
+    set_up_logging()
+    plan = recipes.load(recipe, overrides)
+    folder = out if out is not None else Path("runs") / plan.recipe.name
+    job = Run(plan, folder, track=track, note=note)
+    with job.locked():
+        _write_recipe(job)
+        steps = pipeline.run_embeddings(job) if simulate else pipeline.run_selection(job, budget)
+        for progress in steps:
+            _tell(progress)
+        if not simulate:
+            _hand_out(job, as_json=as_json)
+            return
+        found = receipt.write(job)
+    click.echo(json.dumps(found) if as_json else receipt.text(found))
 
 
 @commands.command()

@@ -18,7 +18,6 @@ from compressor.stages import Stage
 from runtime.files import read_json, write_json
 
 if TYPE_CHECKING:
-    from compressor.probes import LinearProbe
     from runtime.golden import Golden
 
 Floats = npt.NDArray[np.float32]
@@ -55,6 +54,7 @@ def _make_golden(run: Run, work: Path) -> None:
 
 def _golden(run: Run, student: str) -> Golden:
     """Held-out images with the answers of the teacher and of `student` (or `untrained`)."""
+    from compressor.probing.fitting import deployed_probe, linear_probe, other_than_linear
     from runtime import fidelity
     from runtime.golden import Arrays, Golden
 
@@ -67,19 +67,24 @@ def _golden(run: Run, student: str) -> Golden:
     if len(known):
         of_known = found.labels[known]
         votes = fidelity.knn_votes(teacher[held], teacher[known], of_known, len(found.classes))
-    teacher_probe, student_probe = _probe(probed, "teacher"), _probe(probed, student)
+    probe, of_teacher = deployed_probe(probed, student), linear_probe(probed, "teacher")
+    like_deployed = other_than_linear(probed, "teacher")
+    linear = linear_probe(probed, student) if like_deployed else None
     arrays = Arrays(
         labels=found.labels[held],
         teacher_embedding=teacher[held],
         teacher_knn=None if votes is None else votes.argmax(axis=1),
-        teacher_logits=teacher_probe.logits(teacher[held]) if teacher_probe else None,
+        teacher_logits=of_teacher.logits(teacher[held]) if of_teacher else None,
+        teacher_probe=like_deployed.logits(teacher[held]).argmax(axis=1) if like_deployed else None,
         teacher_ood_inside=fidelity.ood_scores(teacher[held], teacher[bank]),
         teacher_ood_outside=fidelity.ood_scores(ood, teacher[bank]) if len(ood) else None,
         student_embedding=probed[student][held],
-        student_logits=student_probe.logits(probed[student][held]) if student_probe else None,
+        student_logits=probe.logits(probed[student][held]) if probe else None,
         student_ood_embedding=probed[f"{student}_ood"] if len(ood) else None,
         bank=probed[student][bank],
         bank_labels=found.labels[bank],
+        linear_weight=linear.weight if linear else None,
+        linear_bias=linear.bias if linear else None,
     )
     names = [photo.id for photo in found.part("holdout").photos]
     return Golden(run.root, tuple(names), tuple(run.ood_ids()), found.classes, arrays)
@@ -99,14 +104,6 @@ def _bank_rows(labels: npt.NDArray[np.int64], usable: npt.NDArray[np.bool_]) -> 
     return np.sort(np.concatenate(rows))
 
 
-def _probe(probed: dict[str, Floats], name: str) -> LinearProbe | None:
-    from compressor.probes import LinearProbe
-
-    if f"{name}_weight" not in probed:
-        return None
-    return LinearProbe(probed[f"{name}_weight"], probed[f"{name}_bias"])
-
-
 # --- files for the device --------------------------------------------------------------------
 
 
@@ -118,14 +115,12 @@ def _onnx_inputs(run: Run) -> dict[str, Any]:
 
 
 def _make_onnx(run: Run, work: Path) -> None:
+    from compressor.probing.fitting import deployed_probe
     from export.to_onnx import Deployed, export
 
-    student, probe = (
-        learning.trained_student(run),
-        _probe(run.tensors("probes.safetensors"), "student"),
-    )
-    parameters = (probe.weight, probe.bias) if probe else (None, None)
-    module = Deployed(student.module, *parameters)
+    student, probes = learning.trained_student(run), run.tensors("probes.safetensors")
+    probe = deployed_probe(probes, "student")
+    module = Deployed(student.module, probe.module() if probe else None)
     metadata = {
         "preprocess": student.preprocess.to_dict(),
         "classes": list(run.images().classes),
@@ -162,6 +157,7 @@ def _make_bundle(run: Run, work: Path) -> None:
     scores = fidelity.ood_scores(validation, train)
     match = plan.target.match.model_dump(exclude_none=True)
     path = run.folder / "student.fp32.onnx"
+    probe = read_json(run.folder / "probe.json")
     document = {
         "schema_version": SCHEMA_VERSION,
         "name": plan.recipe.name,
@@ -174,6 +170,7 @@ def _make_bundle(run: Run, work: Path) -> None:
         "require": plan.recipe.require.model_dump(mode="json"),
         "teacher": teacher,
         "student": student,
+        "probe": probe if found.classes else None,
         "onnx": facts(path),
     }
     files = [("onnx-fp32", "fp32", path)]

@@ -11,8 +11,8 @@ from runtime import device
 from runtime.errors import MissingDependencyError
 from runtime.ort import starting_providers
 
-_TRAINING = ("torch", "torchvision", "timm", "safetensors", "scikit-learn", "onnx", "onnxscript",
-             "pydantic", "ruamel.yaml", "rich")  # fmt: skip
+_TRAINING = ("torch", "torchvision", "timm", "safetensors", "scikit-learn", "openTSNE", "kmedoids",
+             "onnx", "onnxscript", "pydantic", "ruamel.yaml", "rich")  # fmt: skip
 _DEVICE = ("onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx", "cuda-python")
 
 

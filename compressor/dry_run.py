@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compressor import images, stages
+from compressor import images, pipeline, selecting, stages
 from compressor.images import ImageSet, Photo
 from compressor.labels import UNLABELLED
 from compressor.pipeline import STAGES
 from compressor.run import Run
+from compressor.stages import Stage, State
 from compressor.yaml_file import dump
 from runtime.errors import InputError
 from runtime.report import table
@@ -26,17 +27,32 @@ _SIZED_IMAGES = 16  # files that are decoded to see how large the images are
 
 def rehearse(run: Run) -> dict[str, Any]:
     """The resolved recipe, the state of each stage, and an estimate of the work."""
-    planned = stages.plan(STAGES, run, run.folder)
+    planned, waits = _planned(run)
     return {
-        "recipe": run.plan.recipe.model_dump(mode="json"),
+        "recipe": run.plan.recipe.resolved(),
         "digest": run.plan.digest,
         "target": {"name": run.plan.target_name, **run.plan.target.model_dump(mode="json")},
         "folder": str(run.folder),
         "stages": [
             {"stage": stage.name, "state": state, "what": stage.summary} for stage, state in planned
         ],
+        "stops_after_selection": waits,
         "estimate": _estimate(run),
     }
+
+
+def _planned(run: Run) -> tuple[list[tuple[Stage[Run], State]], bool | None]:
+    """Each stage with its state, and whether the run would wait for labels; None: not known yet."""
+    if run.plan.recipe.label is None:
+        return stages.plan(STAGES, run, run.folder), False
+    planned = stages.plan(STAGES, run, run.folder)
+    if planned[0][1] != "cached":
+        return planned, None
+    if not selecting.short(run):
+        return planned, False
+    at = len(pipeline.TO_SELECTION)
+    way = (*STAGES[:at], selecting.stage(run), *STAGES[at:])
+    return stages.plan(way, run, run.folder), True
 
 
 def text(found: dict[str, Any]) -> str:
@@ -49,6 +65,7 @@ def text(found: dict[str, Any]) -> str:
             f"would write to {found['folder']}",
             "",
             table(["stage", "state", "what it does"], rows),
+            *_about_labels(found),
             "",
             f"about {estimate['images']:,} images to train on; if nothing is cached:",
             f"  teacher {estimate['teacher_passes']:,} passes, {_minutes(estimate['teacher_s'])}",
@@ -57,6 +74,16 @@ def text(found: dict[str, Any]) -> str:
             "  (timed just now on random weights; reading the images comes on top)",
         ]
     )
+
+
+def _about_labels(found: dict[str, Any]) -> list[str]:
+    if found["stops_after_selection"] is False:
+        return []
+    budget = found["recipe"]["label"]["budget"]
+    return [
+        "",
+        f"stops after the choice of images to label, while fewer than {budget} have a label",
+    ]
 
 
 def _minutes(seconds: float) -> str:

@@ -27,6 +27,7 @@ from runtime.progress import Track, silent
 logger = logging.getLogger(__name__)
 
 Split = Literal["train", "validation", "holdout"]
+_CLASSES_SHOWN = 30
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,14 @@ class ImageSet:
     def labels(self) -> npt.NDArray[np.int64]:
         """[N], UNLABELLED (-1) where the class is not known."""
         return np.array([photo.label for photo in self.photos], np.int64)
+
+    def class_counts(self) -> str:
+        """How many images each class has, to read; the smallest classes of very many."""
+        counts = Counter(photo.label for photo in self.photos if photo.label != UNLABELLED)
+        rarest = sorted(counts.items(), key=lambda each: (each[1], each[0]))[:_CLASSES_SHOWN]
+        words = ", ".join(f"{self.classes[label]} {count}" for label, count in sorted(rarest))
+        more = len(counts) - len(rarest)
+        return f"{words} and {more} more classes" if more else words
 
     @property
     def keys(self) -> list[str]:
@@ -154,6 +163,7 @@ def audit(
     validation: float,
     seed: int,
     exclude: Sequence[Path] = (),
+    labelling: bool = False,
     track: Track = silent,
 ) -> Audit:
     """Decode every file below `root` once and split what is usable.
@@ -165,6 +175,8 @@ def audit(
         validation: share of the rest for choosing the best checkpoint.
         seed: of the split.
         exclude: folders below `root` that are no part of the task.
+        labelling: labels are still being given: any number of classes will do, and the split
+            looks at none of them.
         track: shows the progress.
 
     Raises:
@@ -188,7 +200,8 @@ def audit(
     )
     usable = {ids[path] for path, look in looks.items() if isinstance(look, Look)}
     # With nothing usable, `enforce` tells why; classes would only be a distraction.
-    classes, label_of = classes_of(labels, names, usable) if usable else ((), {})
+    fewest = 0 if labelling else 2
+    classes, label_of = classes_of(labels, names, usable, fewest=fewest) if usable else ((), {})
     photos = [
         Photo(
             id=ids[path],
@@ -203,7 +216,9 @@ def audit(
     ]
     photos, duplicates = _set_aside_duplicates(sorted(photos, key=lambda photo: photo.id))
     share = None if isinstance(holdout, Path) else holdout
-    photos = _split(photos, share, validation, seed)
+    # A label given later must move no image between the parts: students and features depend on it.
+    stratified = not labelling and all(photo.label != UNLABELLED for photo in photos)
+    photos = _split(photos, share, validation, seed, stratified=stratified)
     return Audit(ImageSet(root, classes, tuple(photos)), rejected, duplicates)
 
 
@@ -307,37 +322,47 @@ def pixels_sha256(image: Image.Image) -> str:
 def _set_aside_duplicates(
     photos: Iterable[Photo],
 ) -> tuple[list[Photo], tuple[Duplicate, ...]]:
-    """Keep one of each set of equal pixels: one to train on, one with a label, first by id."""
+    """Keep one of each set of equal pixels: one to train on, first by id.
+
+    Which one is kept does not depend on labels; it takes the first label that one of them has.
+    """
     first: dict[str, Photo] = {}
     duplicates = []
-    for photo in sorted(photos, key=_preference):
+    for photo in sorted(photos, key=lambda photo: (photo.split == "holdout", photo.id)):
         twin = first.setdefault(photo.pixels_sha256, photo)
-        if twin is not photo:
-            duplicates.append(Duplicate(photo.id, twin.id))
-            if UNLABELLED not in (photo.label, twin.label) and photo.label != twin.label:
-                logger.warning("same pixels, two classes: %s and %s", photo.id, twin.id)
+        if twin is photo:
+            continue
+        duplicates.append(Duplicate(photo.id, twin.id))
+        if twin.label == UNLABELLED:
+            first[photo.pixels_sha256] = replace(twin, label=photo.label)
+        elif photo.label not in (UNLABELLED, twin.label):
+            logger.warning("same pixels, two classes: %s and %s", photo.id, twin.id)
     return sorted(first.values(), key=lambda photo: photo.id), tuple(duplicates)
 
 
-def _preference(photo: Photo) -> tuple[bool, bool, str]:
-    return (photo.split == "holdout", photo.label == UNLABELLED, photo.id)
-
-
-def _split(photos: list[Photo], holdout: float | None, validation: float, seed: int) -> list[Photo]:
-    """Stratified, and by pixels alone: neither names nor the order of the folder matter."""
+def _split(
+    photos: list[Photo], holdout: float | None, validation: float, seed: int, *, stratified: bool
+) -> list[Photo]:
+    """By pixels, and class by class if stratified: neither names nor their order matter."""
     if holdout is not None:
-        photos = _move(photos, holdout, "holdout", seed)
-    return _move(photos, validation, "validation", seed)
+        photos = _move(photos, (holdout, "holdout"), seed, stratified=stratified)
+    return _move(photos, (validation, "validation"), seed, stratified=stratified)
 
 
-def _move(photos: list[Photo], share: float, to: Split, seed: int) -> list[Photo]:
-    """Move a share of the train part, class by class, to another part."""
-    train = [photo for photo in photos if photo.split == "train"]
-    counts = Counter(photo.label for photo in train)
+def _move(
+    photos: list[Photo], part: tuple[float, Split], seed: int, *, stratified: bool
+) -> list[Photo]:
+    """Move a share of the train part, class by class if stratified, to another part."""
+    share, to = part
+    groups: dict[int, list[str]] = {}
+    for photo in photos:
+        if photo.split == "train":
+            group = photo.label if stratified else UNLABELLED
+            groups.setdefault(group, []).append(photo.pixels_sha256)
+    counts = {group: len(keys) for group, keys in groups.items()}
     taken = set()
-    for label, number in share_out(counts, share).items():
-        of_class = [photo.pixels_sha256 for photo in train if photo.label == label]
-        taken |= set(sorted(of_class, key=lambda key: _rank(key, to, seed))[:number])
+    for group, number in share_out(counts, share).items():
+        taken |= set(sorted(groups[group], key=lambda key: _rank(key, to, seed))[:number])
     return [
         replace(photo, split=to)
         if photo.split == "train" and photo.pixels_sha256 in taken

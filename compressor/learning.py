@@ -92,31 +92,27 @@ def probes_inputs(run: Run) -> dict[str, Any]:
 
 
 def _make_probes(run: Run, work: Path) -> None:
-    """Embed all images with the student, before and after distillation; fit a probe on each."""
+    """Embed all images with the student, before and after distillation; choose and fit probes."""
     from safetensors.numpy import save_file
 
-    from compressor import probes
     from compressor.embeddings import embed
     from compressor.encoders import create_student
+    from compressor.probing.fitting import fit_all
 
     recipe, found, compute = run.plan.recipe, run.images(), run.compute()
-    fitted_on = np.array([each.split != "holdout" and each.label >= 0 for each in found.photos])
     untrained = create_student(recipe.student, seed=recipe.distill.seed)
     encoders = {"student": trained_student(run), "untrained": untrained}
-    arrays: dict[str, Floats] = {"teacher": run.tensors("embeddings.safetensors")["images"]}
+    arrays = dict[str, Floats]()
     for name, encoder in encoders.items():
         for key, paths in ((name, found.paths), (f"{name}_ood", run.ood_paths())):
             label, keep = f"{key.replace('_', ' ')} images", work / "parts" / key
             arrays[key] = embed(encoder, paths, compute, label=label, keep=keep, track=run.track)
-    for name in ("teacher", "student", "untrained"):
-        run.note(f"fitting the linear probe of the {name}")
-        probe = probes.fit(
-            arrays[name][fitted_on], found.labels[fitted_on], len(found.classes), seed=0
-        )
-        if probe is not None:
-            arrays |= {f"{name}_weight": probe.weight, f"{name}_bias": probe.bias}
-    del arrays["teacher"]
-    save_file(arrays, work / "probes.safetensors")
+    training = np.array([each.split != "holdout" for each in found.photos])
+    embedded = {"teacher": run.tensors("embeddings.safetensors")["images"], **arrays}
+    of_training = {name: embedded[name][training] for name in ("teacher", *encoders)}
+    probes, document = fit_all(of_training, found.labels[training], found.classes, run.note)
+    save_file(arrays | probes, work / "probes.safetensors")
+    write_json(work / "probe.json", document)
     write_json(work / "student.json", encoders["student"].card())
 
 
@@ -133,12 +129,12 @@ STAGES: Sequence[Stage[Run]] = (
     ),
     Stage(
         name="probes",
-        summary="the student on every image, before and after; linear probes",
-        outputs=("probes.safetensors", "student.json"),
+        summary="the student on every image, before and after; its probe",
+        outputs=("probes.safetensors", "probe.json", "student.json"),
         needs=("images", "embeddings", "distill"),
         inputs=probes_inputs,
         make=_make_probes,
-        code=("compressor.probes", "compressor.embeddings"),
-        libraries=(*LIBRARIES, "scikit-learn"),
+        code=("compressor.probing.fitting", "compressor.embeddings"),
+        libraries=(*LIBRARIES, "scikit-learn", "scipy"),
     ),
 )

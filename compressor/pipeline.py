@@ -4,18 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compressor import delivery, learning, preparing, stages
+from compressor import delivery, learning, preparing, selecting, stages
 from compressor.run import Run
-from compressor.stages import Progress
+from compressor.stages import Progress, Stage
 
 STAGES = (*preparing.STAGES, *learning.STAGES, *delivery.STAGES)
+"""The whole way; with `label:` in the recipe, `selection` comes in while labels are missing."""
+TO_SELECTION = ("images", "embeddings")
 
 
 def run_all(run: Run) -> Iterator[Progress]:
-    """Make or find the outputs of every stage, in order; yields after each one."""
+    """Make or find the outputs of every stage, in order; yields after each one.
+
+    While labels are missing the last one is `selection`.
+    """
+    waits = False
     for stage in STAGES:
-        run.note(f"{stage.name}: {stage.summary}")
-        yield stages.run_stage(stage, run, run.folder)
+        if waits and stage.name not in TO_SELECTION:
+            yield _run(selecting.stage(run), run)
+            return
+        yield _run(stage, run)
+        if stage.name == "images":
+            waits = selecting.short(run)
+
+
+def run_selection(run: Run, more: int | None) -> Iterator[Progress]:
+    """The stages that a choice of images needs, and the choice.
+
+    Args:
+        run: what to run.
+        more: how many images beyond those labelled or proposed; None: up to the recipe's budget.
+    """
+    yield from run_embeddings(run)
+    yield _run(selecting.stage(run, more=more), run)
+
+
+def run_embeddings(run: Run) -> Iterator[Progress]:
+    """The stages up to the teacher's embeddings."""
+    for stage in STAGES:
+        if stage.name in TO_SELECTION:
+            yield _run(stage, run)
+
+
+def _run(stage: Stage[Run], run: Run) -> Progress:
+    run.note(f"{stage.name}: {stage.summary}")
+    return stages.run_stage(stage, run, run.folder)
 
 
 LEARNING = ("embeddings", "pixels", "features", "distill")

@@ -32,15 +32,24 @@ LIBRARIES = ("torch", "timm", "pillow", "numpy")
 
 def _images_inputs(run: Run) -> dict[str, Any]:
     data, spec = run.plan.recipe.data, run.plan.recipe.distill
-    csv = data.labels not in ("folders", "none")
+    labels = _labels(run)
+    csv = labels not in ("folders", "none")
     return {
         "files": listing_digest(run),
-        "labels": sha256_of(Path(data.labels)) if csv else data.labels,
+        "labels": sha256_of(Path(labels)) if csv else labels,
+        "labelling": run.plan.recipe.label is not None,
         "holdout": str(data.holdout),
         "limits": [data.max_rejected, data.min_images],
         "validation": spec.validation,
         "seed": spec.seed,
     }
+
+
+def _labels(run: Run) -> str:
+    """As `images.audit` takes them; none while their file is still to be written."""
+    labels, waiting = run.plan.recipe.data.labels, run.plan.recipe.label is not None
+    missing = labels != "folders" and not Path(labels).is_file()
+    return "none" if waiting and missing else labels
 
 
 def _make_images(run: Run, work: Path) -> None:
@@ -49,11 +58,12 @@ def _make_images(run: Run, work: Path) -> None:
     task = [data.images, *([data.holdout] if isinstance(data.holdout, Path) else [])]
     found = images.audit(
         data.images,
-        labels=data.labels,
+        labels=_labels(run),
         holdout=data.holdout,
         validation=spec.validation,
         seed=spec.seed,
         exclude=own + ([data.ood] if data.ood else []),
+        labelling=run.plan.recipe.label is not None,
         track=run.track,
     )
     outside = images.files_below(data.ood, [*own, *task]) if data.ood else []
@@ -67,6 +77,8 @@ def _make_images(run: Run, work: Path) -> None:
         f"{counts['validation']} to choose the best checkpoint, {counts['holdout']} held out; "
         f"{counts['rejected']} files rejected, {counts['duplicates']} duplicates set aside"
     )
+    if run.plan.recipe.label is not None and found.images.classes:
+        run.note(f"labels: {found.images.class_counts()}")  # a class misspelt shows here
     try:
         images.enforce(found, max_rejected=data.max_rejected, min_images=data.min_images)
     except InputError:

@@ -200,6 +200,33 @@ class Distill(Section):
         return epochs if self.teacher == "online" else min(self.views, epochs)
 
 
+class Label(Section):
+    """`label:` which images to label first; a run stops for a person while labels are missing."""
+
+    strategy: Literal[
+        "cold-paws",
+        "cold-paws-cosine",
+        "k-medoids",
+        "k-center",
+        "mini-max",
+        "maxi-min",
+        "typiclust",
+        "random",
+        "stratified-random",
+    ] = Field("cold-paws", description="how they are chosen; see docs/label.md")
+    budget: Count = Field(
+        50, description="labelled images wanted in all, held-out ones not counted"
+    )
+    seed: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="of the choice; null: distill.seed"
+    )
+
+
+def _section_or_defaults(value: object) -> object:
+    """A section whose keys are all commented out is null, and means its defaults."""
+    return {} if value is None else value
+
+
 class Export(Section):
     """`export:` the files for the device."""
 
@@ -237,9 +264,17 @@ class Recipe(Section):
     teacher: Teacher
     student: Student
     distill: Distill = Distill()
+    label: Annotated[Label | None, BeforeValidator(_section_or_defaults)] = Field(
+        None, description="which images to label first; the run stops while labels are missing"
+    )
     export: Export = Export()
     target: str = Field("cpu", description="recipes/targets/<name>.yaml, or a path")
     require: Require = Require()
+
+    def resolved(self) -> dict[str, Any]:
+        """Every key with its value, as JSON; a `label:` section that is not there stays away."""
+        absent = {"label"} if self.label is None else set[str]()
+        return self.model_dump(mode="json", exclude=absent)
 
 
 @dataclass(frozen=True)
@@ -316,8 +351,11 @@ def _mistakes(recipe: Recipe) -> list[tuple[Key, str]]:
     for key, folder in folders:
         if isinstance(folder, Path) and not folder.is_dir():
             mistakes.append((key, f"no such folder: {folder}"))
-    if data.labels not in ("folders", "none") and not Path(data.labels).is_file():
-        mistakes.append((("data", "labels"), f"not folders, none, or a CSV file: {data.labels}"))
+    if mistake := _mistake_about_labels(recipe):
+        mistakes.append((("data", "labels"), mistake))
+    if recipe.label is not None and recipe.label.strategy == "stratified-random":
+        what = "reads the labels that are to be made; only `compressor label --simulate` uses it"
+        mistakes.append((("label", "strategy"), what))
     if recipe.teacher.weights == "none":
         mistakes.append((("teacher", "weights"), "a teacher needs weights: `hub` or a local file"))
     for role, network in (("teacher", recipe.teacher), ("student", recipe.student)):
@@ -330,7 +368,7 @@ def _mistakes(recipe: Recipe) -> list[tuple[Key, str]]:
     batch = recipe.distill.batch or 32
     if batch < 3 * recipe.distill.accumulate and recipe.distill.accumulate > 1:
         mistakes.append((("distill", "accumulate"), "leaves parts of under 3 images"))
-    if data.labels == "none":
+    if data.labels == "none" and recipe.label is None:
         if recipe.distill.method == "supervised":
             mistakes.append((("distill", "method"), "supervised needs labels; data.labels is none"))
         for gate in ("agreement", "accuracy_drop"):
@@ -339,3 +377,17 @@ def _mistakes(recipe: Recipe) -> list[tuple[Key, str]]:
     if data.ood is None and require.ood_auroc is not None:
         mistakes.append((("require", "ood_auroc"), "needs data.ood"))
     return mistakes
+
+
+def _mistake_about_labels(recipe: Recipe) -> str | None:
+    """A CSV of labels must be there, unless the recipe says that they are still being given."""
+    labels = recipe.data.labels
+    path = Path(labels)
+    if labels in ("folders", "none") or path.is_file():
+        return None
+    could_be_written = path.suffix.lower() == ".csv" and not path.exists()
+    if could_be_written and path.parent.is_dir():
+        if recipe.label is not None:
+            return None
+        return f"no such file: {path}; a section `label:` says which images to label in it first"
+    return f"not folders, none, or a CSV file: {path}"

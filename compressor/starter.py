@@ -26,6 +26,10 @@ def starter_recipe(folder: Path, *, relative_to: Path) -> str:
     classes = [each for each in folder.iterdir() if each.is_dir() and not each.name.startswith(".")]
     labels = "folders" if len(classes) >= 2 else "none"
     why = f"{len(classes)} class folders were found" if labels == "folders" else "no class folders"
+    asked = (
+        "#label:                     # which images to label first: `compressor label THIS_FILE`\n"
+    )
+    asked += "#  budget: 50               # the run then waits until so many images have a label\n"
     gates = "" if labels == "none" else "\n  agreement: 0.85          # with the teacher's answers"
     return f"""\
 # Written by `compressor init`. All keys: `compressor schema`.
@@ -49,7 +53,7 @@ distill:
   # epochs: 60             # by default as many as show the student 60,000 views
   views: 8                 # fixed augmented views per image; the teacher sees each once
   seed: 0
-target: cpu                # `compressor targets` lists them
+{asked}target: cpu                # `compressor targets` lists them
 require:                   # gates: a run that misses one ends with exit code 1
   latency_p95_ms: 20{gates}
 """

@@ -72,6 +72,7 @@ def thinned(golden: Golden, most: int) -> Golden:
         teacher_embedding=given.teacher_embedding[inside],
         teacher_knn=_rows(given.teacher_knn, inside),
         teacher_logits=_rows(given.teacher_logits, inside),
+        teacher_probe=_rows(given.teacher_probe, inside),
         teacher_ood_inside=given.teacher_ood_inside[inside],
         teacher_ood_outside=_rows(given.teacher_ood_outside, outside),
         student_embedding=given.student_embedding[inside],

@@ -25,22 +25,12 @@ OPSET = 18
 
 
 class Deployed(nn.Module):
-    """A student, and the linear probe on its unit-length embedding if there is one."""
+    """A student, and the probe on its unit-length embedding if there is one."""
 
-    def __init__(
-        self,
-        student: nn.Module,
-        weight: npt.NDArray[np.float32] | None,
-        bias: npt.NDArray[np.float32] | None,
-    ) -> None:
+    def __init__(self, student: nn.Module, probe: nn.Module | None) -> None:
         super().__init__()
         self.student = student
-        self.probe = None
-        if weight is not None and bias is not None:
-            self.probe = nn.Linear(weight.shape[1], weight.shape[0])
-            with torch.no_grad():
-                self.probe.weight.copy_(torch.from_numpy(weight))
-                self.probe.bias.copy_(torch.from_numpy(bias))
+        self.probe = probe
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """float32 [B, 3, S, S], normalised -> embedding [B, D], and logits [B, K] with a probe."""
@@ -48,6 +38,35 @@ class Deployed(nn.Module):
         if self.probe is None:
             return embedding
         return embedding, self.probe(F.normalize(embedding, dim=1))
+
+
+def linear(weight: npt.NDArray[np.float32], bias: npt.NDArray[np.float32]) -> nn.Linear:
+    """A linear probe of weight [K, D] and bias [K]."""
+    layer = nn.Linear(weight.shape[1], weight.shape[0])
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(weight))
+        layer.bias.copy_(torch.from_numpy(bias))
+    return layer
+
+
+class Voting(nn.Module):
+    """scale * log(share of the vote) + bias, where images vote with exp(cosine / temperature)."""
+
+    def __init__(
+        self, arrays: Mapping[str, npt.NDArray[np.float32]], *, temperature: float, least: float
+    ) -> None:
+        """Take `bank` [M, D], `votes` [M, K], `bias` [K], `scale` [1]; shares are at `least`."""
+        super().__init__()
+        self.temperature, self.least = temperature, least
+        self.bank, self.votes, self.bias, self.scale = (
+            nn.Parameter(torch.from_numpy(arrays[name]), requires_grad=False)
+            for name in ("bank", "votes", "bias", "scale")
+        )
+
+    def forward(self, unit: Tensor) -> Tensor:
+        """Embeddings of unit length [B, D] -> logits [B, K]."""
+        shares = torch.softmax(unit @ self.bank.T / self.temperature, dim=1) @ self.votes
+        return self.scale * torch.log(shares.clamp(min=self.least)) + self.bias
 
 
 def export(module: Deployed, size_px: int, path: Path, metadata: Mapping[str, object]) -> None:

@@ -67,6 +67,7 @@ def check(bundle: Bundle, golden: Golden, *, track: Track = silent) -> dict[str,
         )
 
     difference = _contract(golden.arrays.pixels, sample)
+    probe = document.get("probe")  # older bundles do not say
     verdicts = {
         entry["stage"]: judge(
             document["require"],
@@ -90,6 +91,8 @@ def check(bundle: Bundle, golden: Golden, *, track: Track = silent) -> dict[str,
             "digest": golden.digest,
         },
         "preprocess_max_difference_levels": difference,
+        "probe": probe,
+        "classes_without_label": probe["classes_without_label"] if probe else [],
         "ledger": ledger,
         "recommended": recommended,
         "verdict": verdicts[recommended["stage"]].to_dict(),
@@ -159,6 +162,8 @@ def _teacher_entry(document: dict[str, Any], arrays: Arrays) -> dict[str, Any]:
     if arrays.teacher_logits is not None:
         answers = arrays.teacher_logits.argmax(axis=1)
         _add(entry, "accuracy_linear", _share(answers, arrays.labels, known))
+    if arrays.teacher_probe is not None:
+        _add(entry, "accuracy_probe", _share(arrays.teacher_probe, arrays.labels, known))
     _add_ood(entry, arrays.teacher_ood_inside, arrays.teacher_ood_outside)
     return entry | {"size_mb": document["teacher"]["size_mb"]}
 
@@ -168,6 +173,7 @@ def _student_entry(document: dict[str, Any], golden: Golden) -> dict[str, Any]:
     inside = Outputs(arrays.student_embedding, arrays.student_logits)
     entry: dict[str, Any] = {"stage": "student", "model": document["student"]["model"]}
     entry |= fidelity_figures(golden, inside, arrays.student_ood_embedding)
+    entry |= calibration_figures(inside.logits, arrays.labels)
     return entry | {"size_mb": document["student"]["size_mb"]}
 
 
@@ -190,6 +196,7 @@ def _deployed_entry(artifact: Artifact, outputs: Outputs, golden: Golden) -> dic
         entry |= fidelity_figures(
             golden, inside, outputs.embedding[n:] if golden.ood_images else None
         )
+        entry |= calibration_figures(inside.logits, arrays.labels)
     else:
         entry["broken"] = "its answers are not all finite, or some are zero: nothing to compare"
     return entry | {
@@ -234,10 +241,14 @@ def fidelity_figures(
         _add(entry, "accuracy_knn", _share(answers, arrays.labels, known))
         _add(entry, "agreement_knn", fidelity.mean_figure(answers == arrays.teacher_knn))
     if arrays.teacher_logits is not None and inside.logits is not None:
-        answers = inside.logits.argmax(axis=1)
+        answers = linear_logits(arrays, inside).argmax(axis=1)
         _add(entry, "accuracy_linear", _share(answers, arrays.labels, known))
         same = answers == arrays.teacher_logits.argmax(axis=1)
         _add(entry, "agreement_linear", fidelity.mean_figure(same))
+    if arrays.teacher_probe is not None and inside.logits is not None:
+        answers = inside.logits.argmax(axis=1)
+        _add(entry, "accuracy_probe", _share(answers, arrays.labels, known))
+        _add(entry, "agreement_probe", fidelity.mean_figure(answers == arrays.teacher_probe))
     if len(golden.images) >= _FEWEST_FOR_PAIRS:
         pair = inside.embedding, arrays.teacher_embedding
         _add(entry, "similarity_correlation", fidelity.similarity_correlation(*pair))
@@ -245,6 +256,35 @@ def fidelity_figures(
         _add(entry, "neighbour_overlap_at_10", fidelity.mean_figure(overlap))
     outside = None if ood_embedding is None else fidelity.ood_scores(ood_embedding, arrays.bank)
     _add_ood(entry, fidelity.ood_scores(inside.embedding, arrays.bank), outside)
+    return entry
+
+
+def linear_logits(arrays: Arrays, inside: Outputs) -> npt.NDArray[np.float32]:
+    """Of the linear probe: the file's own logits, unless it carries another probe."""
+    if arrays.linear_weight is None or arrays.linear_bias is None:
+        return cast("npt.NDArray[np.float32]", inside.logits)
+    unit = fidelity.normalise(inside.embedding)
+    logits: npt.NDArray[np.float32] = unit @ arrays.linear_weight.T + arrays.linear_bias
+    return logits
+
+
+def calibration_figures(
+    logits: npt.NDArray[np.float32] | None, labels: npt.NDArray[np.integer]
+) -> dict[str, Any]:
+    """How well the probabilities [N, K] fit the held-out labels [N], -1 where not known.
+
+    `calibration_ece` is over all of them; `calibration_nll` leaves out the images of classes that
+    no label covers: their probability is zero, and its logarithm would drown the rest.
+    """
+    entry, known = dict[str, Any](), labels >= 0
+    if logits is None or not known.any():
+        return entry
+    _add(entry, "calibration_ece", fidelity.calibration_error(logits[known], labels[known]))
+    answerable = logits.max(axis=0) > fidelity.NEVER / 2
+    known &= answerable[labels]
+    if known.any():
+        loss = fidelity.log_loss(logits[known], labels[known])
+        _add(entry, "calibration_nll", fidelity.mean_figure(loss))
     return entry
 
 

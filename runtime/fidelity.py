@@ -20,6 +20,10 @@ RESAMPLES = 1000
 """Bootstrap resamples behind every interval."""
 MAX_PAIR_IMAGES = 2000
 """Pairwise figures use at most this many images, drawn with a fixed seed: memory stays bounded."""
+CALIBRATION_BINS = 15
+"""Of equal width, as in Guo et al. (ICML 2017)."""
+NEVER = -1e4
+"""Logit of a class that no label covers: its probability is zero."""
 LEAST_SPREAD = 1e-13
 """Cosines whose standard deviation is below this differ by rounding alone: all are the same."""
 
@@ -167,6 +171,44 @@ def two_sample_figure(
     ]
     low, high = np.percentile(samples, [2.5, 97.5])
     return Figure(statistic(inside, outside), float(low), float(high))
+
+
+def log_softmax(logits: Floats) -> Doubles:
+    """Logarithm of the probabilities: [N, K] -> float64 [N, K]."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    chances: Doubles = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return chances
+
+
+def calibration_error(logits: Floats, labels: Ints, *, seed: int = 0) -> Figure:
+    """Expected calibration error: how far the probabilities are from how often they are right.
+
+    Images are binned by the probability of their answer; in each bin the mean probability is
+    compared with the share of right answers, weighted by the bin's images (Guo et al., ICML 2017).
+    Chance alone moves the two apart, and resampling does so again: the interval is the bootstrap's
+    spread around the value itself.
+
+    Args:
+        logits: [N, K].
+        labels: [N], 0..K-1.
+        seed: of the interval.
+    """
+    chances = np.exp(log_softmax(logits))
+    answers = chances.argmax(axis=1)
+    confidence = chances[np.arange(len(labels)), answers]
+    bins = np.minimum((confidence * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+    gaps = np.zeros((len(labels), CALIBRATION_BINS))
+    gaps[np.arange(len(labels)), bins] = confidence - (answers == labels)
+    value = float(np.abs(gaps.sum(axis=0)).sum() / len(labels))
+    samples = np.abs(_resample(len(labels), seed) @ gaps).sum(axis=1) / len(labels)
+    low, high = np.percentile(samples - samples.mean() + value, [2.5, 97.5])
+    return Figure(value, max(0.0, float(low)), float(high))
+
+
+def log_loss(logits: Floats, labels: Ints) -> Doubles:
+    """Minus the log of the true class's probability, per image: [N, K], [N] -> [N]."""
+    loss: Doubles = -log_softmax(logits)[np.arange(len(labels)), labels]
+    return loss
 
 
 def _nearest(query: Floats, bank: Floats, k: int) -> tuple[npt.NDArray[np.float32], Ints]:

@@ -70,6 +70,13 @@ class Arrays:
     """[B, D], student embeddings of training images."""
     bank_labels: Ints
     """[B], -1 where not known."""
+    teacher_probe: Ints | None = None
+    """[N], the class that the teacher's own probe of the deployed kind answers; None where that is
+    the linear probe."""
+    linear_weight: Floats | None = None
+    """[K, D], the student's linear probe, where the logits are of another one."""
+    linear_bias: Floats | None = None
+    """[K]"""
     pixels: npt.NDArray[np.uint8] | None = None
     """[P, S, S, 3], the first P images after resize and crop on the desk (bundle only)."""
 

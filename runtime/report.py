@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,10 @@ FIGURES = (
     ("accuracy_linear", "linear acc.", 3),
     ("agreement_knn", "kNN agrees", 3),
     ("agreement_linear", "linear agrees", 3),
+    ("accuracy_probe", "deployed acc.", 3),
+    ("agreement_probe", "deployed agrees", 3),
+    ("calibration_ece", "calibration error", 3),
+    ("calibration_nll", "log-loss", 3),
     ("similarity_correlation", "similarity r", 3),
     ("neighbour_overlap_at_10", "same neighbours", 3),
     ("ood_auroc", "OOD AUROC", 3),
@@ -42,6 +46,10 @@ def markdown(report: Mapping[str, Any]) -> str:
         "## Requirements\n\n" + requirements_table(report),
         "## Ledger\n\n" + ledger_table(report, intervals=True) + "\n\n" + _HOW_TO_READ,
     ]
+    if lines := probe_lines(report):
+        sections.append("## Classes and probabilities\n\n" + "\n\n".join(lines))
+        if rows := report["probe"].get("candidates"):
+            sections.append(_candidates_table(rows))
     broken = {each["file"]: each["broken"] for each in report["ledger"] if "broken" in each}
     if broken:
         sections.append("## Broken files\n\n" + _bullets(broken))
@@ -64,7 +72,55 @@ def text(report: Mapping[str, Any]) -> str:
     headings, rows = _ledger_cells(report, intervals=False)
     first, *columns = zip(headings, *rows, strict=True)
     ledger = table(list(first), [list(column) for column in columns])
-    return f"{requirements_table(report)}\n\n{ledger}"
+    parts = [requirements_table(report), ledger, "\n".join(probe_lines(report))]
+    return "\n\n".join(part for part in parts if part)
+
+
+def probe_lines(report: Mapping[str, Any]) -> list[str]:
+    """In plain words: which probe answers, why, what its probabilities are worth, what it misses.
+
+    Nothing where there are no labels at all, or the bundle is too old to say.
+    """
+    probe, lines = report.get("probe"), list[str]()
+    if not probe:
+        return lines
+    if probe["kind"] is None:
+        lines.append(f"No class is answered: {probe['why']}.")
+    else:
+        lines.append(
+            f"Deployed probe: {probe['kind']}, fitted with {probe['labelled']} labels "
+            f"({probe['why']})."
+        )
+        lines.append(
+            f"Probabilities are calibrated on labelled training images (temperature "
+            f"{probe['temperature']:.3g})."
+            if probe["calibrated"]
+            else "Probabilities are not calibrated: there are too few labels for that (temperature "
+            f"{probe['temperature']:.3g}, which suited other data)."
+        )
+    missing = report.get("classes_without_label")
+    if missing and probe["kind"] is not None:
+        named = ", ".join(missing)
+        lines.append(
+            f"**Never answered: {named}.** No training image of "
+            f"{'this class' if len(missing) == 1 else 'these classes'} is labelled; every such "
+            "image is taken for another class. Label at least one of each."
+        )
+    return lines
+
+
+def _candidates_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    cells = [
+        [
+            row["kind"],
+            cell(row, "accuracy", 3, intervals=True),
+            cell(row, "log_loss", 3, intervals=False),
+        ]
+        for row in rows
+    ]
+    return "How each probe did on labelled training images that it was not fitted on:\n\n" + table(
+        ["probe", "accuracy", "log-loss"], cells
+    )
 
 
 def verdict_line(report: Mapping[str, Any]) -> str:
@@ -164,6 +220,9 @@ def _plain(value: object) -> str:
 
 _HOW_TO_READ = """\
 In brackets: 95 % bootstrap interval over held-out images.
-*agrees*: same answer as the teacher's own probe. *similarity r*: how alike the cosines between
-images are to the teacher's. *same neighbours*: share of the 10 nearest images shared with the
-teacher. *parity*: the file against the student it was made from."""
+*agrees*: same answer as the teacher's own probe. *deployed*: of the probe whose answers the file
+gives, where that is not the linear one. *calibration error*: how far the file's probabilities are
+from how often they are right (ECE). *log-loss*: of images whose class a label covers.
+*similarity r*: how alike the cosines between images are to the teacher's. *same neighbours*: share
+of the 10 nearest images shared with the teacher. *parity*: the file against the student it was
+made from."""

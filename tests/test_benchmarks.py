@@ -57,3 +57,12 @@ def test_methods_and_heads(recipe, tmp_path):
     assert identity["cosine_mae"][0] == 0
     assert identity["cosine_correlation"][0] == pytest.approx(1)
     assert "learned, joint" in printed
+
+    printed = run("few_labels.py", folder, "--seeds", 2, "--out", out)
+    cells = json.loads((out / "few_labels.json").read_text())
+    assert set(cells) >= {f"run | student | per class {n} | 1" for n in (1, 2, 5)}
+    for cell in cells.values():
+        assert set(cell["probes"]) == {"propagation", "linear", "prototypes", "voting"}
+        assert cell["chosen"] in cell["probes"]
+    assert "| 2 a class" in printed
+    assert "| ECE of chosen |" in printed

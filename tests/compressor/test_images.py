@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from compressor import images
-from compressor.images import Duplicate, Look, Rejected, share_out
+from compressor.images import Duplicate, ImageSet, Look, Photo, Rejected, share_out
 from compressor.labels import UNLABELLED
 from runtime.errors import ImageError, InputError
 
@@ -712,10 +712,49 @@ def test_enforce__an_unidentifiable_file_named_like_an_image_counts_as_lost(tmp_
         images.enforce(audit(tmp_path), max_rejected=0.1, min_images=2)
 
 
-def test_duplicates__a_labelled_twin_is_kept_before_an_unlabelled_one(tmp_path):
-    write(tmp_path, "a.png", "z.png", "b.png", "c.png", "d.png")
-    (tmp_path / "z.png").write_bytes((tmp_path / "a.png").read_bytes())
+def test_duplicates__which_twin_is_kept_does_not_depend_on_labels(tmp_path):
+    """A label given later must change no embedding, so the kept one takes its twin's label."""
+    photos = tmp_path / "photos"
+    write(photos, "a.png", "z.png", "b.png", "c.png", "d.png")
+    (photos / "z.png").write_bytes((photos / "a.png").read_bytes())
     labels = tmp_path / "labels.csv"
     labels.write_text("image,label\nz.png,red\nb.png,blue\n")
-    found = audit(tmp_path, labels=str(labels))
-    assert found.duplicates == (Duplicate("a.png", "z.png"),)
+    found = audit(photos, labels=str(labels))
+    assert found.duplicates == (Duplicate("z.png", "a.png"),) == audit(photos).duplicates
+    labelled = {photo.id: photo.label for photo in found.images.photos}
+    assert (labelled["a.png"], labelled["b.png"]) == (1, 0)
+
+
+def splits(found):
+    return {photo.id: photo.split for photo in found.images.photos}
+
+
+def test_split__labels_given_one_after_the_other_move_no_image(tmp_path):
+    photos, labels = tmp_path / "photos", tmp_path / "labels.csv"
+    names = [f"{number}.png" for number in range(20)]
+    write(photos, *names)
+    before = splits(audit(photos))
+    for count in (1, 9, 19):
+        rows = [f"{name},{'ab'[number % 3 == 0]}" for number, name in enumerate(names[:count])]
+        labels.write_text("\n".join(["image,label", *rows]))
+        assert splits(audit(photos, labels=str(labels), labelling=True)) == before
+        if count > 1:  # the same when the recipe no longer says that labels are being given
+            assert splits(audit(photos, labels=str(labels))) == before
+
+
+def test_split__the_last_label_moves_no_image_while_labelling(tmp_path):
+    photos, labels = tmp_path / "photos", tmp_path / "labels.csv"
+    names = [f"{number}.png" for number in range(20)]
+    write(photos, *names)
+    labels.write_text("\n".join(["image,label", *(f"{n},{n[0]}" for n in names)]))
+    assert splits(audit(photos, labels=str(labels), labelling=True)) == splits(audit(photos))
+
+
+def test_class_counts__are_told_the_rare_ones_first_to_be_kept():
+    photos = [Photo(str(n), str(n), 1, 1, label, "train") for n, label in enumerate([0, 1, 1, -1])]
+    few = ImageSet(Path(), ("daisy", "rose"), tuple(photos))
+    assert few.class_counts() == "daisy 1, rose 2"
+    photos = [Photo(f"{n}", "", 1, 1, n % 40, "train") for n in range(75)]
+    many = ImageSet(Path(), tuple(f"c{n}" for n in range(40)), tuple(photos))
+    assert many.class_counts().endswith("and 10 more classes")
+    assert ", c39 1 and" in many.class_counts()

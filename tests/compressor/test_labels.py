@@ -213,7 +213,7 @@ def test_csv__ten_mistakes_are_listed_and_the_others_counted(write_csv):
     ("content", "got"),
     [
         ("1.png,a\n2.png,b\n", "'1.png,a'"),
-        ("image;label\n1.png;a\n", "'image;label'"),
+        ("image|label\n1.png|a\n", "'image|label'"),
         ("Image,Label\n1.png,a\n", "'Image,Label'"),
         ("image,class\n1.png,a\n", "'image,class'"),
         ("", "''"),
@@ -228,7 +228,7 @@ def test_csv__a_wrong_header_is_refused(write_csv, content, got):
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
 def test_csv__other_encodings_than_utf_8_are_refused(write_csv, encoding):
     path = write_csv("image,label\nkäfer.png,a\n".encode(encoding))
-    assert message(path, "käfer.png") == f"{path}: not UTF-8 text"
+    assert message(path, "käfer.png") == f"{path}: not UTF-8 text; save it as `CSV UTF-8`"
 
 
 def test_csv__a_quote_never_closed_is_refused_with_its_line(write_csv):
@@ -250,3 +250,43 @@ def test_csv__under_two_classes_is_refused(write_csv, rows, got):
     text = message(path, "1.png", "2.png")
     assert text.startswith(f"{path} has {got}.")
     assert "At least two classes are needed; or use `labels: none`." in text
+
+
+# --- CSVs as other programs write them -------------------------------------------------------
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_csv__separators_of_spreadsheets_and_other_columns_are_read(write_csv, separator):
+    rows = [
+        ["rank", "label", "image", "cluster"],
+        ["1", "a", "1, one.png", "1"],
+        ["2", "b", "2.png", "2"],
+    ]
+    quoted = [f'"{cell}"' if separator in cell else cell for row in rows for cell in row]
+    lines = [separator.join(quoted[start : start + 4]) for start in range(0, 12, 4)]
+    path = write_csv("\n".join(lines))
+    assert read(path, "1, one.png", "2.png")[1] == {"1, one.png": 0, "2.png": 1}
+
+
+def test_csv__the_paths_that_label_studio_exports_are_those_below_the_images(write_csv):
+    path = write_csv(
+        "image,label\n/data/local-files/?d=photos/old%20ones/1.png,a\n"
+        "/data/local-files/?d=photos/2.png,b\n/data/local-files/?d=photos/3.png,b\n"
+    )
+    assert message(path, "old ones/1.png", "2.png") == (
+        f"{path}:4: no such image below data.images: '/data/local-files/?d=photos/3.png'"
+    )
+    assert read(path, "old ones/1.png", "2.png", "3.png")[1]["old ones/1.png"] == 0
+
+
+@pytest.mark.parametrize("name", ["two\nlines.png", " blank.png", "a\u2028b.png", '"quoted".png'])
+def test_csv__odd_names_are_found(tmp_path, name):
+    path = tmp_path / "labels.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("image", "label"), (name, "a"), ("2.png", "b")])
+    assert read(path, name, "2.png")[1] == {name: 0, "2.png": 1}
+
+
+def test_fewer_than_two_classes_are_fine_while_labels_are_being_given():
+    assert classes_of("labels.csv", {}, {"1.png"}, fewest=0) == ((), {})
+    assert classes_of("labels.csv", {"1.png": "a"}, {"1.png"}, fewest=0) == (("a",), {"1.png": 0})

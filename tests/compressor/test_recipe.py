@@ -332,3 +332,69 @@ def test_the_starter_recipe_loads_whatever_the_folder_is_called(tmp_path, name, 
     assert loaded.data.images == folder
     assert loaded.data.labels == ("folders" if classes else "none")
     assert (loaded.require.agreement is None) == (classes == 0)
+
+
+# --- label -----------------------------------------------------------------------------------
+
+
+def test_the_strategies_of_a_recipe_are_those_there_are():
+    from typing import get_args
+
+    from compressor.recipe import Label
+    from compressor.selection.strategies import STRATEGIES
+
+    assert get_args(Label.model_fields["strategy"].annotation) == STRATEGIES
+
+
+def test_a_label_section_that_is_not_there_or_empty(write, tmp_path):
+    assert recipe.load(write()).recipe.label is None
+    assert "label" not in recipe.load(write()).recipe.resolved()
+    for empty in ("label:\n", "label: {}\n", "label:\n  # budget: 20\n"):
+        label = recipe.load(write(SMALLEST + empty)).recipe.label
+        assert (label.strategy, label.budget, label.seed) == ("cold-paws", 50, None)
+
+
+@pytest.mark.parametrize("text", [SMALLEST, SMALLEST + "label: {budget: 7}\n"])
+def test_a_recipe_written_out_in_full_is_the_same_recipe(write, text):
+    from compressor.yaml_file import dump
+
+    loaded = recipe.load(write(text)).recipe
+    assert recipe.load(write(dump(loaded.resolved()))).recipe == loaded
+
+
+def test_labels_may_be_missing_while_they_are_being_given(write, tmp_path):
+    text = SMALLEST.replace("photos", "photos\n  labels: mine.csv")
+    with pytest.raises(InputError) as caught:
+        recipe.load(write(text))
+    assert str(caught.value).endswith(
+        f"4: data.labels: no such file: {tmp_path / 'mine.csv'}; "
+        "a section `label:` says which images to label in it first"
+    )
+    assert recipe.load(write(text + "label:\n")).recipe.data.labels == str(tmp_path / "mine.csv")
+    for wrong in ("floders", "nowhere/mine.csv", "photos"):
+        with pytest.raises(InputError, match=r"data\.labels: not folders, none, or a CSV file: "):
+            recipe.load(write(text.replace("mine.csv", wrong) + "label:\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("label: {buget: 3}\n", "label.buget: unknown key; did you mean budget?"),
+        ("label: {budget: 0}\n", "label.budget: should be greater than or equal to 1 (got 0)"),
+        ("label: {strategy: cold-pawz}\n", "did you mean cold-paws?"),
+        ("label: 50\n", "label: a section with keys is wanted here, got 50"),
+        ("label: {strategy: stratified-random}\n",
+         "label.strategy: reads the labels that are to be made"),
+    ],
+)  # fmt: skip
+def test_mistakes_about_labelling(write, text, message):
+    with pytest.raises(InputError) as caught:
+        recipe.load(write(SMALLEST + text))
+    assert message in str(caught.value)
+
+
+def test_gates_that_need_labels_are_fine_where_labels_will_come(write):
+    text = SMALLEST + "require: {agreement: 0.8}\n"
+    with pytest.raises(InputError, match=r"require\.agreement: needs labels"):
+        recipe.load(write(text))
+    assert recipe.load(write(text + "label:\n")).recipe.require.agreement == 0.8

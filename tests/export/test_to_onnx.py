@@ -9,7 +9,7 @@ import torch
 
 from compressor.encoders import create_student
 from compressor.recipe import Student
-from export.to_onnx import OPSET, Deployed, export, facts
+from export.to_onnx import OPSET, Deployed, Voting, export, facts, linear
 from runtime.session import open_session
 
 STUDENTS = {
@@ -28,7 +28,8 @@ def exported(request, tmp_path_factory):
     student = create_student(STUDENTS[request.param], seed=0)
     rng = np.random.default_rng(0)
     weight = rng.normal(size=(3, student.dim)).astype(np.float32)
-    module = Deployed(student.module, weight, rng.normal(size=3).astype(np.float32)).eval()
+    probe = linear(weight, rng.normal(size=3).astype(np.float32))
+    module = Deployed(student.module, probe).eval()
     path = tmp_path_factory.mktemp("onnx") / "student.onnx"
     export(module, 32, path, METADATA)
     return module, path
@@ -62,9 +63,29 @@ def test_it_is_one_file_that_says_what_it_is(exported):
     assert told["outputs"]["logits"] == ["batch", 3]
 
 
+def test_a_vote_is_exported_too(tmp_path):
+    student = create_student(STUDENTS["cnn"], seed=0)
+    rng = np.random.default_rng(0)
+    arrays = {
+        "bank": rng.normal(size=(7, 16)) / 4,
+        "votes": np.eye(3)[np.arange(7) % 2],
+        "bias": np.array([0, 0, -1e4]),
+        "scale": np.array([2.5]),
+    }
+    arrays = {name: each.astype(np.float32) for name, each in arrays.items()}
+    module = Deployed(student.module, Voting(arrays, temperature=0.07, least=1e-6)).eval()
+    export(module, 32, tmp_path / "s.onnx", {})
+    images = torch.randn(5, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    got = open_session(tmp_path / "s.onnx", provider="cpu").run(images.numpy())
+    with torch.inference_mode():
+        _, logits = module(images)
+    assert np.allclose(got.logits, logits.numpy(), atol=1e-4)
+    assert np.isfinite(got.logits).all()
+
+
 def test_without_labels_there_are_no_logits(tmp_path):
     student = create_student(STUDENTS["cnn"], seed=0)
-    export(Deployed(student.module, None, None), 32, tmp_path / "s.onnx", {})
+    export(Deployed(student.module, None), 32, tmp_path / "s.onnx", {})
     assert list(facts(tmp_path / "s.onnx")["outputs"]) == ["embedding"]
     outputs = open_session(tmp_path / "s.onnx", provider="cpu").run(
         np.zeros((2, 3, 32, 32), np.float32)

@@ -2,12 +2,13 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from runtime import bundle, golden, report
-from runtime.check import check
+from runtime import bundle, fidelity, golden, report
+from runtime.check import calibration_figures, check
 from runtime.errors import InputError, MissingDependencyError
 from runtime.ort import import_onnxruntime
 
@@ -269,3 +270,66 @@ def test_an_image_that_is_gone_or_damaged(sound_bundle, tmp_path, spoil, said):
     with pytest.raises(InputError, match=said) as caught:
         check(loaded, images)
     assert "This held-out image was readable before: was it moved or changed?" in str(caught.value)
+
+
+def other_probe(folder, change_json, seal, **changes):
+    """Let the golden set say that the file's logits are of another probe than the linear one."""
+    loaded = golden.load(folder / "golden")
+    arrays = replace(loaded.arrays, **changes)
+    replace(loaded, arrays=arrays).save(folder / "golden", root=".")
+    said = {"kind": "prototypes", "classes_without_label": ["blue"], "calibrated": True}
+    said |= {"why": "tried", "labelled": 4, "temperature": 1.0, "candidates": []}
+    change_json(folder / "bundle.json", probe=said)
+    seal(folder)
+
+
+def test_another_probe_than_the_linear_has_figures_of_its_own(make_bundle, change_json, seal):
+    """A linear probe that answers the other way round is all wrong; the file's own is all right."""
+    folder = make_bundle(require={"agreement": 0.9, "accuracy_drop": 0.1})
+    reverse = np.array([[-1.0, 0, 1], [1, 0, -1]], np.float32)
+    teacher = np.arange(16) % 2
+    changes = {"linear_weight": reverse, "linear_bias": np.zeros(2, np.float32)}
+    other_probe(folder, change_json, seal, teacher_probe=teacher, **changes)
+    found = checked(folder)
+    teacher, student, deployed = found["ledger"]
+    assert teacher["accuracy_probe"] == 1
+    for entry in (student, deployed):
+        assert entry["accuracy_linear"] == entry["agreement_linear"] == 0
+        assert entry["accuracy_probe"] == entry["agreement_probe"] == 1
+        assert entry["agreement_probe_ci"] == [1, 1]
+    # Gates are about what the file answers.
+    assert judgements(found)["agreement"]["got"] == 1
+    assert judgements(found)["accuracy_drop"]["got"] == 0
+    assert found["probe"]["kind"] == "prototypes"
+    assert found["classes_without_label"] == ["blue"]
+    assert "Never answered: blue" in report.text(found)
+
+
+def test_probabilities_are_measured(found, folder):
+    loaded = golden.load(folder / "golden")
+    logits, labels = loaded.arrays.student_logits, loaded.arrays.labels
+    expected = fidelity.calibration_error(logits, labels)
+    for entry in found["ledger"][1:]:
+        assert entry["calibration_ece"] == pytest.approx(expected.value, abs=1e-4)
+        low, high = entry["calibration_ece_ci"]
+        assert low <= entry["calibration_ece"] <= high
+        loss = fidelity.log_loss(logits, labels).mean()
+        assert entry["calibration_nll"] == pytest.approx(loss, abs=1e-4)
+    assert "calibration_ece" not in found["ledger"][0]
+
+
+def test_log_loss_leaves_out_the_classes_that_no_label_covers():
+    logits = np.array([[2.0, 0.0, fidelity.NEVER], [0.0, 2.0, fidelity.NEVER]], np.float32)
+    found = calibration_figures(logits, np.array([0, 2]))
+    assert found["calibration_nll"] == pytest.approx(np.log(1 + np.exp(-2)), abs=1e-6)
+    sure = 1 / (1 + np.exp(-2))
+    assert found["calibration_ece"] == pytest.approx(abs(sure - 0.5), abs=1e-6)
+    only_uncovered = calibration_figures(logits, np.array([2, 2]))
+    assert "calibration_nll" not in only_uncovered
+    assert calibration_figures(logits, np.array([-1, -1])) == {}
+    assert calibration_figures(None, np.array([0, 1])) == {}
+
+
+def test_an_old_bundle_says_nothing_of_its_probe(found):
+    assert found["probe"] is None
+    assert found["classes_without_label"] == []

@@ -191,6 +191,55 @@ def test_a_broken_file_has_empty_cells_and_still_its_parity(given):
     ]
 
 
+PROBE = {
+    "kind": "prototypes",
+    "why": "the least log-loss",
+    "labelled": 20,
+    "candidates": [
+        {"kind": "linear", "accuracy": 0.5, "accuracy_ci": [0.4, 0.6], "log_loss": 1.25},
+        {"kind": "prototypes", "accuracy": 0.75, "accuracy_ci": [0.6, 0.9], "log_loss": 0.8},
+    ],
+    "temperature": 0.5,
+    "calibrated": True,
+}
+
+
+def test_the_page_says_which_probe_answers_and_how_it_was_chosen(given):
+    given["probe"], given["classes_without_label"] = PROBE, []
+    page = report.markdown(given)
+    assert "Deployed probe: prototypes, fitted with 20 labels (the least log-loss)." in page
+    assert "calibrated on labelled training images (temperature 0.5)" in page
+    assert "| prototypes | 0.750 (0.600 to 0.900) | 0.800" in page
+    assert "Never answered" not in page
+    assert "prototypes" in report.text(given)
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        (["glass"], "**Never answered: glass.** No training image of this class is labelled"),
+        (["ash", "tin"], "**Never answered: ash, tin.** No training image of these classes is"),
+    ],
+)
+def test_classes_without_label_are_named_on_the_page_and_in_the_terminal(given, missing, said):
+    given["probe"], given["classes_without_label"] = PROBE, missing
+    assert said in report.markdown(given)
+    assert said in report.text(given)
+
+
+def test_too_few_labels_to_calibrate_or_for_any_probe(given):
+    given["probe"] = {**PROBE, "candidates": [], "calibrated": False}
+    assert "Probabilities are not calibrated: there are too few labels" in report.text(given)
+    given["probe"] = {"kind": None, "why": "under two classes are labelled", "labelled": 1}
+    assert "No class is answered: under two classes are labelled." in report.markdown(given)
+
+
+def test_without_labels_nothing_is_said_of_probes(given):
+    assert report.probe_lines(given) == []
+    assert report.probe_lines({**given, "probe": None, "classes_without_label": []}) == []
+    assert report.text(given).count("\n\n") == 1
+
+
 def test_every_line_of_a_table_is_equally_wide():
     lines = report.table(["a", "long heading"], [["a long cell", "1"], ["x", ""]]).splitlines()
     assert len({len(line) for line in lines}) == 1

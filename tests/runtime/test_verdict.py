@@ -151,3 +151,15 @@ def test_to_dict_keeps_the_order_of_the_recipe():
         "passed": False,
         "why": "",
     }
+
+
+def test_gates_are_about_the_answers_of_the_file():
+    """Where another probe than the linear one is deployed, its figures count."""
+    found = judge(
+        {"agreement": 0.5, "accuracy_drop": 0.1},
+        teacher={"accuracy_linear": 0.9, "accuracy_probe": 0.8},
+        deployed={**DEPLOYED, "agreement_probe": 0.6, "accuracy_probe": 0.75},
+        on_target=True,
+        target="here",
+    )
+    assert [each.got for each in found.judgements[1:]] == pytest.approx([0.6, 0.05])

@@ -1,0 +1,54 @@
+"""What a probe learns from: the embeddings of all training images, and the labels of some."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """N training images."""
+
+    unit: Floats
+    """[N, D] what the probe will read, of unit length."""
+    guide: Floats
+    """[N, Dt] the teacher's embeddings of the same images: which are alike."""
+    labels: Ints
+    """[N], 0..classes-1, or -1 where the class is not known."""
+    classes: int
+    """K, those included that no label covers."""
+
+    @cached_property
+    def labelled(self) -> Ints:
+        """Rows of the labelled images."""
+        return np.flatnonzero(self.labels >= 0)
+
+    @cached_property
+    def present(self) -> Ints:
+        """Classes that a label covers, in order."""
+        return np.unique(self.labels[self.labelled])
+
+    def only(self, rows: Ints) -> TrainingSet:
+        """Some of the images."""
+        return replace(self, unit=self.unit[rows], guide=self.guide[rows], labels=self.labels[rows])
+
+    def thinned(self, labelled: int, others: int, seed: int) -> TrainingSet:
+        """At most so many labelled images and so many others, drawn by chance."""
+        rng = np.random.default_rng(seed)
+        rest = np.flatnonzero(self.labels < 0)
+        kept = [
+            rng.choice(rows, most, replace=False) if len(rows) > most else rows
+            for rows, most in ((self.labelled, labelled), (rest, others))
+        ]
+        return self.only(np.sort(np.concatenate(kept)))
+
+    def standardisation(self) -> tuple[Floats, Floats]:
+        """Mean and standard deviation [D] of all images: the unlabelled tell of them too."""
+        return self.unit.mean(axis=0), self.unit.std(axis=0) + np.float32(1e-6)

@@ -1,0 +1,62 @@
+"""How well the chosen images cover all of them; figures that need no labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from compressor.selection.plan import Floats, LabelPlan
+from compressor.selection.space import Space
+
+_DRAWS = 10
+_MEASURED_ON = 20_000
+"""The radius is measured on so many images at most."""
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Distances are cosine distances (1 - cos, 0 to 2) of embeddings."""
+
+    radius: float
+    """Within it, half of the images have one of as many centres drawn at random."""
+    within_radius: float
+    """Share of images with a chosen or settled one within the radius; of random ones .5."""
+    mean_distance: float
+    """From an image to the nearest chosen or settled one."""
+    largest_distance: float
+    """The same of the image that is farthest off."""
+    redundancy: float
+    """Share of chosen images with another chosen or settled one within the radius."""
+
+
+def coverage(plan: LabelPlan, embeddings: Floats) -> Coverage:
+    """How the chosen and settled images cover all N: embeddings [N, D]."""
+    space = Space.cosine(embeddings)
+    centres = np.concatenate([plan.settled, plan.chosen])
+    radius = _radius(space, len(centres))
+    apart = space.between(plan.chosen, centres)
+    apart[np.arange(len(plan.chosen)), len(plan.settled) + np.arange(len(plan.chosen))] = np.inf
+    return Coverage(
+        radius=radius,
+        within_radius=float((plan.distance <= radius).mean()),
+        mean_distance=float(plan.distance.mean(dtype=np.float64)),
+        largest_distance=float(plan.distance.max()),
+        redundancy=float((apart.min(axis=1) <= radius).mean()),
+    )
+
+
+def _radius(space: Space, centres: int) -> float:
+    """The median distance to the nearest of some centres drawn at random, over some draws.
+
+    It depends on the images and the number of centres only, so strategies can be compared by it.
+    """
+    rng = np.random.default_rng(0)
+    measured = np.arange(len(space))
+    if len(space) > _MEASURED_ON:
+        measured = rng.choice(measured, _MEASURED_ON, replace=False)
+    found = []
+    for _ in range(_DRAWS):
+        drawn = rng.choice(len(space), centres, replace=False)
+        found.append(np.median(space.between(measured, drawn).min(axis=1)))
+    return float(np.mean(found))

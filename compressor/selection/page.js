@@ -1,0 +1,159 @@
+"use strict";
+// Labels stay on this machine: in this browser's storage, and in the file it downloads.
+const data = JSON.parse(document.getElementById("data").textContent);
+const cards = [...document.querySelectorAll(".card")];
+const byId = (id) => document.getElementById(id);
+const images = data.images; // of each card, in order
+let classes = [...data.classes];
+let labels = new Map(data.typed); // image -> class; what is typed here comes on top
+let current = 0;
+let kept = true;
+
+function restore() {
+  try {
+    const stored = JSON.parse(localStorage.getItem(data.key) || "{}");
+    const here = new Set(images);
+    for (const [image, label] of Object.entries(stored.labels || {})) {
+      if (here.has(image) && typeof label === "string") labels.set(image, label);
+    }
+    for (const name of stored.classes || []) if (typeof name === "string") addClass(name);
+  } catch { kept = false; }
+}
+
+function store() {
+  try {
+    localStorage.setItem(data.key, JSON.stringify({ labels: Object.fromEntries(labels), classes }));
+  } catch { kept = false; }
+}
+
+function addClass(name) {
+  if (name && !classes.includes(name)) classes.push(name);
+}
+
+function setLabel(index, text) {
+  const name = text.trim();
+  if (name) { labels.set(images[index], name); addClass(name); } else { labels.delete(images[index]); }
+  store();
+  draw();
+}
+
+function move(index) {
+  if (!cards.length) return;
+  current = Math.max(0, Math.min(cards.length - 1, index));
+  drawCurrent();
+  cards[current].scrollIntoView({ block: "nearest", behavior: "smooth" });
+}
+
+function nextOpen(from) {
+  for (let step = 1; step <= cards.length; step++) {
+    const index = (from + step) % cards.length;
+    if (!labels.has(images[index])) return index;
+  }
+  return from;
+}
+
+function labelCurrent(name) {
+  if (!cards.length) return;
+  const at = current;
+  setLabel(at, name);
+  move(nextOpen(at));
+}
+
+function draw() {
+  cards.forEach((card, index) => {
+    const label = labels.get(images[index]) || "";
+    const input = card.querySelector("input");
+    if (document.activeElement !== input) input.value = label;
+    card.classList.toggle("done", Boolean(label));
+    const mark = byId("mark-" + card.dataset.rank);
+    if (mark) mark.classList.toggle("done", Boolean(label));
+  });
+  const done = images.filter((image) => labels.has(image)).length;
+  byId("count").textContent = `${done} of ${images.length} labelled`;
+  byId("fill").style.width = `${(100 * done) / Math.max(1, images.length)}%`;
+  byId("save").disabled = done === 0;
+  drawClasses();
+}
+
+function drawClasses() {
+  const chips = classes.map((name, index) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.title = name;
+    if (index < 9) {
+      const key = document.createElement("kbd");
+      key.textContent = String(index + 1);
+      button.append(key);
+    }
+    button.append(name);
+    button.addEventListener("click", () => labelCurrent(name));
+    return button;
+  });
+  byId("chips").replaceChildren(...chips);
+  byId("known").replaceChildren(...classes.map((name) => new Option(name, name)));
+}
+
+function drawCurrent() {
+  cards.forEach((card, index) => {
+    card.classList.toggle("now", index === current);
+    const mark = byId("mark-" + card.dataset.rank);
+    if (mark) mark.classList.toggle("now", index === current);
+  });
+}
+
+function csv() {
+  const cell = (text) => (/[",;\t\r\n]|^\s|\s$/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  const known = [...data.known, ...images.filter((i) => labels.has(i)).map((i) => [i, labels.get(i)])];
+  return "\ufeff" + [["image", "label"], ...known].map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
+}
+
+function download() {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([csv()], { type: "text/csv" }));
+  link.download = "labels.csv";
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}
+
+function onKey(event) {
+  if (event.target.matches("input") || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (/^[1-9]$/.test(event.key) && classes[event.key - 1] !== undefined) labelCurrent(classes[event.key - 1]);
+  else if (event.key === "ArrowRight") move(current + 1);
+  else if (event.key === "ArrowLeft") move(current - 1);
+  else if (event.key === "Backspace" || event.key === "Delete") setLabel(current, "");
+  else return;
+  event.preventDefault();
+}
+
+cards.forEach((card, index) => {
+  const input = card.querySelector("input");
+  input.disabled = false;
+  input.addEventListener("focus", () => { current = index; drawCurrent(); });
+  input.addEventListener("change", () => setLabel(index, input.value));
+  input.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter") return;
+    event.preventDefault();
+    setLabel(index, input.value);
+    const next = nextOpen(index);
+    move(next);
+    if (next !== index) cards[next].querySelector("input").focus({ preventScroll: true });
+    else input.blur();
+    draw();
+  });
+  card.querySelector(".photo").addEventListener("click", () => { move(index); });
+});
+byId("add").addEventListener("submit", (event) => {
+  event.preventDefault();
+  addClass(byId("new").value.trim());
+  byId("new").value = "";
+  store();
+  drawClasses();
+});
+byId("save").addEventListener("click", download);
+document.addEventListener("keydown", onKey);
+restore();
+if (cards.length) byId("bar").hidden = false;
+if (!kept) byId("keys").textContent = "This browser keeps nothing for pages from disk: download before you close it.";
+current = Math.max(0, nextOpen(-1));
+draw();
+drawCurrent();

@@ -1,0 +1,30 @@
+"""The answer to "which images first?": a ranking, what each image stands for, and the map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class LabelPlan:
+    """The images to label next, best first, among N that can be chosen."""
+
+    strategy: str
+    """As the recipe names it."""
+    seed: int
+    chosen: Ints
+    """[K] rows to label, in rank order: whoever stops early has labelled the best start."""
+    settled: Ints
+    """[M] rows labelled, or proposed for labelling, before: the choice goes on from them."""
+    centre: Ints
+    """[N] for each image the chosen or settled row that stands for it."""
+    distance: Floats
+    """[N] cosine distance (1 - cos, 0 to 2) to it, in the embedding space."""
+    map: Floats | None
+    """[N, 2] t-SNE map, or None where there are too few images for one."""

@@ -1,0 +1,88 @@
+"""The t-SNE map: all images on a plane, neighbours of the embedding space beside each other."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from compressor.selection.plan import Floats, Ints
+from compressor.selection.space import Space, blocks, distances, distinct
+from runtime.errors import MissingDependencyError
+
+FEWEST_IMAGES = 12
+"""Fewer images than this have no map: so few neighbours say nothing."""
+PERPLEXITY = 40
+"""As in the paper; of few images a third of their number."""
+MOST_MAPPED = 20_000
+"""Of more images so many are drawn for t-SNE; the others are placed among them."""
+_PLACED_BY = 10
+"""An image is placed at the median of so many of its nearest mapped ones."""
+_SHARED = 2_000
+"""From so many images on the cores share the work; with fewer they wait for each other."""
+
+
+def tsne_map(embeddings: Floats, seed: int) -> Floats | None:
+    """A map of the embeddings [N, D]: float32 [N, 2], or None of fewer than FEWEST_IMAGES.
+
+    t-SNE of cosine distances to exact neighbours, from a first position drawn by the seed
+    (METHOD.md 3.1, 4.2: from PCA, as in scikit-learn, every seed gives nearly the same map).
+
+    Raises:
+        MissingDependencyError: openTSNE is not installed.
+        ValueError: an embedding is zero or not finite.
+    """
+    return map_of(Space.cosine(embeddings), seed)
+
+
+def map_of(space: Space, seed: int) -> Floats | None:
+    """`tsne_map` of a space of cosine distances. Equal points lie on one spot."""
+    rows, which = distinct(space.points)
+    if len(rows) < FEWEST_IMAGES:
+        return None
+    rng = np.random.default_rng(seed)
+    drawn = rows
+    if len(rows) > MOST_MAPPED:
+        drawn = np.sort(rng.choice(rows, MOST_MAPPED, replace=False))
+    mapped = space.part(drawn)
+    found = np.empty((len(space), 2), np.float32)
+    found[drawn] = _tsne(mapped, rng, seed)
+    others = np.setdiff1d(rows, drawn)
+    for block in blocks(len(others), len(drawn)):
+        apart = distances(space.points[others[block]], mapped.points, space.metric)
+        nearest = np.argpartition(apart, _PLACED_BY, axis=1)[:, :_PLACED_BY]
+        found[others[block]] = np.median(found[drawn[nearest]], axis=1)
+    return found[rows][which]
+
+
+def _tsne(space: Space, rng: np.random.Generator, seed: int) -> Floats:
+    try:
+        import openTSNE
+        from openTSNE.affinity import PerplexityBasedNN
+        from openTSNE.nearest_neighbors import PrecomputedNeighbors
+    except ImportError as error:
+        raise MissingDependencyError(
+            "openTSNE is not installed here.\n  pip install 'edge-compressor[train]'"
+        ) from error
+    perplexity = min(PERPLEXITY, (len(space) - 1) / 3)
+    jobs = len(os.sched_getaffinity(0)) if len(space) >= _SHARED else 1
+    neighbours = PrecomputedNeighbors(*_neighbours(space, min(len(space) - 1, int(3 * perplexity))))
+    affinities = PerplexityBasedNN(knn_index=neighbours, perplexity=perplexity, n_jobs=jobs)
+    model = openTSNE.TSNE(n_jobs=jobs, random_state=seed)
+    start = rng.normal(0, 1e-4, (len(space), 2))
+    return np.asarray(model.fit(affinities=affinities, initialization=start), np.float32)
+
+
+def _neighbours(space: Space, count: int) -> tuple[Ints, Floats]:
+    """The nearest others of each point and their distances, the nearest first: [N, count] each."""
+    rows = np.empty((len(space), count), np.int64)
+    apart = np.empty((len(space), count), np.float32)
+    for block in blocks(len(space), len(space)):
+        found = space.between(block, slice(None))
+        found[np.arange(len(found)), np.arange(len(space))[block]] = np.inf  # not itself
+        nearest = np.argpartition(found, count - 1, axis=1)[:, :count]
+        near = np.take_along_axis(found, nearest, axis=1)
+        order = near.argsort(axis=1)
+        rows[block] = np.take_along_axis(nearest, order, axis=1)
+        apart[block] = np.take_along_axis(near, order, axis=1)
+    return rows, apart
