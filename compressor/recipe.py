@@ -213,7 +213,7 @@ class Label(Section):
         "typiclust",
         "random",
         "stratified-random",
-    ] = Field("cold-paws", description="how they are chosen; see docs/label.md")
+    ] = Field("cold-paws-cosine", description="how they are chosen; see docs/label.md")
     budget: Count = Field(
         50, description="labelled images wanted in all, held-out ones not counted"
     )

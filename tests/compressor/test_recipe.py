@@ -351,7 +351,7 @@ def test_a_label_section_that_is_not_there_or_empty(write, tmp_path):
     assert "label" not in recipe.load(write()).recipe.resolved()
     for empty in ("label:\n", "label: {}\n", "label:\n  # budget: 20\n"):
         label = recipe.load(write(SMALLEST + empty)).recipe.label
-        assert (label.strategy, label.budget, label.seed) == ("cold-paws", 50, None)
+        assert (label.strategy, label.budget, label.seed) == ("cold-paws-cosine", 50, None)
 
 
 @pytest.mark.parametrize("text", [SMALLEST, SMALLEST + "label: {budget: 7}\n"])

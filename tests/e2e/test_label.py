@@ -83,7 +83,7 @@ def test_a_run_waits_for_labels_goes_on_with_them_and_asks_for_more(place, go):
     assert (code, out) == (0, "")
     first = proposed(place)
     assert len(set(first)) == 6
-    assert "tiny: 6 images to label, 0 of 36 labelled (cold-paws)" in err
+    assert "tiny: 6 images to label, 0 of 36 labelled (cold-paws-cosine)" in err
     assert "Next: save the labels as labels.csv, then\n  compressor run recipe.yaml\n" in err
     assert not (place / "runs/tiny/student.safetensors").exists()
     html = (place / "runs/tiny/to_label.html").read_text()
