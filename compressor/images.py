@@ -12,13 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from compressor.labels import UNLABELLED, classes_of, names_of
+from compressor.split import Split, cut
 from runtime.decode import UNIDENTIFIED, decode
 from runtime.errors import ImageError, InputError
 from runtime.files import read_json, replacing, write_json
@@ -26,7 +27,6 @@ from runtime.progress import Track, silent
 
 logger = logging.getLogger(__name__)
 
-Split = Literal["train", "validation", "holdout"]
 _CLASSES_SHOWN = 30
 
 
@@ -218,7 +218,7 @@ def audit(
     share = None if isinstance(holdout, Path) else holdout
     # A label given later must move no image between the parts: students and features depend on it.
     stratified = not labelling and all(photo.label != UNLABELLED for photo in photos)
-    photos = _split(photos, share, validation, seed, stratified=stratified)
+    photos = cut(photos, share, validation, seed, stratified=stratified)
     return Audit(ImageSet(root, classes, tuple(photos)), rejected, duplicates)
 
 
@@ -338,57 +338,6 @@ def _set_aside_duplicates(
         elif photo.label not in (UNLABELLED, twin.label):
             logger.warning("same pixels, two classes: %s and %s", photo.id, twin.id)
     return sorted(first.values(), key=lambda photo: photo.id), tuple(duplicates)
-
-
-def _split(
-    photos: list[Photo], holdout: float | None, validation: float, seed: int, *, stratified: bool
-) -> list[Photo]:
-    """By pixels, and class by class if stratified: neither names nor their order matter."""
-    if holdout is not None:
-        photos = _move(photos, (holdout, "holdout"), seed, stratified=stratified)
-    return _move(photos, (validation, "validation"), seed, stratified=stratified)
-
-
-def _move(
-    photos: list[Photo], part: tuple[float, Split], seed: int, *, stratified: bool
-) -> list[Photo]:
-    """Move a share of the train part, class by class if stratified, to another part."""
-    share, to = part
-    groups: dict[int, list[str]] = {}
-    for photo in photos:
-        if photo.split == "train":
-            group = photo.label if stratified else UNLABELLED
-            groups.setdefault(group, []).append(photo.pixels_sha256)
-    counts = {group: len(keys) for group, keys in groups.items()}
-    taken = set()
-    for group, number in share_out(counts, share).items():
-        taken |= set(sorted(groups[group], key=lambda key: _rank(key, to, seed))[:number])
-    return [
-        replace(photo, split=to)
-        if photo.split == "train" and photo.pixels_sha256 in taken
-        else photo
-        for photo in photos
-    ]
-
-
-def share_out(counts: Mapping[int, int], share: float) -> dict[int, int]:
-    """How many of each class to take so that all together are `share`, rounded.
-
-    Largest remainders decide the rounding; every class keeps at least one. No class gives more
-    than one beyond its own share, so where many classes have one image, fewer are taken in all.
-    """
-    exact = {label: share * count for label, count in counts.items()}
-    taken = {label: min(int(exact[label]), counts[label] - 1) for label in counts}
-    wanted = round(share * sum(counts.values()))
-    by_remainder = sorted(counts, key=lambda label: (taken[label] - exact[label], label))
-    for label in by_remainder:
-        if sum(taken.values()) < wanted and taken[label] < counts[label] - 1:
-            taken[label] += 1
-    return taken
-
-
-def _rank(key: str, to: Split, seed: int) -> str:
-    return hashlib.sha256(f"{seed} {to} {key}".encode()).hexdigest()
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
