@@ -223,7 +223,8 @@ def test_supervised_keeps_the_images_and_no_features(teacher, student):
     for chosen in (spec(PIXELS + 0.5), spec(PIXELS + 0.5, teacher="online")):
         chosen = chosen.model_copy(update={"method": "supervised"})
         economy = economise(chosen, TRAIN, teacher, student)
-        assert economy == Economy(None, False, True, False, SIDE, PIXELS, ("decoded images: 12.3 MB",))
+        lines = ("decoded images: 12.3 MB",)
+        assert economy == Economy(None, False, True, False, SIDE, PIXELS, lines)
 
 
 @settings(max_examples=60, deadline=None)
