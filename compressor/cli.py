@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 import runtime
-from runtime.__main__ import check
+from runtime.__main__ import check, pack, predict, unpack
 from runtime.command import exit_code, guarded, out_option
 from runtime.errors import InputError, MissingDependencyError
 
@@ -48,10 +48,16 @@ def commands() -> None:
 @click.argument("recipe", type=_FILE)
 @out_option
 @set_option
+@click.option("--target", help="Make it for this target, whatever the recipe names.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and touch nothing.")
 @json_option
 def run(
-    recipe: Path, out: Path | None, overrides: tuple[str, ...], dry_run: bool, as_json: bool
+    recipe: Path,
+    out: Path | None,
+    overrides: tuple[str, ...],
+    target: str | None,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Go the whole way: RECIPE to student, ONNX file, bundle and report.
 
@@ -65,6 +71,9 @@ def run(
     from compressor.run import Run
 
     set_up_logging()
+    if target is not None:
+        of_a_file = target.endswith((".yaml", ".yml"))  # seen from here, not from the recipe
+        overrides += (f"target={json.dumps(str(Path(target).resolve()) if of_a_file else target)}",)
     plan = recipes.load(recipe, overrides)
     folder = out if out is not None else Path("runs") / plan.recipe.name
     job = Run(plan, folder, track=track, note=note)
@@ -357,7 +366,8 @@ def cache(clear: bool, as_json: bool) -> None:
         click.echo("Next: compressor cache --clear removes them", err=True)
 
 
-commands.add_command(check)
+for of_the_device in (check, predict, pack, unpack):
+    commands.add_command(of_the_device)
 
 
 def _require_training_packages() -> None:

@@ -87,7 +87,14 @@ def _golden(run: Run, student: str) -> Golden:
         linear_bias=linear.bias if linear else None,
     )
     names = [photo.id for photo in found.part("holdout").photos]
-    return Golden(run.root, tuple(names), tuple(run.ood_ids()), found.classes, arrays)
+    return Golden(
+        run.root,
+        tuple(names),
+        tuple(run.ood_ids()),
+        found.classes,
+        arrays,
+        bank_images=tuple(found.photos[row].id for row in bank),
+    )
 
 
 def _bank_rows(labels: npt.NDArray[np.int64], usable: npt.NDArray[np.bool_]) -> Any:

@@ -69,6 +69,8 @@ def load(folder: Path) -> Bundle:
     Raises:
         InputError: it is no bundle, is of a newer version, or a file is missing, altered or extra.
     """
+    if folder.suffix == ".tar" and folder.is_file():
+        raise InputError(f"{folder}: packed. First: python -m runtime unpack {folder}")
     if not (folder / "manifest.json").is_file():
         raise InputError(
             f"{folder}: not a bundle (it has no manifest.json).\n"
@@ -93,6 +95,9 @@ def verify(folder: Path) -> None:
         raise InputError(f"{path}: not a manifest")
     wanted: dict[str, str] = manifest["files"]
     _refuse_outside(path, wanted)
+    for file in folder.rglob("*"):
+        if file.is_symlink():
+            raise InputError(f"{file}: a link, which may point outside the bundle; refused")
     there = {
         file.relative_to(folder).as_posix()
         for file in folder.rglob("*")

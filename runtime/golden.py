@@ -93,6 +93,8 @@ class Golden:
     classes: tuple[str, ...]
     """[K], empty without labels."""
     arrays: Arrays
+    bank_images: tuple[str, ...] = ()
+    """[B] names of the bank's images below the folder of training images; older sets lack them."""
 
     @property
     def digest(self) -> str:
@@ -122,6 +124,7 @@ class Golden:
             "classes": list(self.classes),
             "images": list(self.images),
             "ood_images": list(self.ood_images),
+            "bank_images": list(self.bank_images),
         }
         write_json(folder / "golden.json", document)
 
@@ -159,6 +162,7 @@ def load(folder: Path) -> Golden:
         ood_images=tuple(document["ood_images"]),
         classes=tuple(document["classes"]),
         arrays=Arrays(**given),
+        bank_images=tuple(document.get("bank_images", ())),
     )
 
 
