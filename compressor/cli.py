@@ -293,17 +293,26 @@ def quickstart(folder: Path) -> None:
 
 @commands.command()
 @click.argument("reports", metavar="REPORT...", type=_FILE, nargs=-1, required=True)
+@click.option("--not-worse", is_flag=True, help="Exit 1 where a figure is worse than the first's.")
 @json_option
-def compare(reports: tuple[Path, ...], as_json: bool) -> None:
-    """Show reports side by side, with intervals. REPORT: a report.json or the folder of a run."""
+def compare(reports: tuple[Path, ...], not_worse: bool, as_json: bool) -> None:
+    """Show reports side by side and say what is better or worse than in the first one.
+
+    REPORT: a report.json, or the folder of a run or of a check. A difference within the 95 %
+    intervals is called not distinguishable.
+    """
     from runtime import compare as comparison
 
     loaded = [comparison.load(path) for path in reports]
+    names = [str(path) for path in reports]
     if as_json:
-        found = {str(path): each for path, each in zip(reports, loaded, strict=True)}
-        click.echo(json.dumps(found))
+        click.echo(json.dumps(comparison.document(names, loaded)))
     else:
-        click.echo(comparison.text([str(path) for path in reports], loaded))
+        click.echo(comparison.text(names, loaded))
+    judged = [each for other in loaded[1:] for each in comparison.changes(loaded[0], other)]
+    if not_worse and (worse := [each.figure for each in judged if each.outcome == "worse"]):
+        click.echo(f"worse: {', '.join(dict.fromkeys(worse))}", err=True)
+        sys.exit(1)
 
 
 @commands.command()
