@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 import runtime
-from runtime.__main__ import check, pack, predict, unpack
+from runtime.__main__ import check as check_here
+from runtime.__main__ import pack, predict, unpack
 from runtime.command import exit_code, guarded, out_option
 from runtime.errors import InputError, MissingDependencyError
 
@@ -316,6 +317,48 @@ def compare(reports: tuple[Path, ...], not_worse: bool, as_json: bool) -> None:
 
 
 @commands.command()
+@click.argument("bundle", type=_FILE)
+@out_option
+@click.option("--on", metavar="USER@HOST", help="Check it there, over ssh; leaves nothing there.")
+@click.option("--python", default="python3", show_default=True, help="With --on: its Python.")
+@click.option(
+    "--no-install",
+    is_flag=True,
+    help="With --on: its Python has numpy, Pillow, click and a backend already (a Jetson's).",
+)
+@click.option("--keep", is_flag=True, help="With --on: leave the folder there.")
+@json_option
+@click.pass_context
+def check(
+    context: click.Context,
+    bundle: Path,
+    out: Path | None,
+    on: str | None,
+    python: str,
+    no_install: bool,
+    keep: bool,
+    as_json: bool,
+) -> None:
+    """Verify BUNDLE, run it on this machine or another and judge it against its requirements."""
+    if on is None:
+        context.invoke(check_here, bundle=bundle, out=out, as_json=as_json)
+        return
+    from compressor import remote
+    from runtime import report
+
+    folder = out if out is not None else bundle.resolve().parent / f"{bundle.resolve().name}-check"
+    wish = remote.Wish(python, install=not no_install, keep=keep)
+    found = remote.check(bundle, on, wish, folder, lambda line: click.echo(line, err=True))
+    click.echo(json.dumps(found) if as_json else report.text(found))
+    click.echo(
+        f"{found['recipe']['name']} on {on}: {report.verdict_line(found)}\n"
+        f"report: {folder / 'report.md'}",
+        err=True,
+    )
+    sys.exit(exit_code(found))
+
+
+@commands.command()
 @json_option
 def targets(as_json: bool) -> None:
     """List the devices that a recipe can name as its target."""
@@ -375,7 +418,7 @@ def cache(clear: bool, as_json: bool) -> None:
         click.echo("Next: compressor cache --clear removes them", err=True)
 
 
-for of_the_device in (check, predict, pack, unpack):
+for of_the_device in (predict, pack, unpack):
     commands.add_command(of_the_device)
 
 
