@@ -80,8 +80,9 @@ def run(
     job = Run(plan, folder, track=track, note=note)
     if dry_run:
         from compressor import dry_run as rehearsal
+        from compressor.student_search import settled
 
-        found = rehearsal.rehearse(job)
+        found = rehearsal.rehearse(settled(job, keep=False))
         click.echo(json.dumps(found) if as_json else rehearsal.text(found))
         return
     _run_stages(job, as_json=as_json)
@@ -97,6 +98,7 @@ def export(run_folder: Path, as_json: bool) -> None:
     from compressor import recipe as recipes
     from compressor.console import note, set_up_logging, track
     from compressor.run import Run
+    from compressor.student_search import settled
     from runtime.files import read_json
 
     set_up_logging()
@@ -107,7 +109,7 @@ def export(run_folder: Path, as_json: bool) -> None:
     if not isinstance(written, dict) or not {"path", "overrides"} <= written.keys():
         raise InputError(f"{origin}: not written by a run; is {run_folder} the folder of one?")
     plan = recipes.load(Path(written["path"]), written["overrides"])
-    job = Run(plan, run_folder, track=track, note=note)
+    job = settled(Run(plan, run_folder, track=track, note=note), keep=False)
     if not pipeline.learnt(job):
         raise InputError(
             f"{run_folder}: its student is not finished, or recipe, images or code have changed "
@@ -119,9 +121,13 @@ def export(run_folder: Path, as_json: bool) -> None:
 def _run_stages(job: Any, *, as_json: bool) -> None:
     from compressor import pipeline, selecting
     from compressor.console import note
+    from compressor.student_search import AUTO, settled
     from runtime import report
     from runtime.files import read_json, size_of
 
+    if job.plan.recipe.student.model == AUTO:
+        with job.locked():
+            job = settled(job)
     pipeline.refuse_early(job)
     with job.locked():
         _write_recipe(job)
@@ -314,6 +320,22 @@ def compare(reports: tuple[Path, ...], not_worse: bool, as_json: bool) -> None:
     if not_worse and (worse := [each.figure for each in judged if each.outcome == "worse"]):
         click.echo(f"worse: {', '.join(dict.fromkeys(worse))}", err=True)
         sys.exit(1)
+
+
+@commands.command()
+@click.argument("recipe", type=_FILE)
+@click.option("--out", type=_FILE, default=Path("candidates"), show_default=True, help="Folder.")
+@set_option
+def candidates(recipe: Path, out: Path, overrides: tuple[str, ...]) -> None:
+    """Export the students that RECIPE's target suggests, untrained, to be timed on the device."""
+    _require_training_packages()
+    from compressor import recipe as recipes
+    from compressor import student_search
+    from compressor.console import note, set_up_logging
+
+    set_up_logging()
+    student_search.write_candidates(recipes.load(recipe, overrides), out, note)
+    note(f"{out}\nNext, on the device: python -m runtime latency-table {out.name}")
 
 
 @commands.command()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from compressor import learning, preparing, stages
+from compressor import learning, preparing, stages, student_search
 from compressor.run import Run
 from compressor.stages import Stage
 from runtime.files import read_json, write_json
@@ -225,6 +225,8 @@ def _make_check(run: Run, work: Path) -> None:
         "training": _training_summary(run),
         "untrained_student": read_json(run.folder / "untrained.json"),
     }
+    if searched := student_search.found_for(run):
+        found["student_search"] = searched
     report.write(found, work)
 
 

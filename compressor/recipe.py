@@ -88,12 +88,21 @@ class Teacher(Network):
 class Student(Network):
     """`student:` the small model that goes to the device."""
 
+    model: str = Field(
+        min_length=1,
+        description="a timm model, or auto: the most capable of the target's that fits `require`",
+    )
+
     weights: str = Field(
         "none", description="`none` (from scratch), `hub`, a .safetensors, or a weights-only .pth"
     )
     image_size: Annotated[int, Field(ge=8, le=2048)] = Field(224, description="side in pixels")
     embedding: Annotated[int, Field(ge=2)] | None = Field(
         None, description="width of a CNN's embedding (null: 192); a ViT keeps its own"
+    )
+    latency_table: Path | None = Field(
+        None,
+        description="for model auto: what `python -m runtime latency-table` wrote on the target",
     )
 
 
@@ -335,12 +344,14 @@ def _with_resolved_paths(recipe: Recipe, folder: Path) -> Recipe:
             "ood": resolved(data.ood),
         }
     )
-    networks = {
+    networks: dict[str, Any] = {
         role: network.model_copy(
             update={"weights": str(resolved(network.weights, ("hub", "none")))}
         )
         for role, network in (("teacher", recipe.teacher), ("student", recipe.student))
     }
+    timings = resolved(networks["student"].latency_table)
+    networks["student"] = networks["student"].model_copy(update={"latency_table": timings})
     return recipe.model_copy(update={"data": data, **networks})
 
 
@@ -362,6 +373,7 @@ def _mistakes(recipe: Recipe) -> list[tuple[Key, str]]:
     for role, network in (("teacher", recipe.teacher), ("student", recipe.student)):
         if network.weights not in ("hub", "none") and not Path(network.weights).is_file():
             mistakes.append(((role, "weights"), f"no such file: {network.weights}"))
+    mistakes += _mistakes_about_auto(recipe)
     if not recipe.export.precisions:
         mistakes.append((("export", "precisions"), "empty: name at least one"))
     if recipe.distill.crop_scale[0] > recipe.distill.crop_scale[1]:
@@ -377,6 +389,23 @@ def _mistakes(recipe: Recipe) -> list[tuple[Key, str]]:
                 mistakes.append((("require", gate), "needs labels, and data.labels is none"))
     if data.ood is None and require.ood_auroc is not None:
         mistakes.append((("require", "ood_auroc"), "needs data.ood"))
+    return mistakes
+
+
+def _mistakes_about_auto(recipe: Recipe) -> list[tuple[Key, str]]:
+    """A student that is looked for needs something to fit, and nothing of one model alone."""
+    student, require, mistakes = recipe.student, recipe.require, list[tuple[Key, str]]()
+    if student.latency_table is not None and not student.latency_table.is_file():
+        mistakes.append((("student", "latency_table"), f"no such file: {student.latency_table}"))
+    if student.model != "auto":
+        return mistakes
+    if require.latency_p95_ms is None and require.size_mb is None:
+        what = "auto looks for what fits; say require.latency_p95_ms or require.size_mb"
+        mistakes.append((("student", "model"), what))
+    if student.args:
+        mistakes.append((("student", "args"), "are of one model; with model auto leave them out"))
+    if student.weights not in ("none", "hub"):
+        mistakes.append((("student", "weights"), "are of one model; with model auto: none or hub"))
     return mistakes
 
 

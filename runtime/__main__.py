@@ -91,5 +91,30 @@ def unpack(tar: Path, into: Path) -> None:
     click.echo(f"{folder}\nNext: python -m runtime check {folder}", err=True)
 
 
+@main.command("latency-table")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), default=Path("latency.json"))
+def time_candidates(folder: Path, out: Path) -> None:
+    """Time the candidates in FOLDER on this device, so that a student can be chosen for it."""
+    from runtime import latency_table
+    from runtime.files import write_json
+    from runtime.report import table
+
+    found = latency_table.measure(folder)
+    write_json(out, found)
+    rows = [
+        [
+            each["model"],
+            f"{each['size_mb']:.2f}",
+            f"{each['median_ms']:.2f}",
+            f"{each['p95_ms']:.2f}",
+        ]
+        for each in found["models"]
+    ]
+    click.echo(table(["model", "MB", "median ms", "p95 ms"], rows))
+    click.echo(f"{out}\nNext, in the recipe: student.model: auto", err=True)
+    click.echo(f"                    student.latency_table: {out.name}", err=True)
+
+
 if __name__ == "__main__":
     guarded(main)

@@ -53,6 +53,8 @@ def markdown(report: Mapping[str, Any]) -> str:
     broken = {each["file"]: each["broken"] for each in report["ledger"] if "broken" in each}
     if broken:
         sections.append("## Broken files\n\n" + _bullets(broken))
+    if searched := report.get("student_search"):
+        sections.append("## Why this student\n\n" + _searched(searched))
     if data := report.get("data"):
         sections.append("## Data\n\n" + _bullets(data))
     if training := report.get("training"):
@@ -199,6 +201,20 @@ def _untrained(report: Mapping[str, Any]) -> str:
         "## Was it worth it?\n\nThe same student before distillation, with the same probes:\n\n"
         + ledger_table({"ledger": [entry, student]}, intervals=True)
     )
+
+
+def _searched(found: Mapping[str, Any]) -> str:
+    rows = [
+        [
+            each["model"],
+            f"{each['size_mb']:.2f}",
+            "" if each["p95_ms"] is None else f"{each['p95_ms']:.2f}",
+            "yes" if each["fits"] else "no",
+        ]
+        for each in found["measured"]
+    ]
+    heading = f"`{found['chosen']}`: {found['why']}. Untrained, the most capable first:\n\n"
+    return heading + table(["model", "MB", "p95 ms", "fits"], rows)
 
 
 def _bullets(values: Mapping[str, Any]) -> str:
