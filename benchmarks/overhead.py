@@ -1,6 +1,6 @@
 """What our runtime costs beside the backend alone, and what a machine does from file to answer.
 
-    python benchmarks/runtime.py BUNDLE --out FOLDER [--run RUN]
+    python benchmarks/overhead.py BUNDLE --out FOLDER [--run RUN]
 
 Three tables, all of the bundle's FP32 file on the CPU:
 
@@ -11,7 +11,9 @@ Three tables, all of the bundle's FP32 file on the CPU:
 
 In turns means that each is called once before the first is called again, so that a disturbance of
 the machine meets all of them alike; the overhead is the median of the differences within a turn,
-with its 95 % interval from order statistics. Writes FOLDER/runtime.json.
+with its 95 % interval from order statistics. Writes FOLDER/overhead.json.
+
+This file is not called runtime.py: there it would hide our package from every other benchmark.
 """
 
 from __future__ import annotations
@@ -53,7 +55,7 @@ def main(bundle: Path, folder: Path | None, out: Path) -> None:
     click.echo(table(["callers", "batch", "file to answer, images/s"], cells))
     document = {"machine": describe(), "requests": requests, "throughput": whole}
     out.mkdir(parents=True, exist_ok=True)
-    (out / "runtime.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    (out / "overhead.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     click.echo(f"\n{out / 'runtime.json'}")
 
 
