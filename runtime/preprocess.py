@@ -78,7 +78,7 @@ class Preprocess:
         planes = np.empty((batch, channels, height, width), np.float32)
         for channel in range(channels):  # plane by plane: four times as fast as a transposed copy
             plane = planes[:, channel]
-            np.multiply(pixels[..., channel], scale[channel], out=plane)
+            np.multiply(pixels[..., channel], scale[channel], out=plane, dtype=np.float32)
             plane += shift[channel]
         return planes
 
