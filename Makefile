@@ -25,6 +25,7 @@ static: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
 
 unit: $(STAMP) programs
 	$(BIN)/pytest
