@@ -209,7 +209,7 @@ def _python(
         return f"cd {folder} && PYTHONPATH={folder}/{wheel} {python}"
     note(f"installing the wheel with its {backend} backend on {host.destination}")
     host.do(f"cd {folder} && {python} -m venv venv", "making a venv")
-    pip = "venv/bin/python -m pip install --quiet --disable-pip-version-check"
+    pip = "venv/bin/python -m pip install --quiet --no-compile --disable-pip-version-check"
     host.do(f"cd {folder} && {pip} './{wheel}[{backend}]'", "installing")
     return f"cd {folder} && venv/bin/python"
 
