@@ -253,7 +253,7 @@ def fidelity_figures(
         pair = inside.embedding, arrays.teacher_embedding
         _add(entry, "similarity_correlation", fidelity.similarity_correlation(*pair))
         overlap = fidelity.neighbour_overlap(*pair)
-        _add(entry, "neighbour_overlap_at_10", fidelity.mean_figure(overlap))
+        _add(entry, "neighbour_overlap_at_10", fidelity.mean_figure(overlap, bounds=(0, 1)))
     outside = None if ood_embedding is None else fidelity.ood_scores(ood_embedding, arrays.bank)
     _add_ood(entry, fidelity.ood_scores(inside.embedding, arrays.bank), outside)
     return entry
