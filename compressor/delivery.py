@@ -115,9 +115,8 @@ def _make_check(run: Run, work: Path) -> None:
     from runtime.check import check
 
     started = time.monotonic()
-    found = check(
-        bundle.load(run.folder / "bundle"), golden.load(run.folder / "holdout"), track=run.track
-    )
+    held_out = golden.load(run.folder / "holdout")
+    found = check(bundle.load(run.folder / "bundle"), held_out, track=run.track)
     chain = (*preparing.STAGES, *learning.STAGES, *golden_set.STAGES, *STAGES)
     before = [stage.name for stage in chain if stage.name != "check"]
     found |= {
@@ -129,7 +128,7 @@ def _make_check(run: Run, work: Path) -> None:
         "training": _training_summary(run),
         "untrained_student": read_json(run.folder / "untrained.json"),
     }
-    report.write(found, work)
+    report.write(found, work, images=held_out.root)
 
 
 def _training_summary(run: Run) -> dict[str, Any]:
@@ -169,7 +168,7 @@ STAGES: Sequence[Stage[Run]] = (
     Stage(
         name="check",
         summary="run the bundle here: latency, parity, fidelity, verdict",
-        outputs=("report.json", "report.md"),
+        outputs=("report.json", "report.md", "report.html"),
         needs=("images", "distill", "golden", "bundle"),
         inputs=_check_inputs,
         make=_make_check,

@@ -4,8 +4,9 @@ These corruptions are ours. Their families are the usual ones (Hendrycks and Die
 whose strengths some of them take), but the images are not those of ImageNet-C, and figures on them
 compare with nothing but each other.
 
-Lengths are shares of the image's short side, so that a small image and a large one are hurt alike.
-Of a family with two members an image gets one, by its seed.
+Lengths are shares of the image's short side, so that blur and weather hurt small images and large
+ones alike; resolution takes a share of the image's own pixels. Of a family with two members an
+image gets one, by its seed.
 """
 
 from __future__ import annotations
