@@ -118,7 +118,8 @@ def _make(run: Run, work: Path) -> None:
     # The teacher's part is kept for other students: it is the larger one.
     inputs, device = _inputs(run), run.compute().device.type
     key = [inputs["teacher"], inputs["images"], images.short_side_px, device, str(precision)]
-    run.once([*key, stages.code_digest(STAGE.code)], work / "teacher.safetensors", make)
+    code = stages.code_digest(("runtime.corruptions", "compressor.embeddings"))
+    run.once([*key, code], work / "teacher.safetensors", make)
     arrays = load_file(work / "teacher.safetensors")
     arrays |= {"rows": images.rows, "seeds": images.seeds}
     arrays["short_side_px"] = np.array([images.short_side_px])

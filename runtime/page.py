@@ -34,7 +34,7 @@ DRAWN = (
 """Figures that are drawn: key, title, what it is."""
 
 
-def html(report: Mapping[str, Any], images: Path | None) -> str:
+def render(report: Mapping[str, Any], images: Path | None) -> str:
     """The whole page.
 
     Args:

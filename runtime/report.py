@@ -37,7 +37,7 @@ def write(report: Mapping[str, Any], folder: Path, *, images: Path | None = None
     """
     write_json(folder / "report.json", report)
     write_text(folder / "report.md", markdown(report))
-    write_text(folder / "report.html", page.html(report, images))
+    write_text(folder / "report.html", page.render(report, images))
 
 
 def markdown(report: Mapping[str, Any]) -> str:
