@@ -34,7 +34,7 @@ def dots(entries: Sequence[Mapping[str, Any]], key: str, *, label: str) -> str:
         parts.append(
             f'<g class="{kind}"><text class="name" x="{_LEFT - 10}" y="{y + 4}">'
             f'{escape(stage)}</text><line class="range" x1="{low}" x2="{high}" y1="{y}" y2="{y}"/>'
-            f'<circle cx="{_at(value)}" cy="{y}" r="5"/>'
+            f'<circle cx="{_at(value)}" cy="{y}" r="4"/>'
             f'<text class="value" x="{_WIDTH}" y="{y + 4}">{value:.3f}</text></g>'
         )
     return "".join([*parts, "</svg>"])

@@ -189,10 +189,10 @@ def fidelity_figures(golden: Golden, answers: Answers) -> dict[str, Figure]:
         figures["cosine_mae"] = fidelity.cosine_mae(*pair)
         figures["linear_cka"] = fidelity.linear_cka(*pair)
         overlap = fidelity.neighbour_overlap(*pair)
-        figures["neighbour_overlap_at_10"] = fidelity.mean_figure(overlap, bounds=(0, 1))
+        figures["neighbour_overlap_at_10"] = fidelity.mean_figure(overlap)
     if arrays.orthogonal_map is not None:
         cosines = arrays.orthogonal_map.cosines(inside.embedding, arrays.teacher_embedding)
-        figures["procrustes_cosine"] = fidelity.mean_figure(cosines, bounds=(-1, 1))
+        figures["procrustes_cosine"] = fidelity.mean_figure(cosines)
     return figures | _of_outliers(arrays, answers)
 
 
@@ -224,7 +224,7 @@ def _of_probabilities(arrays: Arrays, inside: Outputs) -> dict[str, Figure]:
         return {}
     pair = inside.logits, arrays.teacher_chances
     return {
-        name: fidelity.mean_figure(distance(*pair), bounds=(0, 1))
+        name: fidelity.mean_figure(distance(*pair))
         for name, distance in (
             ("total_variation", fidelity.total_variation),
             ("jensen_shannon", fidelity.jensen_shannon),

@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from PIL import Image
@@ -145,7 +145,8 @@ def _card(each: Mapping[str, Any], images: Path | None) -> str:
     name = escape(each["image"])
     picture = _thumbnail(images / each["image"]) if images is not None else None
     shown = f'<img src="{picture}" alt="{name}">' if picture else "<span>no picture</span>"
-    told = f'<p class="file" title="{name}">{name}</p>'
+    short = escape(PurePosixPath(each["image"]).name)
+    told = f'<p class="file" title="{name}">{short}</p>'
     if "teacher" in each:
         label = f"<p>labelled <b>{escape(each['label'])}</b></p>" if each["label"] else ""
         told += label + _bar(each["teacher"], "teacher") + _bar(each["deployed"], "deployed")

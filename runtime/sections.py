@@ -157,8 +157,8 @@ def robustness_note(robust: Mapping[str, Any]) -> str:
 
 
 _ROBUST = (
-    ("accuracy_clean", "accuracy as they are"),
-    ("accuracy", "accuracy"),
+    ("accuracy_clean", "accuracy, clean"),
+    ("accuracy", "accuracy, corrupted"),
     ("accuracy_fall", "falls by"),
     ("accuracy_fall_beyond_teacher", "more than the teacher"),
     ("agreement", "agrees"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 Shown = tuple[str, str, int]
@@ -106,8 +107,13 @@ def cell(
     value = entry.get(key)
     if value is None:
         return ""
-    sign = "+" if signed else ""
+    shown = partial(_number, digits=digits, signed=signed)
     if intervals and (interval := entry.get(f"{key}_ci")):
-        low, high = (f"{each:{sign}.{digits}f}" for each in interval)
-        return f"{value:{sign}.{digits}f} ({low} to {high})"
-    return f"{value:{sign}.{digits}f}"
+        low, high = (shown(each) for each in interval)
+        return f"{shown(value)} ({low} to {high})"
+    return shown(value)
+
+
+def _number(value: float, *, digits: int, signed: bool) -> str:
+    text = f"{value:{'+' if signed else ''}.{digits}f}"
+    return text.lstrip("+-") if float(text) == 0 else text  # no sign of nothing

@@ -42,7 +42,8 @@ def mean_figure(
 
     Args:
         values: one for each image.
-        bounds: of a value, where it has any; those of true and false are known.
+        bounds: of a value, for a share of images that fail or do not; those of true and false are
+            known. A measured distance needs none: its own spread shows in any sample.
         seed: of the resamples.
     """
     if values.dtype == bool:

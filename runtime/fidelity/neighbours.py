@@ -47,8 +47,11 @@ def _votes(similarity: Floats, nearest: Ints, labels: Ints, classes: int, tau: f
 
 def ood_scores(query: Floats, bank: Floats) -> npt.NDArray[np.float32]:
     """Cosine to the nearest training embedding: high means in distribution. [N, D] -> [N]."""
-    similarity, _ = _nearest(query, bank, 1)
-    return similarity[:, 0]
+    query, bank = normalise(query), normalise(bank)
+    highest = np.empty(len(query), np.float32)
+    for rows in row_blocks(len(query), len(bank)):
+        highest[rows] = (query[rows] @ bank.T).max(axis=1)
+    return highest
 
 
 def neighbour_overlap(a: Floats, b: Floats, *, k: int = 10) -> Doubles:
