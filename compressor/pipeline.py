@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compressor import delivery, learning, preparing, selecting, stages
+from compressor import delivery, golden_set, learning, preparing, selecting, stages
 from compressor.run import Run
 from compressor.stages import Progress, Stage
 
-STAGES = (*preparing.STAGES, *learning.STAGES, *delivery.STAGES)
+STAGES = (*preparing.STAGES, *learning.STAGES, *golden_set.STAGES, *delivery.STAGES)
 """The whole way; with `label:` in the recipe, `selection` comes in while labels are missing."""
 TO_SELECTION = ("images", "embeddings")
 

@@ -246,6 +246,17 @@ class Export(Section):
     )
 
 
+class Check(Section):
+    """`check:` what the report looks into."""
+
+    robustness_images: Annotated[int, Field(ge=0)] = Field(
+        50,
+        description="held-out images that are also looked at corrupted, in six ways at five "
+        "severities (30 passes of teacher, student and file each), at most as many as travel in "
+        "the bundle; 0 leaves it out",
+    )
+
+
 class Require(Section):
     """`require:` gates; a run that misses one ends with exit code 1."""
 
@@ -262,7 +273,9 @@ class Require(Section):
     )
     ood_auroc: Share | None = Field(None, description="lowest AUROC against data.ood")
     undecided: Literal["fail", "pass"] = Field(
-        "fail", description="what a gate counts as that this machine or these images cannot decide"
+        "fail",
+        description="what a gate counts as that this machine or these images cannot decide: "
+        "latency away from the target, a wanted value within the figure's 95 % interval",
     )
 
 
@@ -278,6 +291,7 @@ class Recipe(Section):
         None, description="which images to label first; the run stops while labels are missing"
     )
     export: Export = Export()
+    check: Check = Check()
     target: str = Field("cpu", description="recipes/targets/<name>.yaml, or a path")
     require: Require = Require()
 

@@ -192,5 +192,6 @@ def _source(module: str, root: Path) -> Path | None:
     package, *rest = module.split(".")
     if package not in ("compressor", "export", "runtime") or not rest:
         return None
-    path = root.joinpath(package, *rest).with_suffix(".py")
-    return path if path.is_file() else None
+    whole = root.joinpath(package, *rest)
+    candidates = (whole.with_suffix(".py"), whole / "__init__.py")
+    return next((path for path in candidates if path.is_file()), None)

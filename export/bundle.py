@@ -10,14 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from runtime.decode import decode
 from runtime.files import sha256_of, write_json, write_text
 from runtime.golden import Golden, evenly
 from runtime.preprocess import Preprocess
-
-Ints = npt.NDArray[np.int64]
 
 BUNDLE_NAME = "bundle"
 CONTRACT_IMAGES = 8
@@ -64,31 +61,7 @@ def thinned(golden: Golden, most: int) -> Golden:
     The order is by name, so every class folder gives its share.
     """
     inside = evenly(len(golden.images), most)
-    outside = evenly(len(golden.ood_images), most)
-    given = golden.arrays
-    arrays = replace(
-        given,
-        labels=given.labels[inside],
-        teacher_embedding=given.teacher_embedding[inside],
-        teacher_knn=_rows(given.teacher_knn, inside),
-        teacher_logits=_rows(given.teacher_logits, inside),
-        teacher_probe=_rows(given.teacher_probe, inside),
-        teacher_ood_inside=given.teacher_ood_inside[inside],
-        teacher_ood_outside=_rows(given.teacher_ood_outside, outside),
-        student_embedding=given.student_embedding[inside],
-        student_logits=_rows(given.student_logits, inside),
-        student_ood_embedding=_rows(given.student_ood_embedding, outside),
-    )
-    return replace(
-        golden,
-        images=tuple(golden.images[row] for row in inside),
-        ood_images=tuple(golden.ood_images[row] for row in outside),
-        arrays=arrays,
-    )
-
-
-def _rows(values: Any, rows: Ints) -> Any:
-    return None if values is None else values[rows]
+    return golden.only(inside, evenly(len(golden.ood_images), most))
 
 
 def _copy_golden(golden: Golden, preprocess: Preprocess, folder: Path) -> None:

@@ -28,10 +28,11 @@ def check(bundle: Path, out: Path | None, as_json: bool) -> None:
     from runtime.check import check as check_bundle
 
     loaded = bundles.load(bundle)
-    found = check_bundle(loaded, golden.load(bundle / "golden"))
+    held_out = golden.load(bundle / "golden")
+    found = check_bundle(loaded, held_out)
     whole = bundle.resolve()  # `.` has no name
     folder = out if out is not None else whole.parent / f"{whole.name}-check"
-    report.write(found, folder)
+    report.write(found, folder, images=held_out.root)
     click.echo(json.dumps(found) if as_json else report.text(found))
     click.echo(
         f"{found['recipe']['name']} on this machine: {report.verdict_line(found)}\n"

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-from runtime import device, fidelity, latency, parity
-from runtime.bundle import Artifact, Bundle
-from runtime.decode import decode
-from runtime.errors import ImageError, InputError
-from runtime.fidelity import Figure
-from runtime.golden import Arrays, Golden
+from runtime import departures, device, latency, ledger, robustness
+from runtime.bundle import Bundle
+from runtime.golden import Golden
+from runtime.leaks import set_apart
+from runtime.ledger import Answers
 from runtime.preprocess import Preprocess
 from runtime.progress import Track, silent
 from runtime.report import SCHEMA_VERSION
+from runtime.robustness import Shaken
 from runtime.session import Outputs, Provider, Session, open_session
 from runtime.verdict import judge
 
@@ -41,6 +39,7 @@ def check(bundle: Bundle, golden: Golden, *, track: Track = silent) -> dict[str,
         InputError: an image or a file cannot be read.
         MissingDependencyError: the target's provider does not start on the target.
     """
+    golden, leaked = set_apart(golden)
     document = bundle.document
     target = document["target"]
     machine = device.describe()
@@ -54,17 +53,17 @@ def check(bundle: Bundle, golden: Golden, *, track: Track = silent) -> dict[str,
     answers, sample = _run_all(
         sessions, golden, bundle.preprocess, keep=max(target["batches"]), track=track
     )
-    teacher = _teacher_entry(document, golden.arrays)
-    ledger = [teacher, _student_entry(document, golden)]
+    lines = [ledger.teacher_line(document, golden.arrays), ledger.student_line(document, golden)]
+    timings = list[dict[str, Any]]()
     for artifact, session, outputs in zip(artifacts, sessions, answers, strict=True):
         batches = track(
             target["batches"], label=f"timing {artifact.stage}", total=len(target["batches"])
         )
         first, *others = [_latency(session, bundle.preprocess, sample, each) for each in batches]
-        ledger.append(
-            _deployed_entry(artifact, outputs, golden)
-            | {"provider": provider, "latency": first, "latency_other_batches": others}
-        )
+        lines.append(ledger.deployed_line(artifact, outputs, golden))
+        timings.append({"provider": provider, "latency": first, "latency_other_batches": others})
+    teacher, student, *files = ledger.entries(lines)
+    files = [entry | timing for entry, timing in zip(files, timings, strict=True)]
 
     difference = _contract(golden.arrays.pixels, sample)
     probe = document.get("probe")  # older bundles do not say
@@ -77,9 +76,13 @@ def check(bundle: Bundle, golden: Golden, *, track: Track = silent) -> dict[str,
             on_target=on_target,
             target=target["name"],
         )
-        for entry in ledger[2:]
+        for entry in files
     }
-    recommended = _recommend(ledger[2:], {stage: v.passed for stage, v in verdicts.items()})
+    recommended = _recommend(files, {stage: v.passed for stage, v in verdicts.items()})
+    at = next(n for n, entry in enumerate(files) if entry["stage"] == recommended["stage"])
+    looked = {}
+    if "broken" not in files[at]:
+        looked = _looked_into(golden, sessions[at], bundle.preprocess, answers[at].inside, track)
     return {
         "schema_version": SCHEMA_VERSION,
         "recipe": document["recipe"],
@@ -87,16 +90,36 @@ def check(bundle: Bundle, golden: Golden, *, track: Track = silent) -> dict[str,
         "machine": machine,
         "golden": {
             "images": len(golden.images),
-            "ood_images": len(golden.ood_images),
+            "ood_images": len(golden.outside()),
+            "ood_source": golden.ood_source,
             "digest": golden.digest,
+            "set_apart_as_seen_in_training": list(leaked),
         },
         "preprocess_max_difference_levels": difference,
         "probe": probe,
         "classes_without_label": probe["classes_without_label"] if probe else [],
-        "ledger": ledger,
+        "ledger": [teacher, student, *files],
         "recommended": recommended,
         "verdict": verdicts[recommended["stage"]].to_dict(),
+        **looked,
     }
+
+
+def _looked_into(
+    golden: Golden, session: Session, preprocess: Preprocess, inside: Outputs, track: Track
+) -> dict[str, Any]:
+    """Of the recommended file: where it departs from the teacher, and what corruptions do to it."""
+    found: dict[str, Any] = {"departures": departures.departures(golden, inside)}
+    if rows := departures.per_class(golden, inside):
+        found["per_class"] = rows
+    shaken = robustness.of_the_desk(golden)
+    if shaken and (own := robustness.measure(session, golden, preprocess, inside, track=track)):
+        answers, steady = own
+        rows_of = golden.arrays.corrupted_rows
+        clean = None if inside.logits is None else inside.logits[rows_of].argmax(axis=1)
+        deployed = Shaken("deployed", clean, answers, steady)
+        found["robustness"] = robustness.report(golden, [*shaken, deployed])
+    return found
 
 
 def _run_all(
@@ -106,27 +129,28 @@ def _run_all(
     *,
     keep: int,
     track: Track,
-) -> tuple[list[Outputs], npt.NDArray[np.uint8]]:
-    """Every session's answers to the held-out images, then to the out-of-distribution ones.
+) -> tuple[list[Answers], npt.NDArray[np.uint8]]:
+    """Every session's answers to the held-out images and to the out-of-distribution ones.
 
     Each image is decoded once, and only a batch is held at a time. Also gives the first images
     after resize and crop, uint8 [at least `keep` if there are so many, S, S, 3].
     """
-    names = [*golden.images, *golden.ood_images]
+    pictures = [*golden.inside(), *golden.outside()]
     expected = golden.arrays.pixels
     keep = max(keep, 0 if expected is None else len(expected))
     answers: list[list[Outputs]] = [[] for _ in sessions]
     sample: list[npt.NDArray[np.uint8]] = []
-    starts = range(0, len(names), _BATCH)
+    starts = range(0, len(pictures), _BATCH)
     for start in track(starts, label="checking held-out images", total=len(starts)):
-        batch = names[start : start + _BATCH]
-        pixels = np.stack([preprocess.pixels(_decode(golden.root / name)) for name in batch])
+        batch = pictures[start : start + _BATCH]
+        pixels = np.stack([preprocess.pixels(picture.open()) for picture in batch])
         if start < keep:
             sample.append(pixels)
         inputs = preprocess.normalise(pixels)
         for session, collected in zip(sessions, answers, strict=True):
             collected.append(session.run(inputs))
-    return [_joined(collected) for collected in answers], np.concatenate(sample)
+    joined = [_joined(collected) for collected in answers]
+    return [_parted(each, len(golden.images)) for each in joined], np.concatenate(sample)
 
 
 def _joined(batches: Sequence[Outputs]) -> Outputs:
@@ -137,13 +161,15 @@ def _joined(batches: Sequence[Outputs]) -> Outputs:
     )
 
 
-def _decode(path: Path) -> Image.Image:
-    try:
-        return decode(path)
-    except ImageError as error:
-        raise InputError(
-            f"{path}: {error}\n  This held-out image was readable before: was it moved or changed?"
-        ) from error
+def _parted(outputs: Outputs, inside: int) -> Answers:
+    """The first so many answers, and the others if there are any."""
+    embedding, logits = outputs.embedding, outputs.logits
+
+    def part(rows: slice) -> Outputs:
+        return Outputs(embedding[rows], None if logits is None else logits[rows])
+
+    outside = part(slice(inside, None)) if len(embedding) > inside else None
+    return Answers(part(slice(inside)), outside)
 
 
 def _contract(expected: npt.NDArray[np.uint8] | None, got: npt.NDArray[np.uint8]) -> int | None:
@@ -154,163 +180,12 @@ def _contract(expected: npt.NDArray[np.uint8] | None, got: npt.NDArray[np.uint8]
     return int(np.abs(here - expected.astype(np.int16)).max())
 
 
-def _teacher_entry(document: dict[str, Any], arrays: Arrays) -> dict[str, Any]:
-    entry: dict[str, Any] = {"stage": "teacher", "model": document["teacher"]["model"]}
-    known = arrays.labels >= 0
-    if arrays.teacher_knn is not None:
-        _add(entry, "accuracy_knn", _share(arrays.teacher_knn, arrays.labels, known))
-    if arrays.teacher_logits is not None:
-        answers = arrays.teacher_logits.argmax(axis=1)
-        _add(entry, "accuracy_linear", _share(answers, arrays.labels, known))
-    if arrays.teacher_probe is not None:
-        _add(entry, "accuracy_probe", _share(arrays.teacher_probe, arrays.labels, known))
-    _add_ood(entry, arrays.teacher_ood_inside, arrays.teacher_ood_outside)
-    return entry | {"size_mb": document["teacher"]["size_mb"]}
-
-
-def _student_entry(document: dict[str, Any], golden: Golden) -> dict[str, Any]:
-    arrays = golden.arrays
-    inside = Outputs(arrays.student_embedding, arrays.student_logits)
-    entry: dict[str, Any] = {"stage": "student", "model": document["student"]["model"]}
-    entry |= fidelity_figures(golden, inside, arrays.student_ood_embedding)
-    entry |= calibration_figures(inside.logits, arrays.labels)
-    return entry | {"size_mb": document["student"]["size_mb"]}
-
-
-def _deployed_entry(artifact: Artifact, outputs: Outputs, golden: Golden) -> dict[str, Any]:
-    arrays, n = golden.arrays, len(golden.images)
-    inside = Outputs(outputs.embedding[:n], None if outputs.logits is None else outputs.logits[:n])
-    like_source = parity.compare(
-        inside.embedding,
-        arrays.student_embedding,
-        got_logits=inside.logits,
-        expected_logits=arrays.student_logits,
-    )
-    entry: dict[str, Any] = {
-        "stage": artifact.stage,
-        "file": artifact.path.name,
-        "sha256": artifact.sha256,
-        "precision": artifact.precision,
-    }
-    if _whole(outputs):
-        entry |= fidelity_figures(
-            golden, inside, outputs.embedding[n:] if golden.ood_images else None
-        )
-        entry |= calibration_figures(inside.logits, arrays.labels)
-    else:
-        entry["broken"] = "its answers are not all finite, or some are zero: nothing to compare"
-    return entry | {
-        "parity_cosine_min": like_source.cosine_min,
-        "parity_max_abs_difference": like_source.max_abs_difference,
-        "parity_same_answer": like_source.same_answer,
-        "size_mb": artifact.size_mb,
-    }
-
-
-def _whole(outputs: Outputs) -> bool:
-    """Whether every answer can be compared: finite, and an embedding with a direction."""
-    if outputs.logits is not None and not np.all(np.isfinite(outputs.logits)):
-        return False
-    embedding = outputs.embedding
-    return bool(np.all(np.isfinite(embedding)) and np.all(embedding.any(axis=1)))
-
-
 def _latency(
     session: Session, preprocess: Preprocess, sample: npt.NDArray[np.uint8], batch: int
 ) -> dict[str, Any]:
     rows = np.resize(np.arange(len(sample)), batch)  # real images, repeated if there are too few
     measured = latency.measure(session, preprocess.normalise(sample[rows]))
     return asdict(measured) | {"images_per_s": measured.images_per_s}
-
-
-def fidelity_figures(
-    golden: Golden, inside: Outputs, ood_embedding: npt.NDArray[np.float32] | None
-) -> dict[str, Any]:
-    """Everything about answers [N, ...] to the held-out images that compares with the teacher."""
-    arrays, entry = golden.arrays, dict[str, Any]()
-    known = arrays.labels >= 0
-    labelled = arrays.bank_labels >= 0
-    if arrays.teacher_knn is not None:
-        votes = fidelity.knn_votes(
-            inside.embedding,
-            arrays.bank[labelled],
-            arrays.bank_labels[labelled],
-            len(golden.classes),
-        )
-        answers = votes.argmax(axis=1)
-        _add(entry, "accuracy_knn", _share(answers, arrays.labels, known))
-        _add(entry, "agreement_knn", fidelity.mean_figure(answers == arrays.teacher_knn))
-    if arrays.teacher_logits is not None and inside.logits is not None:
-        answers = linear_logits(arrays, inside).argmax(axis=1)
-        _add(entry, "accuracy_linear", _share(answers, arrays.labels, known))
-        same = answers == arrays.teacher_logits.argmax(axis=1)
-        _add(entry, "agreement_linear", fidelity.mean_figure(same))
-    if arrays.teacher_probe is not None and inside.logits is not None:
-        answers = inside.logits.argmax(axis=1)
-        _add(entry, "accuracy_probe", _share(answers, arrays.labels, known))
-        _add(entry, "agreement_probe", fidelity.mean_figure(answers == arrays.teacher_probe))
-    if len(golden.images) >= _FEWEST_FOR_PAIRS:
-        pair = inside.embedding, arrays.teacher_embedding
-        _add(entry, "similarity_correlation", fidelity.similarity_correlation(*pair))
-        overlap = fidelity.neighbour_overlap(*pair)
-        _add(entry, "neighbour_overlap_at_10", fidelity.mean_figure(overlap))
-    outside = None if ood_embedding is None else fidelity.ood_scores(ood_embedding, arrays.bank)
-    _add_ood(entry, fidelity.ood_scores(inside.embedding, arrays.bank), outside)
-    return entry
-
-
-def linear_logits(arrays: Arrays, inside: Outputs) -> npt.NDArray[np.float32]:
-    """Of the linear probe: the file's own logits, unless it carries another probe."""
-    if arrays.linear_weight is None or arrays.linear_bias is None:
-        return cast("npt.NDArray[np.float32]", inside.logits)
-    unit = fidelity.normalise(inside.embedding)
-    logits: npt.NDArray[np.float32] = unit @ arrays.linear_weight.T + arrays.linear_bias
-    return logits
-
-
-def calibration_figures(
-    logits: npt.NDArray[np.float32] | None, labels: npt.NDArray[np.integer]
-) -> dict[str, Any]:
-    """How well the probabilities [N, K] fit the held-out labels [N], -1 where not known.
-
-    `calibration_ece` is over all of them; `calibration_nll` leaves out the images of classes that
-    no label covers: their probability is zero, and its logarithm would drown the rest.
-    """
-    entry, known = dict[str, Any](), labels >= 0
-    if logits is None or not known.any():
-        return entry
-    _add(entry, "calibration_ece", fidelity.calibration_error(logits[known], labels[known]))
-    answerable = logits.max(axis=0) > fidelity.NEVER / 2
-    known &= answerable[labels]
-    if known.any():
-        loss = fidelity.log_loss(logits[known], labels[known])
-        _add(entry, "calibration_nll", fidelity.mean_figure(loss))
-    return entry
-
-
-_FEWEST_FOR_PAIRS = 12  # 10 neighbours among the others, and one that is none
-
-
-def _share(
-    answers: npt.NDArray[np.integer], labels: npt.NDArray[np.integer], known: npt.NDArray[np.bool_]
-) -> Figure | None:
-    return fidelity.mean_figure((answers == labels)[known]) if known.any() else None
-
-
-def _add_ood(
-    entry: dict[str, Any],
-    inside: npt.NDArray[np.float32],
-    outside: npt.NDArray[np.float32] | None,
-) -> None:
-    if outside is not None:
-        for name, statistic in (("ood_auroc", fidelity.auroc), ("ood_fpr95", fidelity.fpr95)):
-            _add(entry, name, fidelity.two_sample_figure(statistic, inside, outside))
-
-
-def _add(entry: dict[str, Any], name: str, figure: Figure | None) -> None:
-    if figure is not None:
-        entry[name] = figure.value
-        entry[f"{name}_ci"] = [figure.low, figure.high]
 
 
 def _recommend(deployed: Sequence[dict[str, Any]], passed: dict[str, bool]) -> dict[str, Any]:

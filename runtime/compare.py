@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from runtime.errors import InputError
 from runtime.files import read_versioned
+from runtime.ledger import LOWER_IS_BETTER
 from runtime.report import FIGURES, SCHEMA_VERSION, cell, table
 
 
@@ -32,9 +33,7 @@ def load(path: Path) -> dict[str, Any]:
     return report
 
 
-LOWER_IS_BETTER = frozenset(
-    {"ood_fpr95", "calibration_ece", "calibration_nll", "size_mb", "median_ms"}
-)
+_LOWER_IS_BETTER = LOWER_IS_BETTER | {"size_mb", "median_ms"}
 NOT_JUDGED = frozenset({"parity_cosine_min"})
 """Of a file against its own source: nothing to compare between two students."""
 
@@ -123,7 +122,7 @@ def _change(figure: str, was: tuple[float, ...], now: tuple[float, ...]) -> Chan
     if low <= 0 <= high:
         return Change(figure, difference, low, high, "not distinguishable")
     rose = difference > 0
-    better = rose != (figure in LOWER_IS_BETTER)
+    better = rose != (figure in _LOWER_IS_BETTER)
     return Change(figure, difference, low, high, "better" if better else "worse")
 
 

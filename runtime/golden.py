@@ -13,20 +13,22 @@ from __future__ import annotations
 import hashlib
 import zipfile
 import zlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from runtime import corruptions
+from runtime.corruptions import Corruption
 from runtime.errors import InputError
 from runtime.files import read_versioned, replacing, write_json
+from runtime.golden_arrays import Arrays, Ints
+from runtime.pictures import Picture
+
+__all__ = ["Arrays", "Golden", "evenly", "load"]
 
 SCHEMA_VERSION = 1
-Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
-
 # What numpy and zipfile raise on damaged files; TypeError and AttributeError where the file is one
 # array instead of an archive of several.
 _DAMAGE = (
@@ -39,46 +41,6 @@ _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-
-
-@dataclass(frozen=True)
-class Arrays:
-    """What is known of N held-out images, M out-of-distribution ones and B of the training set.
-
-    K classes; the teacher is Dt wide, the student D. Without labels the optional ones are None.
-    """
-
-    labels: Ints
-    """[N], -1 where the label is not known."""
-    teacher_embedding: Floats
-    """[N, Dt]"""
-    teacher_knn: Ints | None
-    """[N], the class its kNN answers."""
-    teacher_logits: Floats | None
-    """[N, K], of its linear probe."""
-    teacher_ood_inside: Floats
-    """[N], cosine to the nearest training embedding."""
-    teacher_ood_outside: Floats | None
-    """[M], the same for the out-of-distribution images."""
-    student_embedding: Floats
-    """[N, D], from torch: what every file made of the student is compared with."""
-    student_logits: Floats | None
-    """[N, K]"""
-    student_ood_embedding: Floats | None
-    """[M, D]"""
-    bank: Floats
-    """[B, D], student embeddings of training images."""
-    bank_labels: Ints
-    """[B], -1 where not known."""
-    teacher_probe: Ints | None = None
-    """[N], the class that the teacher's own probe of the deployed kind answers; None where that is
-    the linear probe."""
-    linear_weight: Floats | None = None
-    """[K, D], the student's linear probe, where the logits are of another one."""
-    linear_bias: Floats | None = None
-    """[K]"""
-    pixels: npt.NDArray[np.uint8] | None = None
-    """[P, S, S, 3], the first P images after resize and crop on the desk (bundle only)."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +57,69 @@ class Golden:
     arrays: Arrays
     bank_images: tuple[str, ...] = ()
     """[B] names of the bank's images below the folder of training images; older sets lack them."""
+    corrupted_px: int = 0
+    """Length of the short side at which images are corrupted; 0 where none is."""
+
+    @property
+    def ood_source(self) -> Literal["data.ood", "corruptions"] | None:
+        """What stands for images that are not of the task: the recipe's folder, or our corruptions.
+
+        Corruptions are those of `corruptions.worst_of`, one of each corrupted image.
+        """
+        if self.ood_images:
+            return "data.ood"
+        has_any = self.arrays.teacher_ood_outside is not None
+        return "corruptions" if has_any and self.arrays.corrupted_rows is not None else None
+
+    def inside(self) -> list[Picture]:
+        """The N held-out images."""
+        return [Picture(self.root / name) for name in self.images]
+
+    def outside(self) -> list[Picture]:
+        """The M images that are not of the task."""
+        if self.ood_source == "corruptions":
+            return [
+                Picture(picture.path, corruptions.worst_of(seed, self.corrupted_px))
+                for picture, seed in self._seeded()
+            ]
+        return [Picture(self.root / name) for name in self.ood_images]
+
+    def corrupted(self) -> list[tuple[Picture, list[Corruption]]]:
+        """The R images that are corrupted, each with all its corruptions, as [F, S] flattened."""
+        return [
+            (picture, corruptions.all_of(seed, self.corrupted_px))
+            for picture, seed in self._seeded()
+        ]
+
+    def _seeded(self) -> list[tuple[Picture, int]]:
+        rows, seeds = self.arrays.corrupted_rows, self.arrays.corrupted_seeds
+        if rows is None or seeds is None:
+            return []
+        pictures = [Picture(self.root / self.images[row]) for row in rows]
+        return list(zip(pictures, seeds.tolist(), strict=True))
+
+    def only(self, inside: Ints, outside: Ints | None = None) -> Golden:
+        """Some of the held-out images, and of those that are not of the task.
+
+        Args:
+            inside: rows to keep, ascending.
+            outside: rows to keep, ascending; None keeps all. Where corruptions stand for them,
+                they stay with the images they were made of.
+        """
+        corrupted = np.arange(0)
+        if self.arrays.corrupted_rows is not None:
+            corrupted = np.flatnonzero(np.isin(self.arrays.corrupted_rows, inside))
+        if self.ood_source == "corruptions":
+            outside = corrupted
+        names_outside = self.ood_images
+        if outside is not None and names_outside:
+            names_outside = tuple(names_outside[row] for row in outside)
+        return replace(
+            self,
+            images=tuple(self.images[row] for row in inside),
+            ood_images=names_outside,
+            arrays=self.arrays.only(inside, outside, corrupted),
+        )
 
     @property
     def digest(self) -> str:
@@ -118,7 +143,7 @@ class Golden:
         }
         with replacing(folder / "golden.npz") as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **arrays)
-        document = {
+        document: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
             "root": root,
             "classes": list(self.classes),
@@ -126,6 +151,11 @@ class Golden:
             "ood_images": list(self.ood_images),
             "bank_images": list(self.bank_images),
         }
+        if self.corrupted_px:
+            document["corruptions"] = {
+                "version": corruptions.VERSION,
+                "short_side_px": self.corrupted_px,
+            }
         write_json(folder / "golden.json", document)
 
 
@@ -156,6 +186,13 @@ def load(folder: Path) -> Golden:
     if missing := _NEEDED - arrays.keys():
         raise InputError(f"{path}: lacks {', '.join(sorted(missing))}")
     given: dict[str, Any] = {field.name: arrays.get(field.name) for field in fields(Arrays)}
+    made = document.get("corruptions", {})
+    if made.get("version", corruptions.VERSION) != corruptions.VERSION:
+        raise InputError(
+            f"{described}: its corruptions are of version {made['version']}, those of this "
+            f"edge-compressor of version {corruptions.VERSION}: figures on them would not "
+            "compare. Install the version that made the bundle, or make the bundle again."
+        )
     return Golden(
         root=folder / document["root"],
         images=tuple(document["images"]),
@@ -163,6 +200,7 @@ def load(folder: Path) -> Golden:
         classes=tuple(document["classes"]),
         arrays=Arrays(**given),
         bank_images=tuple(document.get("bank_images", ())),
+        corrupted_px=made.get("short_side_px", 0),
     )
 
 

@@ -6,72 +6,78 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from runtime import page, sections
 from runtime.files import write_json, write_text
+from runtime.tables import FIGURES, cell, ledger_cells, ledger_table, table, themed_ledger
+
+__all__ = [
+    "FIGURES",
+    "SCHEMA_VERSION",
+    "cell",
+    "ledger_table",
+    "markdown",
+    "probe_lines",
+    "requirements_table",
+    "table",
+    "text",
+    "verdict_line",
+    "write",
+]
 
 SCHEMA_VERSION = 1
 
-FIGURES = (
-    ("accuracy_knn", "kNN acc.", 3),
-    ("accuracy_linear", "linear acc.", 3),
-    ("agreement_knn", "kNN agrees", 3),
-    ("agreement_linear", "linear agrees", 3),
-    ("accuracy_probe", "deployed acc.", 3),
-    ("agreement_probe", "deployed agrees", 3),
-    ("calibration_ece", "calibration error", 3),
-    ("calibration_nll", "log-loss", 3),
-    ("similarity_correlation", "similarity r", 3),
-    ("neighbour_overlap_at_10", "same neighbours", 3),
-    ("ood_auroc", "OOD AUROC", 3),
-    ("ood_fpr95", "OOD FPR95", 3),
-    ("parity_cosine_min", "parity cos min", 6),
-    ("size_mb", "MB", 2),
-)
-"""Figures of a ledger entry in the order they are shown: key, heading, how many digits."""
 
+def write(report: Mapping[str, Any], folder: Path, *, images: Path | None = None) -> None:
+    """Write report.json, report.md and report.html into a folder.
 
-def write(report: Mapping[str, Any], folder: Path) -> None:
-    """Write report.json and report.md into a folder."""
+    Args:
+        report: what `check` found.
+        folder: where to.
+        images: where the golden set's images lie, for the pictures of report.html.
+    """
     write_json(folder / "report.json", report)
     write_text(folder / "report.md", markdown(report))
+    write_text(folder / "report.html", page.render(report, images))
 
 
 def markdown(report: Mapping[str, Any]) -> str:
     """The report as a page to read."""
     recipe, target = report["recipe"], report["target"]
-    sections = [
+    parts = [
         f"# {recipe['name']}: {verdict_line(report)}",
         f"Target `{target['name']}`"
         + ("." if target["this_machine"] else "; **this machine is not it**: latency is of here.")
         + f" Recommended: `{report['recommended']['file']}` ({report['recommended']['why']}).",
         "## Requirements\n\n" + requirements_table(report),
-        "## Ledger\n\n" + ledger_table(report, intervals=True) + "\n\n" + _HOW_TO_READ,
+        "## Ledger\n\n" + themed_ledger(report) + "\n\n" + _HOW_TO_READ,
+        *sections.markdown(report),
     ]
     if lines := probe_lines(report):
-        sections.append("## Classes and probabilities\n\n" + "\n\n".join(lines))
+        parts.append("## Classes and probabilities\n\n" + "\n\n".join(lines))
         if rows := report["probe"].get("candidates"):
-            sections.append(_candidates_table(rows))
+            parts.append(_candidates_table(rows))
     broken = {each["file"]: each["broken"] for each in report["ledger"] if "broken" in each}
     if broken:
-        sections.append("## Broken files\n\n" + _bullets(broken))
+        parts.append("## Broken files\n\n" + _bullets(broken))
     if searched := report.get("student_search"):
-        sections.append("## Why this student\n\n" + _searched(searched))
+        parts.append("## Why this student\n\n" + _searched(searched))
     if data := report.get("data"):
-        sections.append("## Data\n\n" + _bullets(data))
+        parts.append("## Data\n\n" + _bullets(data))
     if training := report.get("training"):
-        sections.append("## Training\n\n" + _bullets(training))
+        parts.append("## Training\n\n" + _bullets(training))
     if "untrained_student" in report:
-        sections.append(_untrained(report))
+        parts.append(_untrained(report))
     if timings := report.get("timings_s"):
         rows = [[stage, f"{seconds:.1f}"] for stage, seconds in timings.items()]
-        sections.append("## Time of each stage\n\n" + table(["stage", "seconds"], rows))
+        parts.append("## Time of each stage\n\n" + table(["stage", "seconds"], rows))
     machine = {key: value for key, value in report["machine"].items() if value is not None}
-    sections.append("## Machine\n\n" + _bullets(machine))
-    return "\n\n".join(sections) + "\n"
+    parts.append("## Machine\n\n" + _bullets(machine))
+    return "\n\n".join(parts) + "\n"
 
 
 def text(report: Mapping[str, Any]) -> str:
     """The report for a terminal: requirements, and the ledger with a column for each stage."""
-    headings, rows = _ledger_cells(report, intervals=False)
+    headings, rows = ledger_cells(report, intervals=False)
     first, *columns = zip(headings, *rows, strict=True)
     ledger = table(list(first), [list(column) for column in columns])
     parts = [requirements_table(report), ledger, "\n".join(probe_lines(report))]
@@ -151,55 +157,12 @@ def requirements_table(report: Mapping[str, Any]) -> str:
     return table(["requirement", "wanted", "got", "passed"], rows)
 
 
-def ledger_table(report: Mapping[str, Any], *, intervals: bool) -> str:
-    """From the teacher to the deployed files, a line each."""
-    return table(*_ledger_cells(report, intervals=intervals))
-
-
-def _ledger_cells(
-    report: Mapping[str, Any], *, intervals: bool
-) -> tuple[list[str], list[list[str]]]:
-    ledger = report["ledger"]
-    shown = [figure for figure in FIGURES if any(figure[0] in entry for entry in ledger)]
-    headings = ["stage", *(heading for _, heading, _ in shown), "median ms", "p95 ms"]
-    rows = []
-    for entry in ledger:
-        cells = [cell(entry, key, digits, intervals=intervals) for key, _, digits in shown]
-        timing = entry.get("latency")
-        times = [f"{timing[key]:.2f}" for key in ("median_ms", "p95_ms")] if timing else ["", ""]
-        rows.append([entry["stage"], *cells, *times])
-    return headings, rows
-
-
-def table(headings: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table that is also readable as plain text."""
-    columns = list(zip(headings, *rows, strict=True))
-    widths = [max(len(cell) for cell in column) for column in columns]
-    lines = [headings, ["-" * width for width in widths], *rows]
-    return "\n".join(
-        "| "
-        + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        + " |"
-        for line in lines
-    )
-
-
-def cell(entry: Mapping[str, Any], key: str, digits: int, *, intervals: bool) -> str:
-    """One figure of a ledger entry, with its interval in brackets; empty if it is not there."""
-    value = entry.get(key)
-    if value is None:
-        return ""
-    if intervals and (interval := entry.get(f"{key}_ci")):
-        return f"{value:.{digits}f} ({interval[0]:.{digits}f} to {interval[1]:.{digits}f})"
-    return f"{value:.{digits}f}"
-
-
 def _untrained(report: Mapping[str, Any]) -> str:
     entry = {"stage": "untrained student", **report["untrained_student"]}
     student = next(each for each in report["ledger"] if each["stage"] == "student")
     return (
         "## Was it worth it?\n\nThe same student before distillation, with the same probes:\n\n"
-        + ledger_table({"ledger": [entry, student]}, intervals=True)
+        + themed_ledger({"ledger": [entry, student]})
     )
 
 
@@ -237,8 +200,13 @@ def _plain(value: object) -> str:
 _HOW_TO_READ = """\
 In brackets: 95 % bootstrap interval over held-out images.
 *agrees*: same answer as the teacher's own probe. *deployed*: of the probe whose answers the file
-gives, where that is not the linear one. *calibration error*: how far the file's probabilities are
+gives, where that is not the linear one. *probability distance*: total variation between the
+calibrated probabilities of the file and of the teacher's own probe, 0 to 1; *JSD*: their
+Jensen-Shannon divergence in bits. *calibration error*: how far the file's probabilities are
 from how often they are right (ECE). *log-loss*: of images whose class a label covers.
-*similarity r*: how alike the cosines between images are to the teacher's. *same neighbours*: share
-of the 10 nearest images shared with the teacher. *parity*: the file against the student it was
-made from."""
+*similarity r*: how alike the cosines between images are to the teacher's; *cosine MAE*: how far
+apart they are on average. *CKA*: linear, debiased. *cosine after turning*: of each image's
+embedding with the teacher's, after the best orthogonal map, fitted on training images. *same
+neighbours*: share of the 10 nearest images shared with the teacher. *parity*: the file against the
+student it was made from. *OOD*: telling images that are not of the task, by the cosine to the
+nearest training image (the default), by Mahalanobis distance, by energy."""

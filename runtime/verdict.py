@@ -1,8 +1,13 @@
-"""Requirements against measured figures: what was wanted, what was got, passed or not."""
+"""Requirements against measured figures: what was wanted, what was got, passed or not.
+
+A requirement on a figure of held-out images is about images to come, of which those are a sample.
+It is met if the figure's whole 95 % interval meets it, missed if none of the interval does, and
+otherwise these images cannot decide it. Either decision is then wrong at most one time in forty.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -25,6 +30,8 @@ class Judgement:
     """None where this machine or these images cannot decide it."""
     why: str = ""
     """Why it is undecided."""
+    interval: tuple[float, float] | None = None
+    """95 % interval of `got`, where that rests on held-out images."""
 
 
 @dataclass(frozen=True)
@@ -86,18 +93,52 @@ def judge(
             before, after = (_of_answers(entry, "accuracy") for entry in (teacher, deployed))
             # Rounded: 0.9 - 0.85 is 0.05000000000000004, and that is no miss of 0.05.
             drop = None if before is None or after is None else round(before - after, 9)
-            judgements.append(_at_most(requirement, wanted, drop))
+            losses = deployed.get("loss_against_teacher", {})
+            interval = losses.get(f"{_name_of_answers(deployed, 'accuracy')}_ci")
+            judgements.append(_decided(_at_most(requirement, wanted, drop), interval))
         else:
-            agreement = requirement == "agreement"
-            got = _of_answers(deployed, "agreement") if agreement else deployed.get(requirement)
-            judgements.append(_at_least(requirement, wanted, got))
+            name = requirement
+            if requirement == "agreement":
+                name = _name_of_answers(deployed, requirement)
+            judgement = _at_least(requirement, wanted, deployed.get(name))
+            judgements.append(_decided(judgement, deployed.get(f"{name}_ci")))
     return Verdict(tuple(judgements), undecided=require.get("undecided") or "fail")
 
 
-def _of_answers(entry: Mapping[str, Any], figure: str) -> float | None:
+def _name_of_answers(entry: Mapping[str, Any], figure: str) -> str:
     """A figure of the answers that the file gives: its probe's, which is most often the linear."""
-    got: float | None = entry.get(f"{figure}_probe", entry.get(f"{figure}_linear"))
+    return f"{figure}_probe" if f"{figure}_probe" in entry else f"{figure}_linear"
+
+
+def _of_answers(entry: Mapping[str, Any], figure: str) -> float | None:
+    got: float | None = entry.get(_name_of_answers(entry, figure))
     return got
+
+
+def _decided(judgement: Judgement, interval: Sequence[float] | None) -> Judgement:
+    """The judgement, undecided where the figure's interval holds both outcomes."""
+    if judgement.got is None or interval is None:
+        return judgement
+    low, high = interval
+    within = replace(judgement, interval=(low, high))
+    wanted, at_least = judgement.wanted, judgement.rule == "at least"
+    # The edge that must meet the requirement, and the one that must miss it.
+    meets = low >= wanted if at_least else high <= wanted
+    misses = high < wanted if at_least else low > wanted
+    if meets or misses:
+        return within
+    edge = low if judgement.got > wanted else high  # towards the wanted value
+    why = (
+        f"the 95 % interval, {low:.3f} to {high:.3f}, holds both outcomes: too few held-out images"
+    )
+    if gap := abs(judgement.got - wanted):
+        times = (abs(judgement.got - edge) / gap) ** 2  # widths go with the root of the number
+        if times < _MOST_TIMES:
+            why += f"; about {max(times, 1.1):.2g} times as many would tell"
+    return replace(within, passed=None, why=why)
+
+
+_MOST_TIMES = 1000
 
 
 def _at_most(requirement: str, wanted: float, got: float | None) -> Judgement:

@@ -57,7 +57,9 @@ def fit_all(
         note(f"fitting the linear probe of the {name}")
         arrays |= _named(name, _linear(training, chosen if name == "student" else None))
         if chosen.candidate.kind != "linear":
-            own = chosen.probe if name == "student" else chosen.candidate.fit(training)
+            # Each of the same kind, with a strength and a temperature of its own.
+            kind = chosen.candidate.kind
+            own = chosen.probe if name == "student" else choose(training, (kind,)).probe
             arrays |= _named(f"{name}_deployed", own)
     return arrays, {**chosen.document(), **document}
 

@@ -177,6 +177,13 @@ def test_the_code_that_decides_is_followed_through_its_imports(tmp_path):
     assert digest() == before
     (package / "b.py").write_text("import numpy as np\n")
     assert digest() != before
+    (package / "a.py").write_text("from compressor import d\n")
+    (package / "d").mkdir()
+    (package / "d" / "__init__.py").write_text("from compressor.d.e import f\n")
+    (package / "d" / "e.py").write_text("f = 1\n")
+    before = digest()
+    (package / "d" / "e.py").write_text("f = 2\n")
+    assert digest() != before
     stages.code_digest.cache_clear()
 
 

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from runtime import corruptions, fidelity
 from runtime.files import sha256_of, write_json
 from runtime.golden import Arrays, Golden
 from runtime.preprocess import Preprocess
+from runtime.robustness import shape_of, stability
 
 SIDE = 8
 PREPROCESS = Preprocess(
@@ -110,7 +112,21 @@ def embed(pictures):
     return np.stack([PREPROCESS(each).mean(axis=(1, 2)) for each in pictures])
 
 
-def make_golden(folder, *, images, labels, ood):
+def shaken(pictures, clean, bank):
+    """What the student answers to every corruption of some pictures, and its stability."""
+    looks = [
+        [each(picture) for each in corruptions.all_of(seed, SIDE)]
+        for seed, picture in enumerate(pictures)
+    ]
+    found = np.stack([embed(each) for each in looks])
+    shape = shape_of(len(pictures))
+    mean = fidelity.normalise(bank).mean(axis=0)
+    return (found @ HEAD).argmax(axis=2).reshape(shape), stability(clean, found, mean).reshape(
+        shape
+    )
+
+
+def make_golden(folder, *, images, labels, ood, corrupted):
     """Pictures and the answers to them in `folder`: even ones are red, odd ones blue."""
     rng = np.random.default_rng(0)
     inside = [picture(rng, blue=bool(n % 2)) for n in range(images)]
@@ -124,19 +140,39 @@ def make_golden(folder, *, images, labels, ood):
     bank = embed([picture(rng, blue=bool(n)) for n in bank_truth])
     unit = student / np.linalg.norm(student, axis=1, keepdims=True)
     near = (unit @ (bank / np.linalg.norm(bank, axis=1, keepdims=True)).T).max(axis=1)
+    widen = rng.normal(size=(3, 5)).astype(np.float32)
+    laid = fidelity.fit_orthogonal_map(bank, bank @ widen)
+    answers, steady = shaken(inside[:corrupted], student[:corrupted], bank) if corrupted else (0, 0)
+    # The teacher knows what it looks at, however bad the image.
+    of_teacher = np.broadcast_to(truth[:corrupted, None, None], shape_of(corrupted))
+    worst = [corruptions.worst_of(seed, SIDE)(inside[seed]) for seed in range(corrupted)]
+    beside = outside or worst
     arrays = Arrays(
         labels=truth if labels else np.full(images, -1),
-        teacher_embedding=student @ rng.normal(size=(3, 5)).astype(np.float32),
+        teacher_embedding=student @ widen,
         teacher_knn=truth if labels else None,
         teacher_logits=np.eye(2, dtype=np.float32)[truth] if labels else None,
         teacher_ood_inside=near,
-        teacher_ood_outside=np.zeros(ood, np.float32) if ood else None,
+        teacher_ood_outside=np.zeros(len(beside), np.float32) if beside else None,
         student_embedding=student,
         student_logits=student @ HEAD if labels else None,
-        student_ood_embedding=embed(outside) if ood else None,
+        student_ood_embedding=embed(beside) if beside else None,
         bank=bank,
         bank_labels=bank_truth if labels else np.full(20, -1),
         pixels=np.stack([PREPROCESS.pixels(each) for each in inside[:4]]),
+        teacher_ood_logits=np.zeros((len(beside), 2), np.float32) if beside and labels else None,
+        student_ood_logits=embed(beside) @ HEAD if beside and labels else None,
+        teacher_mahalanobis_inside=near,
+        teacher_mahalanobis_outside=np.zeros(len(beside), np.float32) if beside else None,
+        map_turn=laid.turn,
+        map_source_mean=laid.source_mean,
+        map_target_mean=laid.target_mean,
+        corrupted_rows=np.arange(corrupted) if corrupted else None,
+        corrupted_seeds=np.arange(corrupted) if corrupted else None,
+        teacher_corrupted_answers=of_teacher if corrupted and labels else None,
+        teacher_corrupted_stability=np.ones(shape_of(corrupted), np.float32) if corrupted else None,
+        student_corrupted_answers=answers if corrupted and labels else None,
+        student_corrupted_stability=steady if corrupted else None,
     )
     golden = Golden(
         root=folder,
@@ -145,6 +181,7 @@ def make_golden(folder, *, images, labels, ood):
         classes=("red", "blue") if labels else (),
         arrays=arrays,
         bank_images=tuple(f"train/{n:02d}.png" for n in range(20)),
+        corrupted_px=SIDE if corrupted else 0,
     )
     golden.save(folder, root=".")
 
@@ -173,13 +210,14 @@ def make_bundle(tmp_path_factory):
         images=16,
         labels=True,
         ood=6,
+        corrupted=0,
         require=None,
         match=None,
         provider="cpu",
         batches=(1,),
     ):
         folder = tmp_path_factory.mktemp("made") / "bundle"
-        make_golden(folder / "golden", images=images, labels=labels, ood=ood)
+        make_golden(folder / "golden", images=images, labels=labels, ood=ood, corrupted=corrupted)
         artifacts = []
         for stage, content in (models or {"onnx-fp32": model(logits=labels)}).items():
             path = folder / f"student.{stage}.onnx"

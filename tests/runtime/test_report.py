@@ -246,9 +246,10 @@ def test_every_line_of_a_table_is_equally_wide():
     assert lines[1] == "| ----------- | ------------ |"
 
 
-def test_writes_both_files(given, tmp_path):
+def test_writes_all_three_files(given, tmp_path):
     report.write(given, tmp_path / "new")
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [
+        "report.html",
         "report.json",
         "report.md",
     ]

@@ -150,6 +150,7 @@ def test_to_dict_keeps_the_order_of_the_recipe():
         "got": 10.0,
         "passed": False,
         "why": "",
+        "interval": None,
     }
 
 

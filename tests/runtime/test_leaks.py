@@ -1,0 +1,63 @@
+"""A training image among the held-out ones is caught, however it came there."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from runtime import bundle, golden
+from runtime.check import check
+from runtime.errors import InputError
+from runtime.leaks import set_apart
+
+
+@pytest.fixture(scope="module")
+def clean(make_bundle):
+    folder = make_bundle(corrupted=5)
+    return folder, golden.load(folder / "golden")
+
+
+def planted(folder, seal, *rows):
+    """The golden set with held-out images that the teacher finds in the training set."""
+    loaded = golden.load(folder / "golden")
+    near = loaded.arrays.teacher_ood_inside.copy()
+    near[list(rows)] = 1
+    changed = {**vars(loaded.arrays), "teacher_ood_inside": near}
+    replace(loaded, arrays=golden.Arrays(**changed)).save(folder / "golden", root=".")
+    seal(folder)
+    return folder
+
+
+def test_nothing_is_set_apart_from_a_clean_set(clean):
+    _, loaded = clean
+    assert set_apart(loaded) == (loaded, ())
+
+
+def test_a_planted_leak_is_in_no_figure(make_bundle, seal, clean):
+    folder = planted(make_bundle(corrupted=5), seal, 2, 9)
+    found = check(bundle.load(folder), golden.load(folder / "golden"))
+    names = ["images/02.png", "images/09.png"]
+    assert found["golden"]["set_apart_as_seen_in_training"] == names
+    assert found["golden"]["images"] == 14
+    assert found["robustness"]["images"] == 4
+    assert not [each for each in found["departures"]["most"] if each["image"] in names]
+    # The same as a set that never had them.
+    whole, loaded = clean
+    without = loaded.only(np.delete(np.arange(16), [2, 9]))
+    expected = check(bundle.load(whole), without)
+    for entry, other in zip(found["ledger"], expected["ledger"], strict=True):
+        timed = {"latency", "latency_other_batches"}
+        assert {k: v for k, v in entry.items() if k not in timed} == {
+            k: v for k, v in other.items() if k not in timed
+        }
+    assert found["robustness"] == expected["robustness"]
+    assert found["preprocess_max_difference_levels"] == 0
+
+
+def test_a_set_that_was_fitted_on_is_refused(make_bundle, seal):
+    folder = planted(make_bundle(), seal, *range(16))
+    with pytest.raises(InputError) as raised:
+        check(bundle.load(folder), golden.load(folder / "golden"))
+    said = str(raised.value)
+    assert "16 of 16 held-out images are training images too (images/00.png, images/01.png" in said
+    assert "Hold out other images (data.holdout)" in said
