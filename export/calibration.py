@@ -10,7 +10,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, get_args
 
-import numpy as np
 import onnx
 from onnx import ModelProto
 
@@ -85,9 +84,3 @@ def _reader(images: Floats) -> Any:
             return None if chunk is None else {"images": chunk}
 
     return Reader()
-
-
-def drawn(count: int, wanted: int, seed: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Rows of a random choice, in order: what a chosen one is compared with."""
-    rows = np.random.default_rng(seed).permutation(count)[:wanted]
-    return np.sort(rows).astype(np.int64)

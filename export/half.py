@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from export import graph
+from export import graph, half_types
 from export.graph import Floats, Observed
 
 LARGEST = 65504.0
@@ -37,7 +37,7 @@ class Choice:
     """What stays float32, and why."""
 
     overflowing: tuple[str, ...]
-    """Nodes whose outputs come near the largest half-precision number."""
+    """Nodes that make or read a tensor that comes near the largest half-precision number."""
     operators: tuple[str, ...]
     """Kinds of operators that cost parity, in the order they were taken out of FP16."""
     parity_cosine_min: float
@@ -69,18 +69,9 @@ def make(
         validation: images on which parity is measured; neither are held-out images.
         wanted: parity below which operators are kept in float32.
     """
-    from onnxruntime.transformers.float16 import convert_float_to_float16
-    from onnxruntime.transformers.onnx_model import OnnxModel
-
     model = onnx.load(source)
     choice = choose(model, calibration, validation, wanted=wanted)
-    kept = kept_nodes(model, choice)
-    converted = convert_float_to_float16(
-        copy.deepcopy(model), keep_io_types=True, node_block_list=sorted(kept)
-    )
-    _without_repeated_casts(converted)
-    OnnxModel(converted).topological_sort()  # the converter appends its casts
-    del converted.graph.value_info[:]  # of the types before
+    converted = half_types.convert(model, kept_nodes(model, choice))
     graph.save(converted, path, {"precision": "fp16", "fp16": choice.to_dict()})
     return choice
 
@@ -88,8 +79,11 @@ def make(
 def choose(model: ModelProto, calibration: Floats, validation: Floats, *, wanted: float) -> Choice:
     """Find what must stay float32: first what overflows, then what costs most parity."""
     made_by = graph.float_outputs(model)
-    too_large = _overflowing(graph.observe(model, calibration))
-    overflowing = tuple(sorted({made_by[name] for name in too_large} - set(graph.head(model))))
+    too_large = set(_overflowing(graph.observe(model, calibration)))
+    # What makes such a tensor, and what reads it.
+    near = {made_by[name] for name in too_large}
+    near |= {node.name for node in model.graph.node if too_large & set(node.input)}
+    overflowing = tuple(sorted(near - set(graph.head(model))))
     expected = graph.embeddings(model, validation)
 
     def parity(operators: Sequence[str]) -> float:
@@ -118,45 +112,47 @@ def kept_nodes(model: ModelProto, choice: Choice) -> set[str]:
 
 
 def rounded(model: ModelProto, kept: Iterable[str]) -> ModelProto:
-    """The float32 graph as half precision sees it: weights and tensors of other nodes rounded."""
+    """The float32 graph as half precision sees it: what a half node reads or makes is rounded."""
     kept, copied = set(kept), copy.deepcopy(model)
-    used_in_half = {
+    floats = graph.float_outputs(model)
+    read_in_half = {
         name for node in model.graph.node if node.name not in kept for name in node.input
     }
     for tensor in copied.graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT and tensor.name in used_in_half:
+        if tensor.data_type == TensorProto.FLOAT and tensor.name in read_in_half:
             with np.errstate(over="ignore"):
-                half = numpy_helper.to_array(tensor).astype(np.float16)
-            tensor.CopyFrom(numpy_helper.from_array(half.astype(np.float32), tensor.name))
-    floats, nodes = graph.float_outputs(model), []
+                values = numpy_helper.to_array(tensor).astype(np.float16).astype(np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    precise = {name for name, maker in floats.items() if maker in kept}
+    precise |= {each.name for each in model.graph.input}
+    narrowed, nodes = dict[str, str](), list[NodeProto]()
     for node in copied.graph.node:
+        if node.name in kept:
+            nodes.append(node)
+            continue
+        for position, name in enumerate(node.input):
+            if name in precise:
+                if name not in narrowed:
+                    narrowed[name] = f"{name}/narrowed"
+                    nodes += _there_and_back(name, narrowed[name])
+                node.input[position] = narrowed[name]
         nodes.append(node)
         for position, name in enumerate(node.output):
-            if node.name in kept or name not in floats:
-                continue
-            exact, narrow = f"{name}/exact", f"{name}/half"
-            node.output[position] = exact
-            nodes.append(
-                helper.make_node("Cast", [exact], [narrow], narrow, to=TensorProto.FLOAT16)
-            )
-            nodes.append(
-                helper.make_node("Cast", [narrow], [name], f"{name}/back", to=TensorProto.FLOAT)
-            )
+            if name in floats:
+                node.output[position] = f"{name}/exact"
+                nodes += _there_and_back(f"{name}/exact", name)
     del copied.graph.node[:]
     copied.graph.node.extend(nodes)
     return copied
 
 
-def _without_repeated_casts(model: ModelProto) -> None:
-    """The converter adds a cast for each of several users of a tensor, all under one name."""
-    made, nodes = set[str](), []
-    for node in model.graph.node:
-        if node.op_type == "Cast" and node.output[0] in made:
-            continue
-        made.update(node.output)
-        nodes.append(node)
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
+def _there_and_back(name: str, rounded_name: str) -> list[NodeProto]:
+    """Casts that ONNX Runtime does not leave out, since they lose something."""
+    narrow = f"{rounded_name}/half"
+    return [
+        helper.make_node("Cast", [name], [narrow], narrow, to=TensorProto.FLOAT16),
+        helper.make_node("Cast", [narrow], [rounded_name], f"{narrow}/back", to=TensorProto.FLOAT),
+    ]
 
 
 def _overflowing(seen: dict[str, Observed]) -> list[str]:
@@ -165,4 +161,4 @@ def _overflowing(seen: dict[str, Observed]) -> list[str]:
 
 def _nodes(model: ModelProto, names: Iterable[str], operators: Sequence[str]) -> set[str]:
     of_kind = {node.name for node in model.graph.node if node.op_type in operators}
-    return {*names, *of_kind, *graph.head(model)}
+    return {*names, *of_kind, *graph.head(model), *half_types.always_float(model)}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from runtime import device, fidelity, latency, parity
+from runtime import candidates, device, fidelity, parity
 from runtime.bundle import Artifact, Bundle
 from runtime.decode import decode
 from runtime.errors import ImageError, InputError
@@ -19,8 +18,9 @@ from runtime.fidelity import Figure
 from runtime.golden import Arrays, Golden
 from runtime.preprocess import Preprocess
 from runtime.progress import Track, silent
+from runtime.recommend import mark_dominated, recommend
 from runtime.report import SCHEMA_VERSION
-from runtime.session import Outputs, Provider, Session, open_session
+from runtime.session import Outputs, Provider, Session, inputs_of
 from runtime.verdict import judge
 
 _BATCH = 32
@@ -49,22 +49,25 @@ def check(bundle: Bundle, golden: Golden, *, track: Track = silent) -> dict[str,
     provider: Provider = target["provider"] if on_target else "cpu"
     threads = target["threads"] if on_target else None
 
-    artifacts = bundle.artifacts
-    sessions = [open_session(each.path, provider=provider, threads=threads) for each in artifacts]
+    opened, idle = candidates.open_all(bundle, provider=provider, threads=threads)
+    artifacts, sessions = list(opened), list(opened.values())
     answers, sample = _run_all(
         sessions, golden, bundle.preprocess, keep=max(target["batches"]), track=track
     )
     teacher = _teacher_entry(document, golden.arrays)
     ledger = [teacher, _student_entry(document, golden)]
-    for artifact, session, outputs in zip(artifacts, sessions, answers, strict=True):
-        batches = track(
-            target["batches"], label=f"timing {artifact.stage}", total=len(target["batches"])
-        )
-        first, *others = [_latency(session, bundle.preprocess, sample, each) for each in batches]
+    timed = candidates.time_all(
+        sessions, bundle.preprocess, sample, batches=target["batches"], track=track
+    )
+    for artifact, outputs, (first, *others) in zip(artifacts, answers, timed, strict=True):
         ledger.append(
             _deployed_entry(artifact, outputs, golden)
-            | {"provider": provider, "latency": first, "latency_other_batches": others}
+            | {"provider": artifact.runs_on(provider), "latency": first}
+            | {"latency_other_batches": others}
         )
+    ran = ledger[2:]
+    mark_dominated(ran)
+    ledger += idle
 
     difference = _contract(golden.arrays.pixels, sample)
     probe = document.get("probe")  # older bundles do not say
@@ -77,9 +80,9 @@ def check(bundle: Bundle, golden: Golden, *, track: Track = silent) -> dict[str,
             on_target=on_target,
             target=target["name"],
         )
-        for entry in ledger[2:]
+        for entry in ran
     }
-    recommended = _recommend(ledger[2:], {stage: v.passed for stage, v in verdicts.items()})
+    recommended = recommend(ran, {stage: v.passed for stage, v in verdicts.items()})
     return {
         "schema_version": SCHEMA_VERSION,
         "recipe": document["recipe"],
@@ -92,6 +95,7 @@ def check(bundle: Bundle, golden: Golden, *, track: Track = silent) -> dict[str,
         },
         "preprocess_max_difference_levels": difference,
         "probe": probe,
+        "precision": document.get("precision", {}),
         "classes_without_label": probe["classes_without_label"] if probe else [],
         "ledger": ledger,
         "recommended": recommended,
@@ -123,9 +127,8 @@ def _run_all(
         pixels = np.stack([preprocess.pixels(_decode(golden.root / name)) for name in batch])
         if start < keep:
             sample.append(pixels)
-        inputs = preprocess.normalise(pixels)
         for session, collected in zip(sessions, answers, strict=True):
-            collected.append(session.run(inputs))
+            collected.append(session.run(inputs_of(session, preprocess, pixels)))
     return [_joined(collected) for collected in answers], np.concatenate(sample)
 
 
@@ -213,14 +216,6 @@ def _whole(outputs: Outputs) -> bool:
         return False
     embedding = outputs.embedding
     return bool(np.all(np.isfinite(embedding)) and np.all(embedding.any(axis=1)))
-
-
-def _latency(
-    session: Session, preprocess: Preprocess, sample: npt.NDArray[np.uint8], batch: int
-) -> dict[str, Any]:
-    rows = np.resize(np.arange(len(sample)), batch)  # real images, repeated if there are too few
-    measured = latency.measure(session, preprocess.normalise(sample[rows]))
-    return asdict(measured) | {"images_per_s": measured.images_per_s}
 
 
 def fidelity_figures(
@@ -311,18 +306,3 @@ def _add(entry: dict[str, Any], name: str, figure: Figure | None) -> None:
     if figure is not None:
         entry[name] = figure.value
         entry[f"{name}_ci"] = [figure.low, figure.high]
-
-
-def _recommend(deployed: Sequence[dict[str, Any]], passed: dict[str, bool]) -> dict[str, Any]:
-    """The fastest file that meets every requirement; if none does, the fastest."""
-
-    def candidates() -> Iterator[tuple[float, str]]:
-        for entry in deployed:
-            if passed[entry["stage"]] or not any(passed.values()):
-                yield entry["latency"]["p95_ms"], entry["stage"]
-
-    p95_ms, stage = min(candidates())
-    file = next(cast("str", entry["file"]) for entry in deployed if entry["stage"] == stage)
-    met = "meets every requirement" if passed[stage] else "no file meets every requirement"
-    why = "the only file" if len(deployed) == 1 else f"the fastest, p95 {p95_ms:.2f} ms"
-    return {"stage": stage, "file": file, "why": f"{why}; {met}"}

@@ -71,11 +71,18 @@ class Preprocess:
 
     def normalise(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """uint8 [B, S, S, 3] -> float32 [B, 3, S, S]."""
-        # One multiply-add a value: (p / 255 - mean) / std
-        scale = (1 / (255 * np.asarray(self.std))).astype(np.float32)
-        shift = (-np.asarray(self.mean) / np.asarray(self.std)).astype(np.float32)
         # [B, S, S, 3] -> [B, 3, S, S]
-        return np.ascontiguousarray((pixels * scale + shift).transpose(0, 3, 1, 2))
+        return np.ascontiguousarray((pixels * self.scale + self.shift).transpose(0, 3, 1, 2))
+
+    @property
+    def scale(self) -> npt.NDArray[np.float32]:
+        """Float32 [3]: with `shift`, (p / 255 - mean) / std is one multiply-add a value."""
+        return np.asarray(1 / (255 * np.asarray(self.std)), np.float32)
+
+    @property
+    def shift(self) -> npt.NDArray[np.float32]:
+        """Float32 [3]: see `scale`."""
+        return np.asarray(-np.asarray(self.mean) / np.asarray(self.std), np.float32)
 
     @property
     def resampling(self) -> Image.Resampling:

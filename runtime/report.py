@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from runtime import precision_page
 from runtime.files import write_json, write_text
 
 SCHEMA_VERSION = 1
@@ -50,6 +51,8 @@ def markdown(report: Mapping[str, Any]) -> str:
         sections.append("## Classes and probabilities\n\n" + "\n\n".join(lines))
         if rows := report["probe"].get("candidates"):
             sections.append(_candidates_table(rows))
+    if told := precision_page.lines(report):
+        sections.append("## Precision\n\n" + "\n\n".join(told))
     broken = {each["file"]: each["broken"] for each in report["ledger"] if "broken" in each}
     if broken:
         sections.append("## Broken files\n\n" + _bullets(broken))
