@@ -49,7 +49,6 @@ STUDENTS = {
         "student.args={embed_dim: 128, depth: 6, num_heads: 4}",
         "student.mean=[0.5, 0.5, 0.5]",
         "student.std=[0.5, 0.5, 0.5]",
-        "distill.lr=1e-3",
     ],
 }
 FIGURES = {

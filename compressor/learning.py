@@ -55,6 +55,7 @@ def _make_student(run: Run, work: Path) -> None:
         train=found.part("train"),
         augment=preparing.augment(run),
         store=preparing.store_of(run),
+        rendered=run.economy.rendered,
         teaching=preparing.teaching(run),
         validation=found.part("validation"),
         validation_features=embedded[chosen],

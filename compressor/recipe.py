@@ -168,7 +168,8 @@ class Distill(Section):
         "auto", description="of the teacher: auto is bf16 where the machine has it in hardware"
     )
     disk_gb: Positive = Field(
-        20, description="what teacher features and decoded images may take, 10^9 bytes"
+        20,
+        description="what teacher features, decoded images and views may take, 10^9 bytes",
     )
     seed: Annotated[int, Field(ge=0)] = Field(0, description="of the split, the views, the weights")
     precision: Precision = Field(
