@@ -34,6 +34,8 @@ class Material:
     random: Floats
     """As many drawn at random, to compare with."""
     validation: Floats
+    validation_rows: Ints
+    """Which of the run's images those are."""
 
 
 def gather(run: Run, preprocess: Preprocess) -> Material:
@@ -53,7 +55,7 @@ def gather(run: Run, preprocess: Preprocess) -> Material:
     images = {
         name: normalised([paths[row] for row in each], preprocess) for name, each in rows.items()
     }
-    return Material(images["selected"], images["random"], images["validation"])
+    return Material(images["selected"], images["random"], images["validation"], rows["validation"])
 
 
 def selected(embedded: Floats, wanted: int, seed: int) -> Ints:

@@ -17,7 +17,9 @@ from runtime.files import read_json, write_json
 
 if TYPE_CHECKING:
     from compressor.calibrating import Material
+    from compressor.encoders import Encoder
     from export.engine import Order
+    from export.to_onnx import Deployed
     from runtime.flavour import Flavour
 
 LIBRARIES = ("onnx", "onnxruntime")
@@ -85,13 +87,10 @@ def _onnx_inputs(run: Run) -> dict[str, Any]:
 
 
 def _make_onnx(run: Run, work: Path) -> None:
-    from compressor.probing.fitting import deployed_probe
     from export import proof
-    from export.to_onnx import Deployed, export
+    from export.to_onnx import export
 
-    student, probes = learning.trained_student(run), run.tensors("probes.safetensors")
-    probe = deployed_probe(probes, "student")
-    module = Deployed(student.module, probe.module() if probe else None)
+    student = learning.trained_student(run)
     metadata = {
         "preprocess": student.preprocess.to_dict(),
         "classes": list(run.images().classes),
@@ -100,8 +99,17 @@ def _make_onnx(run: Run, work: Path) -> None:
         "student": read_json(run.folder / "student.json"),
     }
     path = work / file_of("fp32")
-    export(module, student.preprocess.size_px, path, metadata)
+    export(_with_probe(run, student), student.preprocess.size_px, path, metadata)
     proof.prove(path, "fp32")
+
+
+def _with_probe(run: Run, student: Encoder) -> Deployed:
+    """A student and the probe that was fitted on the run's."""
+    from compressor.probing.fitting import deployed_probe
+    from export.to_onnx import Deployed
+
+    probe = deployed_probe(run.tensors("probes.safetensors"), "student")
+    return Deployed(student.module, probe.module() if probe else None)
 
 
 # --- FP16 and INT8 -----------------------------------------------------------------------------
@@ -135,15 +143,68 @@ def _make_half(run: Run, work: Path) -> None:
     write_json(work / "fp16.json", choice.to_dict() | {"proof": proof.prove(path, "fp16")})
 
 
+def _int8_inputs(run: Run) -> dict[str, Any]:
+    recipe = run.plan.recipe
+    return _precision_inputs(run) | {
+        "qat_epochs": recipe.export.qat_epochs,
+        "require": recipe.require.model_dump(mode="json"),
+        "distill": recipe.distill.model_dump(mode="json"),
+        "features": stages.outputs_digest("features", run.folder),
+    }
+
+
 def _make_int8(run: Run, work: Path) -> None:
+    from compressor.foretelling import foretell
     from export import proof, quantise
 
     material, path = _material(run), work / file_of("int8")
     choices = {"selected": material.selected, "random": material.random}
-    decision = quantise.make(
-        run.folder / file_of("fp32"), path, choices, material.validation, track=run.track
+    source = run.folder / file_of("fp32")
+    decision = quantise.make(source, path, choices, material.validation, track=run.track)
+    document = decision.to_dict()
+    recipe = run.plan.recipe
+    plain = foretell(run, path, material)
+    if recipe.export.qat_epochs and (missed := plain.missed(recipe.require)):
+        run.note(f"INT8 would miss {', '.join(missed)}: learning its rounding")
+        again, learnt = _taught_rounding(run, work, material)
+        taught = foretell(run, again, material)
+        kept = taught.better_than(plain)
+        if kept:
+            again.replace(path)
+            document = learnt
+        document["qat"] = {
+            "epochs": recipe.export.qat_epochs,
+            "missed": missed,
+            "before": plain.to_dict(),
+            "after": taught.to_dict(),
+            "kept": kept,
+        }
+    write_json(work / "int8.json", document | {"proof": proof.prove(path, "int8")})
+
+
+def _taught_rounding(run: Run, work: Path, material: Material) -> tuple[Path, dict[str, Any]]:
+    """The INT8 file of a student that learnt the rounding, and how it came to be."""
+    from compressor import qat
+    from export import quantise
+    from export.to_onnx import export
+
+    recipe, student = run.plan.recipe, learning.trained_student(run)
+    folder = work / "qat"
+    folder.mkdir(exist_ok=True)
+    qat.finetune(
+        student,
+        learning.material_of(run),
+        qat.shorter(recipe.distill, recipe.export.qat_epochs),
+        run.compute(),
+        folder,
+        track=run.track,
+        note=run.note,
     )
-    write_json(work / "int8.json", decision.to_dict() | {"proof": proof.prove(path, "int8")})
+    source, path = folder / file_of("fp32"), folder / file_of("int8")
+    export(_with_probe(run, student), student.preprocess.size_px, source, {})
+    choices = {"selected": material.selected}
+    decision = quantise.make(source, path, choices, material.validation, track=run.track)
+    return path, decision.to_dict()
 
 
 # --- pixels in, engines ------------------------------------------------------------------------
@@ -325,10 +386,16 @@ _STAGE_OF: dict[str, Stage[Run]] = {
         name="int8",
         summary="the student in INT8: calibrations tried, sensitive layers left in float",
         outputs=(file_of("int8"), "int8.json"),
-        needs=("images", "probes", "to_onnx"),
-        inputs=_precision_inputs,
+        needs=("images", "embeddings", "pixels", "features", "distill", "probes", "to_onnx"),
+        inputs=_int8_inputs,
         make=_make_int8,
-        code=("compressor.calibrating", "export.quantise", "export.proof"),
+        code=(
+            "compressor.calibrating",
+            "compressor.foretelling",
+            "compressor.qat",
+            "export.quantise",
+            "export.proof",
+        ),
         libraries=(*LIBRARIES, "kmedoids"),
     ),
 }

@@ -262,6 +262,11 @@ class Export(Section):
     calibration_images: Annotated[int, Field(ge=8)] = Field(
         128, description="training images that FP16 and INT8 are calibrated on, at most"
     )
+    qat_epochs: Annotated[int, Field(ge=0)] = Field(
+        3,
+        description="epochs of distillation with INT8's rounding in the student, tried where plain "
+        "INT8 misses `require` on validation images; 0: never",
+    )
     golden_images: Annotated[int, Field(ge=8)] = Field(
         100, description="held-out images that travel in the bundle, at most"
     )
