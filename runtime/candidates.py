@@ -14,7 +14,7 @@ from runtime.bundle import Artifact, Bundle
 from runtime.errors import MissingDependencyError
 from runtime.preprocess import Preprocess
 from runtime.progress import Track
-from runtime.session import Provider, Session, inputs_of, open_session
+from runtime.session import OnDevice, Provider, Session, inputs_of, open_session
 
 
 def open_all(
@@ -100,17 +100,21 @@ def time_all(
     for batch in track(batches, label="timing in turns", total=len(batches)):
         pixels = sample[np.resize(np.arange(len(sample)), batch)]
         requests = [(each, inputs_of(each, preprocess, pixels)) for each in sessions]
+        graphs = [_graphs_pay(*each) for each in requests]
         timed = latency.measure_together(requests)
-        for entries, session, each in zip(found, sessions, timed, strict=True):
-            alone = _without_transfers(session, inputs_of(session, preprocess, pixels))
-            entries.append(asdict(each) | {"images_per_s": each.images_per_s} | alone)
+        for entries, request, each, graph in zip(found, requests, timed, graphs, strict=True):
+            alone = _without_transfers(*request)
+            entries.append(asdict(each) | {"images_per_s": each.images_per_s} | graph | alone)
     return found
+
+
+def _graphs_pay(session: Session, images: npt.NDArray[Any]) -> dict[str, bool]:
+    """Of an engine: whether its requests run as a CUDA graph, because that was faster."""
+    return {"cuda_graph": session.graphs_pay(images)} if isinstance(session, OnDevice) else {}
 
 
 def _without_transfers(session: Session, images: npt.NDArray[Any]) -> dict[str, float]:
     """Of an engine: the median of the inference alone, between two events on the device."""
-    from runtime.session import OnDevice
-
     if not isinstance(session, OnDevice):
         return {}
     times = np.sort(session.device_ms(images, 50))

@@ -47,6 +47,10 @@ class Session(Protocol):
 class OnDevice(Protocol):
     """A session that can time itself on its device, without the way to and from it."""
 
+    def graphs_pay(self, images: npt.NDArray[Any]) -> bool:
+        """Whether requests of this size are faster as a captured graph; goes on with the faster."""
+        ...
+
     def device_ms(self, images: npt.NDArray[Any], runs: int) -> list[float]:
         """Milliseconds of each of so many inferences."""
         ...
