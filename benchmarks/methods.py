@@ -135,7 +135,7 @@ def run_one(recipe: Path, cell: tuple[str, str, str], changes: tuple[str, ...], 
     """One recipe, student, method and seed: through the stages, and what was seen of it kept."""
     from compressor import recipe as recipes
     from compressor import stages
-    from compressor.pipeline import STAGES
+    from compressor.pipeline import way
     from compressor.run import Run
 
     student, method, seed = cell
@@ -144,7 +144,7 @@ def run_one(recipe: Path, cell: tuple[str, str, str], changes: tuple[str, ...], 
     plan = recipes.load(recipe, [*changes, *own])
     run = Run(plan, folder / "run", note=lambda line: None)
     with run.locked():
-        for stage in STAGES:
+        for stage in way(run):
             if stage.name == "to_onnx":
                 break
             stages.run_stage(stage, run, run.folder)

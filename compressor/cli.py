@@ -118,6 +118,64 @@ def export(run_folder: Path, as_json: bool) -> None:
     _run_stages(job, as_json=as_json)
 
 
+@commands.command()
+@click.argument("bundle", type=_FILE)
+@click.option(
+    "--flavour",
+    "flavours",
+    multiple=True,
+    type=click.Choice(["tensorrt", "tensorrt-rtx"]),
+    help="Which TensorRT. Default: what the recipe says. Repeatable.",
+)
+@click.option(
+    "--compute-capability",
+    "capabilities",
+    multiple=True,
+    metavar="X.Y",
+    help="GPU that tensorrt-rtx builds for, such as 8.9. Default: the target's. Repeatable.",
+)
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    type=click.Choice(["fp32", "fp16", "int8"]),
+    help="Which files of the bundle. Default: all. Repeatable.",
+)
+@click.option(
+    "--batches",
+    type=click.IntRange(min=1),
+    nargs=3,
+    metavar="FROM BEST TO",
+    help="Batch sizes it takes. Default: the recipe's.",
+)
+@click.option("--workspace-mb", type=click.IntRange(min=1), help="Most scratch memory of a layer.")
+@json_option
+def engine(
+    bundle: Path,
+    flavours: tuple[Any, ...],
+    capabilities: tuple[str, ...],
+    precisions: tuple[str, ...],
+    batches: tuple[int, int, int] | None,
+    workspace_mb: int | None,
+    as_json: bool,
+) -> None:
+    """Build TensorRT engines from the ONNX files of a BUNDLE, into it, each with its passport.
+
+    Needs no training package. `tensorrt` builds on the device itself; `tensorrt-rtx` needs no GPU.
+    """
+    from export import engines
+    from runtime import passport
+
+    wish = engines.Wish(flavours, capabilities, precisions, batches, workspace_mb)
+    made = engines.add(bundle, wish, tell=lambda line: click.echo(line, err=True))
+    found = {str(path): passport.load(path).to_dict() for path in made}
+    if as_json:
+        click.echo(json.dumps(found))
+    for path in made:
+        click.echo(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)", err=True)
+    click.echo(f"Next, on such a GPU: python -m runtime check {bundle}", err=True)
+
+
 def _run_stages(job: Any, *, as_json: bool) -> None:
     from compressor import pipeline, selecting
     from compressor.console import note

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from compressor import target as targets
 from compressor.target import Target
@@ -237,10 +237,45 @@ def _section_or_defaults(value: object) -> object:
     return {} if value is None else value
 
 
+def _rising(value: tuple[int, int, int]) -> tuple[int, int, int]:
+    if list(value) != sorted(value):
+        raise ValueError("three batch sizes that rise: from, tuned for, up to")
+    return value
+
+
 class Export(Section):
     """`export:` the files for the device."""
 
-    precisions: tuple[Literal["fp32"], ...] = Field(("fp32",), description="files to make")
+    precisions: tuple[Literal["fp32", "fp16", "int8"], ...] = Field(
+        ("fp32",),
+        description="files to make; each is timed and compared, and the best recommended",
+    )
+    engines: tuple[Literal["tensorrt", "tensorrt-rtx"], ...] = Field(
+        (),
+        description="TensorRT engines to make of each file: `tensorrt` on the device itself, "
+        "`tensorrt-rtx` here, for the target's compute_capability",
+    )
+    batches: Annotated[tuple[Count, Count, Count], AfterValidator(_rising)] | None = Field(
+        None,
+        description="batch sizes an engine takes: from, tuned for, up to; null: 1, the first and "
+        "the largest of the target",
+    )
+    workspace_mb: Count | None = Field(
+        None, description="most scratch memory of an engine's layer, 10^6 bytes; null: the GPU's"
+    )
+    input: Literal["float32", "uint8"] = Field(
+        "float32",
+        description="what the files take: normalised float32 [B, 3, S, S], or uint8 pixels "
+        "[B, S, S, 3] that are normalised inside",
+    )
+    calibration_images: Annotated[int, Field(ge=8)] = Field(
+        128, description="training images that FP16 and INT8 are calibrated on, at most"
+    )
+    qat_epochs: Annotated[int, Field(ge=0)] = Field(
+        3,
+        description="epochs of distillation with INT8's rounding in the student, tried where plain "
+        "INT8 misses `require` on validation images; 0: never",
+    )
     golden_images: Annotated[int, Field(ge=8)] = Field(
         100, description="held-out images that travel in the bundle, at most"
     )
@@ -390,6 +425,10 @@ def _mistakes(recipe: Recipe) -> list[tuple[Key, str]]:
     mistakes += _mistakes_about_auto(recipe)
     if not recipe.export.precisions:
         mistakes.append((("export", "precisions"), "empty: name at least one"))
+    for field in ("precisions", "engines"):
+        named = getattr(recipe.export, field)
+        if len(set(named)) < len(named):
+            mistakes.append((("export", field), "names one twice"))
     if recipe.distill.crop_scale[0] > recipe.distill.crop_scale[1]:
         mistakes.append((("distill", "crop_scale"), "the first share is above the second"))
     batch = recipe.distill.batch or 32

@@ -55,7 +55,7 @@ class Target(Section):
 
     description: str = Field(description="what the device is, for `compressor targets`")
     match: Match = Field(Match(), description="how to know that we are on it")
-    provider: Literal["cpu", "cuda"] = Field(
+    provider: Literal["cpu", "cuda", "tensorrt"] = Field(
         "cpu", description="ONNX Runtime's execution provider; one that does not start is an error"
     )
     threads: Annotated[int, Field(ge=1)] | None = Field(

@@ -31,6 +31,15 @@ class Artifact:
     sha256: str
 
     @property
+    def is_engine(self) -> bool:
+        """Whether TensorRT opens it, and not ONNX Runtime."""
+        return self.path.suffix == ".engine"
+
+    def runs_on(self, provider: str) -> str:
+        """What runs it where ONNX Runtime has this provider: its name in the ledger."""
+        return "tensorrt-engine" if self.is_engine else provider
+
+    @property
     def size_mb(self) -> float:
         """Size of the file in megabytes (10^6 bytes)."""
         return self.path.stat().st_size / 1e6

@@ -24,7 +24,7 @@ from runtime.bundle import Artifact, Bundle
 from runtime.decode import decode, upright
 from runtime.errors import ImageError, InputError
 from runtime.report import table
-from runtime.session import Provider, open_session
+from runtime.session import Provider, inputs_of, open_session
 
 if TYPE_CHECKING:
     from runtime.golden import Golden
@@ -144,7 +144,7 @@ class Student:
         Raises:
             InputError: the student's answer is not finite, or zero.
         """
-        outputs = self.session.run(self.preprocess.normalise(pixels))
+        outputs = self.session.run(inputs_of(self.session, self.preprocess, pixels))
         try:
             cosines = fidelity.normalise(outputs.embedding) @ self.bank.unit.T
         except ValueError as error:
