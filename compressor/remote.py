@@ -206,7 +206,8 @@ def _python(
             f"{host.destination}: {wish.python} is older than 3.10; name another with --python"
         )
     if not wish.install:
-        return f"cd {folder} && PYTHONPATH={folder}/{wheel} {python}"
+        host.do(f"cd {folder} && {python} -m zipfile -e {wheel} lib", "unpacking the wheel")
+        return f"cd {folder} && PYTHONPATH={folder}/lib {python}"
     note(f"installing the wheel with its {backend} backend on {host.destination}")
     host.do(f"cd {folder} && {python} -m venv venv", "making a venv")
     pip = "venv/bin/python -m pip install --quiet --no-compile --disable-pip-version-check"

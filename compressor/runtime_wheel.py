@@ -24,7 +24,7 @@ def write_wheel(folder: Path) -> Path:
     """Write `runtime` as a pure Python wheel (the binary distribution format, PEP 427).
 
     It names what the whole distribution needs on a device, and its backends as the extras `cpu`
-    and `gpu`. It can also stand in PYTHONPATH as it is.
+    and `gpu`.
 
     Args:
         folder: where to.

@@ -24,12 +24,6 @@ def test_every_file_named_is_there_or_made_by_a_run():
     assert all((ROOT / name).exists() for name in named)
 
 
-def test_options_named_as_absent_are_absent():
-    absent = README.split("## What it does not do yet")[1]
-    assert "check --on user@host" in absent
-    assert "--on" not in [name for each in commands.commands["check"].params for name in each.opts]
-
-
 def test_the_two_commands_are_the_makefiles():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for name in ("quickstart", "test"):
