@@ -4,7 +4,7 @@
 
 Each figure with its interval, by the numpy of `runtime/fidelity` and by the same definition in
 torch on the CPU, one after the other on the same made-up embeddings (teacher 384 wide, student
-192), each in a process of its own. Memory is the highest resident size beyond what the embeddings take.
+192), each in a process of its own. Memory is the highest resident size beyond the embeddings.
 An [N, N] matrix of float32 would be 10 GB at 50,000 images. Both must give the same value.
 """
 

@@ -14,6 +14,7 @@ from compressor.labels import UNLABELLED
 from compressor.run import Run
 from compressor.stages import Stage, State
 from compressor.yaml_file import dump
+from runtime import corruptions
 from runtime.errors import InputError
 from runtime.report import table
 
@@ -108,7 +109,9 @@ def _estimate(run: Run) -> dict[str, Any]:
     steps = recipe.distill.epochs_for(train) * max(1, train // batch)
     shown = steps * batch
     views = 0 if recipe.distill.method == "supervised" else train * recipe.distill.views_for(train)
+    corrupted = min(recipe.check.robustness_images, recipe.export.golden_images)
     passes = (shown if economy.online else views) + len(files)
+    passes += min(corrupted, len(files)) * len(corruptions.cells())
     teacher_s, student_s = _seconds_per_image(run, teacher, student)
     return {
         "images": train,

@@ -52,8 +52,8 @@ def test_the_report_is_the_one_of_the_interface(report):
     assert {"wanted", "got", "passed"} <= report["verdict"]["requirements"][0].keys()
     assert report["recommended"]["file"] == "student.fp32.onnx"
     assert report["data"]["images"] == 899
-    stages = ["images", "embeddings", "pixels", "features", "distill", "probes", "golden"]
-    assert list(report["timings_s"]) == [*stages, "to_onnx", "bundle", "check"]
+    stages = ["images", "embeddings", "pixels", "features", "distill", "probes", "robustness"]
+    assert list(report["timings_s"]) == [*stages, "golden", "to_onnx", "bundle", "check"]
     deployed = report["ledger"][2]
     assert deployed["parity_cosine_min"] > 0.9999
     assert {"batch", "runs", "median_ms", "p95_ms", "p99_ms", "images_per_s",
@@ -69,7 +69,7 @@ def test_a_second_run_skips_everything_and_says_so(place):
     assert again.returncode == 0
     second = compressor("run", "quickstart/cpu.yaml", cwd=place)
     assert second.returncode == 0
-    assert second.stderr.count("unchanged, skipped") == 10
+    assert second.stderr.count("unchanged, skipped") == 11
     after = {name: (place / "runs/quickstart" / name).stat().st_mtime_ns for name in names}
     assert before == after
     assert second.stdout == (compressor("run", "quickstart/cpu.yaml", cwd=place)).stdout
@@ -91,7 +91,7 @@ def test_json_prints_one_document_and_a_missed_gate_is_exit_code_1(place):
     (gate,) = [each for each in report["verdict"]["requirements"] if each["passed"] is False]
     assert (gate["requirement"], gate["wanted"]) == ("size_mb", 0.1)
     # Only the last two stages and the file's provenance know of the gate.
-    assert missed.stderr.count("unchanged, skipped") == 7
+    assert missed.stderr.count("unchanged, skipped") == 8
     assert "failed (missed size_mb)" in (place / "runs/quickstart/report.md").read_text()
 
 

@@ -61,3 +61,26 @@ def test_a_set_that_was_fitted_on_is_refused(make_bundle, seal):
     said = str(raised.value)
     assert "16 of 16 held-out images are training images too (images/00.png, images/01.png" in said
     assert "Hold out other images (data.holdout)" in said
+
+
+def test_a_copy_saved_again_is_seen_and_a_similar_image_is_not(clean):
+    """Distances as they are on real photographs: copies under a twentieth of the usual."""
+    _, loaded = clean
+    for distance, expected in ((0.011, True), (0.036, False)):
+        near = np.full(16, 1 - 0.24, np.float32)
+        near[3] = 1 - distance
+        arrays = replace(loaded.arrays, teacher_ood_inside=near)
+        _, names = set_apart(replace(loaded, arrays=arrays))
+        assert names == (("images/03.png",) if expected else ())
+
+
+def test_a_teacher_that_tells_no_images_apart_accuses_none(clean):
+    """Untrained or collapsed: every image is as near to every other."""
+    _, loaded = clean
+    alike = (
+        np.ones((16, 5), np.float32) + 1e-5 * np.arange(80, dtype=np.float32).reshape(16, 5) / 80
+    )
+    arrays = replace(
+        loaded.arrays, teacher_embedding=alike, teacher_ood_inside=np.ones(16, np.float32)
+    )
+    assert set_apart(replace(loaded, arrays=arrays))[1] == ()
