@@ -141,3 +141,20 @@ def test_mistakes(copied, tmp_path, words, code, said):
     assert done.returncode == code, done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_benchmark(place, tmp_path):
+    script = Path(__file__).resolve().parents[2] / "benchmarks" / "precision.py"
+    words = [place / "runs/tiny", "--seeds", 1, "--images", 8, "--out", tmp_path / "out"]
+    command = [sys.executable, str(script), *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=place, timeout=230)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "out/precision.json").read_text())["runs"]["tiny"]
+    assert {(row["images"], row["method"]) for row in found["calibrations"]} == {
+        (images, method)
+        for images in ("selected", "random")
+        for method in ("minmax", "entropy", "percentile")
+    }
+    assert [row["file"] for row in found["files"]][:3] == ["fp32", "fp16", "int8, 0 layers float"]
+    assert sum(row.get("recommended", False) for row in found["files"]) == 1
+    assert "| fp32 |" in done.stdout
