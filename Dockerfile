@@ -1,8 +1,11 @@
-# Written with care, never built: no Docker engine was at hand. The install commands are those of the
+# Linted (hadolint), never built: no Docker engine was at hand. The install commands are those of the
 # Makefile, which CI runs.
 #
-#   docker build --target device -t edge-compressor:device .   # checks bundles, no torch
+#   docker build --target device -t edge-compressor:device .   # checks bundles on a CPU, no torch
 #   docker build --target train  -t edge-compressor:train .    # the whole way on a CPU
+#   docker build --target gpu    -t edge-compressor:gpu .      # checks bundles and builds engines
+#   docker run --rm -v "$PWD:/work" edge-compressor:device check bundle
+#   docker run --rm --gpus all -v "$PWD:/work" edge-compressor:gpu check bundle
 
 FROM python:3.11.11-slim-bookworm AS device
 WORKDIR /edge-compressor
@@ -19,6 +22,18 @@ CMD ["--help"]
 FROM device AS train
 WORKDIR /edge-compressor
 RUN python -m pip install --no-cache-dir --constraint constraints.txt '.[train,cpu]'
+WORKDIR /work
+ENTRYPOINT ["compressor"]
+CMD ["--help"]
+
+# NVIDIA's image brings TensorRT for Python and CUDA; the environment sees them and adds the rest.
+FROM nvcr.io/nvidia/tensorrt:25.11-py3 AS gpu
+WORKDIR /edge-compressor
+COPY --from=device /edge-compressor .
+RUN python3 -m venv --system-site-packages /opt/edge-compressor \
+    && /opt/edge-compressor/bin/python -m pip install --no-cache-dir --constraint constraints.txt \
+        '.[gpu]' 'cuda-python>=12.6'
+ENV PATH=/opt/edge-compressor/bin:$PATH
 WORKDIR /work
 ENTRYPOINT ["compressor"]
 CMD ["--help"]

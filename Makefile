@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: quickstart test static unit browser wheel base fix clean
+.PHONY: quickstart test static unit programs wheel base fix clean
 
 quickstart: $(STAMP)
 	$(BIN)/compressor quickstart quickstart
@@ -25,13 +25,14 @@ static: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
 
-unit: $(STAMP) browser
+unit: $(STAMP) programs
 	$(BIN)/pytest
 
-# The tests of to_label.html open it in Chromium; where it cannot be installed they are skipped.
-browser:
-	tools/chromium.sh
+# Chromium and an ssh server, for the tests that use them; where they cannot be installed those are skipped.
+programs:
+	tools/test_programs.sh
 
 # What users get: exactly our three packages, with the recipes inside.
 wheel: $(STAMP)

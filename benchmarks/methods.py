@@ -49,7 +49,6 @@ STUDENTS = {
         "student.args={embed_dim: 128, depth: 6, num_heads: 4}",
         "student.mean=[0.5, 0.5, 0.5]",
         "student.std=[0.5, 0.5, 0.5]",
-        "distill.lr=1e-3",
     ],
 }
 FIGURES = {
@@ -136,7 +135,7 @@ def run_one(recipe: Path, cell: tuple[str, str, str], changes: tuple[str, ...], 
     """One recipe, student, method and seed: through the stages, and what was seen of it kept."""
     from compressor import recipe as recipes
     from compressor import stages
-    from compressor.pipeline import STAGES
+    from compressor.pipeline import way
     from compressor.run import Run
 
     student, method, seed = cell
@@ -145,7 +144,7 @@ def run_one(recipe: Path, cell: tuple[str, str, str], changes: tuple[str, ...], 
     plan = recipes.load(recipe, [*changes, *own])
     run = Run(plan, folder / "run", note=lambda line: None)
     with run.locked():
-        for stage in STAGES:
+        for stage in way(run):
             if stage.name == "to_onnx":
                 break
             stages.run_stage(stage, run, run.folder)

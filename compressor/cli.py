@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 import runtime
-from runtime.__main__ import check
+from runtime.__main__ import check as check_here
+from runtime.__main__ import pack, predict, unpack
 from runtime.command import exit_code, guarded, out_option
 from runtime.errors import InputError, MissingDependencyError
 
@@ -48,10 +49,16 @@ def commands() -> None:
 @click.argument("recipe", type=_FILE)
 @out_option
 @set_option
+@click.option("--target", help="Make it for this target, whatever the recipe names.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and touch nothing.")
 @json_option
 def run(
-    recipe: Path, out: Path | None, overrides: tuple[str, ...], dry_run: bool, as_json: bool
+    recipe: Path,
+    out: Path | None,
+    overrides: tuple[str, ...],
+    target: str | None,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Go the whole way: RECIPE to student, ONNX file, bundle and report.
 
@@ -65,13 +72,17 @@ def run(
     from compressor.run import Run
 
     set_up_logging()
+    if target is not None:
+        of_a_file = target.endswith((".yaml", ".yml"))  # seen from here, not from the recipe
+        overrides += (f"target={json.dumps(str(Path(target).resolve()) if of_a_file else target)}",)
     plan = recipes.load(recipe, overrides)
     folder = out if out is not None else Path("runs") / plan.recipe.name
     job = Run(plan, folder, track=track, note=note)
     if dry_run:
         from compressor import dry_run as rehearsal
+        from compressor.student_search import settled
 
-        found = rehearsal.rehearse(job)
+        found = rehearsal.rehearse(settled(job, keep=False))
         click.echo(json.dumps(found) if as_json else rehearsal.text(found))
         return
     _run_stages(job, as_json=as_json)
@@ -87,6 +98,7 @@ def export(run_folder: Path, as_json: bool) -> None:
     from compressor import recipe as recipes
     from compressor.console import note, set_up_logging, track
     from compressor.run import Run
+    from compressor.student_search import settled
     from runtime.files import read_json
 
     set_up_logging()
@@ -97,7 +109,7 @@ def export(run_folder: Path, as_json: bool) -> None:
     if not isinstance(written, dict) or not {"path", "overrides"} <= written.keys():
         raise InputError(f"{origin}: not written by a run; is {run_folder} the folder of one?")
     plan = recipes.load(Path(written["path"]), written["overrides"])
-    job = Run(plan, run_folder, track=track, note=note)
+    job = settled(Run(plan, run_folder, track=track, note=note), keep=False)
     if not pipeline.learnt(job):
         raise InputError(
             f"{run_folder}: its student is not finished, or recipe, images or code have changed "
@@ -106,12 +118,74 @@ def export(run_folder: Path, as_json: bool) -> None:
     _run_stages(job, as_json=as_json)
 
 
+@commands.command()
+@click.argument("bundle", type=_FILE)
+@click.option(
+    "--flavour",
+    "flavours",
+    multiple=True,
+    type=click.Choice(["tensorrt", "tensorrt-rtx"]),
+    help="Which TensorRT. Default: what the recipe says. Repeatable.",
+)
+@click.option(
+    "--compute-capability",
+    "capabilities",
+    multiple=True,
+    metavar="X.Y",
+    help="GPU that tensorrt-rtx builds for, such as 8.9. Default: the target's. Repeatable.",
+)
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    type=click.Choice(["fp32", "fp16", "int8"]),
+    help="Which files of the bundle. Default: all. Repeatable.",
+)
+@click.option(
+    "--batches",
+    type=click.IntRange(min=1),
+    nargs=3,
+    metavar="FROM BEST TO",
+    help="Batch sizes it takes. Default: the recipe's.",
+)
+@click.option("--workspace-mb", type=click.IntRange(min=1), help="Most scratch memory of a layer.")
+@json_option
+def engine(
+    bundle: Path,
+    flavours: tuple[Any, ...],
+    capabilities: tuple[str, ...],
+    precisions: tuple[str, ...],
+    batches: tuple[int, int, int] | None,
+    workspace_mb: int | None,
+    as_json: bool,
+) -> None:
+    """Build TensorRT engines from the ONNX files of a BUNDLE, into it, each with its passport.
+
+    Needs no training package. `tensorrt` builds on the device itself; `tensorrt-rtx` needs no GPU.
+    """
+    from export import engines
+    from runtime import passport
+
+    wish = engines.Wish(flavours, capabilities, precisions, batches, workspace_mb)
+    made = engines.add(bundle, wish, tell=lambda line: click.echo(line, err=True))
+    found = {str(path): passport.load(path).to_dict() for path in made}
+    if as_json:
+        click.echo(json.dumps(found))
+    for path in made:
+        click.echo(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)", err=True)
+    click.echo(f"Next, on such a GPU: python -m runtime check {bundle}", err=True)
+
+
 def _run_stages(job: Any, *, as_json: bool) -> None:
     from compressor import pipeline, selecting
     from compressor.console import note
+    from compressor.student_search import AUTO, settled
     from runtime import report
     from runtime.files import read_json, size_of
 
+    if job.plan.recipe.student.model == AUTO:
+        with job.locked():
+            job = settled(job)
     pipeline.refuse_early(job)
     with job.locked():
         _write_recipe(job)
@@ -284,17 +358,84 @@ def quickstart(folder: Path) -> None:
 
 @commands.command()
 @click.argument("reports", metavar="REPORT...", type=_FILE, nargs=-1, required=True)
+@click.option("--not-worse", is_flag=True, help="Exit 1 where a figure is worse than the first's.")
 @json_option
-def compare(reports: tuple[Path, ...], as_json: bool) -> None:
-    """Show reports side by side, with intervals. REPORT: a report.json or the folder of a run."""
+def compare(reports: tuple[Path, ...], not_worse: bool, as_json: bool) -> None:
+    """Show reports side by side and say what is better or worse than in the first one.
+
+    REPORT: a report.json, or the folder of a run or of a check. A difference within the 95 %
+    intervals is called not distinguishable.
+    """
     from runtime import compare as comparison
 
     loaded = [comparison.load(path) for path in reports]
+    names = [str(path) for path in reports]
     if as_json:
-        found = {str(path): each for path, each in zip(reports, loaded, strict=True)}
-        click.echo(json.dumps(found))
+        click.echo(json.dumps(comparison.document(names, loaded)))
     else:
-        click.echo(comparison.text([str(path) for path in reports], loaded))
+        click.echo(comparison.text(names, loaded))
+    judged = [each for other in loaded[1:] for each in comparison.changes(loaded[0], other)]
+    if not_worse and (worse := [each.figure for each in judged if each.outcome == "worse"]):
+        click.echo(f"worse: {', '.join(dict.fromkeys(worse))}", err=True)
+        sys.exit(1)
+
+
+@commands.command()
+@click.argument("recipe", type=_FILE)
+@click.option("--out", type=_FILE, default=Path("candidates"), show_default=True, help="Folder.")
+@set_option
+def candidates(recipe: Path, out: Path, overrides: tuple[str, ...]) -> None:
+    """Export the students that RECIPE's target suggests, untrained, to be timed on the device."""
+    _require_training_packages()
+    from compressor import recipe as recipes
+    from compressor import student_search
+    from compressor.console import note, set_up_logging
+
+    set_up_logging()
+    student_search.write_candidates(recipes.load(recipe, overrides), out, note)
+    note(f"{out}\nNext, on the device: python -m runtime latency-table {out.name}")
+
+
+@commands.command()
+@click.argument("bundle", type=_FILE)
+@out_option
+@click.option("--on", metavar="USER@HOST", help="Check it there, over ssh; leaves nothing there.")
+@click.option("--python", default="python3", show_default=True, help="With --on: its Python.")
+@click.option(
+    "--no-install",
+    is_flag=True,
+    help="With --on: its Python has numpy, Pillow, click and a backend already (a Jetson's).",
+)
+@click.option("--keep", is_flag=True, help="With --on: leave the folder there.")
+@json_option
+@click.pass_context
+def check(
+    context: click.Context,
+    bundle: Path,
+    out: Path | None,
+    on: str | None,
+    python: str,
+    no_install: bool,
+    keep: bool,
+    as_json: bool,
+) -> None:
+    """Verify BUNDLE, run it on this machine or another and judge it against its requirements."""
+    if on is None:
+        context.invoke(check_here, bundle=bundle, out=out, as_json=as_json)
+        return
+    from compressor import remote
+    from runtime import report
+
+    folder = out if out is not None else bundle.resolve().parent / f"{bundle.resolve().name}-check"
+    wish = remote.Wish(python, install=not no_install, keep=keep)
+    found = remote.check(bundle, on, wish, folder, lambda line: click.echo(line, err=True))
+    click.echo(json.dumps(found) if as_json else report.text(found))
+    click.echo(
+        f"{found['recipe']['name']} on {on}: {report.verdict_line(found)}\n"
+        f"report: {folder / 'report.md'}",
+        err=True,
+    )
+    sys.exit(exit_code(found))
 
 
 @commands.command()
@@ -357,7 +498,8 @@ def cache(clear: bool, as_json: bool) -> None:
         click.echo("Next: compressor cache --clear removes them", err=True)
 
 
-commands.add_command(check)
+for of_the_device in (predict, pack, unpack):
+    commands.add_command(of_the_device)
 
 
 def _require_training_packages() -> None:

@@ -25,6 +25,7 @@ from compressor.memory import keep_freed_memory
 from compressor.objectives import QUALITY, Centre, Objective
 from compressor.precision import autocast, training_dtype
 from compressor.recipe import Distill
+from compressor.rendered import Rendered
 from compressor.store import Store
 from compressor.tintem import TinTeM
 from compressor.tokens import Features
@@ -49,6 +50,8 @@ class Material:
     augment: Augment
     store: Store | None
     """The training images decoded; None decodes their files again for every view."""
+    rendered: bool
+    """Whether a view is kept when it has been cut, to be shown again."""
     teaching: Teaching | None
     """What the teacher says of their views; None for `supervised`."""
     validation: ImageSet
@@ -306,7 +309,9 @@ def distill(
         validation = Validation.load(
             material.validation, material.validation_features, student, compute
         )
-        loaded = load_batches(material.views(student), training.schedule(), compute.workers)
+        views = material.views(student)
+        shown = Rendered(views, training.views, work) if material.rendered else views
+        loaded = load_batches(shown, training.schedule(), compute.workers)
         batches = zip(training.schedule(), loaded, strict=True)
         saved = started = time.monotonic()
         for jobs, batch in track(batches, label="distilling", total=training.steps - training.done):

@@ -9,6 +9,7 @@ from typing import Any
 
 from runtime import device
 from runtime.errors import MissingDependencyError
+from runtime.flavour import installed_version
 from runtime.ort import starting_providers
 
 _TRAINING = ("torch", "torchvision", "timm", "safetensors", "scikit-learn", "openTSNE", "kmedoids",
@@ -25,6 +26,7 @@ def examine() -> dict[str, Any]:
         "packages": installed,
         "torch_sees_gpu": _torch_sees_gpu(),
         "onnxruntime_providers": _providers(),
+        "tensorrt": {each: installed_version(each) for each in ("tensorrt", "tensorrt-rtx")},
         "advice": _advice(installed),
     }
 
@@ -40,6 +42,10 @@ def text(found: dict[str, Any]) -> str:
         f"disk         {found['free_disk_gb']} GB free here",
         f"ONNX Runtime {_words(found['onnxruntime_providers'])}",
     ]
+    engines = ", ".join(
+        f"{name} {version}" for name, version in found["tensorrt"].items() if version
+    )
+    lines.append(f"TensorRT     {engines or 'not installed: no engines are built here'}")
     lines += [f"  {name:<16}{version or '-'}" for name, version in found["packages"].items()]
     lines += [f"-> {each}" for each in found["advice"]] or ["Everything for a run is here."]
     return "\n".join(lines)

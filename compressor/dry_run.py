@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from compressor import images, pipeline, selecting, stages
 from compressor.images import ImageSet, Photo
 from compressor.labels import UNLABELLED
-from compressor.pipeline import STAGES
 from compressor.run import Run
 from compressor.stages import Stage, State
 from compressor.yaml_file import dump
@@ -45,14 +44,15 @@ def rehearse(run: Run) -> dict[str, Any]:
 def _planned(run: Run) -> tuple[list[tuple[Stage[Run], State]], bool | None]:
     """Each stage with its state, and whether the run would wait for labels; None: not known yet."""
     if run.plan.recipe.label is None:
-        return stages.plan(STAGES, run, run.folder), False
-    planned = stages.plan(STAGES, run, run.folder)
+        return stages.plan(pipeline.way(run), run, run.folder), False
+    planned = stages.plan(pipeline.way(run), run, run.folder)
     if planned[0][1] != "cached":
         return planned, None
     if not selecting.short(run):
         return planned, False
     at = len(pipeline.TO_SELECTION)
-    way = (*STAGES[:at], selecting.stage(run), *STAGES[at:])
+    whole = pipeline.way(run)
+    way = (*whole[:at], selecting.stage(run), *whole[at:])
     return stages.plan(way, run, run.folder), True
 
 

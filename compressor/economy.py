@@ -1,4 +1,4 @@
-"""What a run keeps on disk so as not to compute it again, within the recipe's limit."""
+"""What a run keeps on disk so as not to make it again, within the recipe's limit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ area is as fine as they see, a smaller one is enlarged."""
 
 @dataclass(frozen=True)
 class Economy:
-    """What the teacher's features and the decoded images will take, and what is done about it."""
+    """What is kept of teacher, images and views, and what it will take."""
 
     grid: Grid | None
     """The student's grid, which the teacher's maps are brought to; None learns without maps."""
@@ -28,6 +28,8 @@ class Economy:
     """Whether the teacher looks at every view when the student does, and nothing is kept."""
     stored: bool
     """Whether the decoded images are kept."""
+    rendered: bool
+    """Whether the student's views are kept while it trains, to be shown again."""
     side_px: int
     """Views are cut from images shrunk to this short side."""
     bytes: int
@@ -36,63 +38,95 @@ class Economy:
     """What a user should know of it."""
 
 
+@dataclass
+class _Room:
+    """What `distill.disk_gb` allows, what of it is taken, and what was said of that."""
+
+    limit: float
+    taken: int
+    lines: list[str]
+
+    def take(self, wanted: int) -> bool:
+        """Whether there is room for so many bytes; they are then taken."""
+        fits = self.taken + wanted <= self.limit
+        self.taken += wanted if fits else 0
+        return fits
+
+
 def economise(spec: Distill, train: ImageSet, teacher: Encoder, student: Encoder) -> Economy:
-    """Decide what is kept: features first, then token maps, then the decoded images.
+    """Decide what is kept: features, then token maps, then decoded images, then views.
 
     Raises:
         InputError: token maps are asked for, and teacher and student have none that go together.
     """
-    limit = spec.disk_gb * 1e9
-    count = len(train) * spec.views_for(len(train))
-    lines: list[str] = []
-
-    grid = None
     require_maps(spec, teacher, student)
-    if spec.method != "supervised" and spec.token_maps != "off":
-        if reason := _no_maps(spec, teacher, student):
-            lines.append(f"learning from the pooled features alone: {reason}")
-        elif student.map_shape is not None:
-            grid = student.map_shape[:2]
-
-    pooled = 4 * count * teacher.dim
-    maps = 2 * count * teacher.dim * math.prod(grid) if grid else 0
-    online, kept = spec.teacher == "online", 0
-    if spec.method == "supervised":
-        online, pooled, maps = False, 0, 0
-    elif not online and pooled > limit:
-        online = True
-        lines.append(
-            f"the teacher's features of {count:,} views would take {amount(pooled)}, over "
-            f"distill.disk_gb ({spec.disk_gb:g}): the teacher runs at every step instead"
-        )
-    elif not online and pooled + maps > limit:
-        what = f"token maps of {count:,} views would take {amount(maps)}, over distill.disk_gb"
-        if spec.token_maps == "on":
-            online = True
-            lines.append(f"{what} ({spec.disk_gb:g}): the teacher runs at every step instead")
-        else:
-            grid = None
-            lines.append(f"{what} ({spec.disk_gb:g}): learning from the pooled features alone")
-    if not online:
-        kept = pooled + (maps if grid else 0)
-        if kept:
-            each = kept / count
-            lines.append(
-                f"teacher features of {count:,} views: {amount(kept)} ({each / 1e3:,.1f} KB a view)"
-            )
+    room = _Room(spec.disk_gb * 1e9, 0, [])
+    over = f"of distill.disk_gb ({spec.disk_gb:g})"
+    grid, online = _features_kept(spec, len(train), teacher, student, room)
 
     side = CUT_FROM * max(teacher.preprocess.size_px, student.preprocess.size_px)
     images = store_bytes(train, side)
-    stored = kept + images <= limit
-    if stored:
-        kept += images
-        lines.append(f"decoded images: {amount(images)}")
-    else:
-        lines.append(
-            f"decoded images would take {amount(images)}, over what is left of distill.disk_gb "
-            f"({spec.disk_gb:g}): files are decoded again for every view"
+    stored = room.take(images)
+    room.lines.append(
+        f"decoded images: {amount(images)}"
+        if stored
+        else f"decoded images would take {amount(images)}, over what is left {over}: "
+        "files are decoded again for every view"
+    )
+
+    views = spec.views_for(len(train))
+    shown_again = not online and views < spec.epochs_for(len(train))
+    pixels = 3 * student.preprocess.size_px**2 * views * len(train)
+    rendered = shown_again and room.take(pixels)
+    if shown_again:
+        room.lines.append(
+            f"the student's views, while it trains: {amount(pixels)}"
+            if rendered
+            else f"the student's views would take {amount(pixels)}, over what is left {over}: "
+            "each is cut again whenever it is shown"
         )
-    return Economy(grid, online, stored, side, kept, tuple(lines))
+    return Economy(grid, online, stored, rendered, side, room.taken, tuple(room.lines))
+
+
+def _features_kept(
+    spec: Distill, images: int, teacher: Encoder, student: Encoder, room: _Room
+) -> tuple[Grid | None, bool]:
+    """The grid of the maps that are learnt, and whether the teacher must run at every step."""
+    if spec.method == "supervised":
+        return None, False
+    grid = None
+    if spec.token_maps != "off":
+        if reason := _no_maps(spec, teacher, student):
+            room.lines.append(f"learning from the pooled features alone: {reason}")
+        elif student.map_shape is not None:
+            grid = student.map_shape[:2]
+    if spec.teacher == "online":
+        return grid, True
+
+    views = images * spec.views_for(images)
+    pooled = 4 * views * teacher.dim
+    maps = 2 * views * teacher.dim * math.prod(grid) if grid else 0
+    over = f"over distill.disk_gb ({spec.disk_gb:g})"
+    if pooled > room.limit:
+        room.lines.append(
+            f"the teacher's features of {views:,} views would take {amount(pooled)}, {over}: "
+            "the teacher runs at every step instead"
+        )
+        return grid, True
+    if pooled + maps > room.limit:
+        required = spec.token_maps == "on"
+        instead = "the teacher runs at every step instead"
+        room.lines.append(
+            f"token maps of {views:,} views would take {amount(maps)}, {over}: "
+            + (instead if required else "learning from the pooled features alone")
+        )
+        if required:
+            return grid, True
+        grid, maps = None, 0
+    room.take(pooled + maps)
+    each = f"{(pooled + maps) / views / 1e3:,.1f} KB a view"
+    room.lines.append(f"teacher features of {views:,} views: {amount(pooled + maps)} ({each})")
+    return grid, False
 
 
 def require_maps(spec: Distill, teacher: Encoder, student: Encoder) -> None:

@@ -108,7 +108,15 @@ def of_student(run: Run, student: str) -> Golden:
         px = int(corrupted["short_side_px"][0])
     arrays = _with_outside(arrays, sides, bank)
     names = tuple(photo.id for photo in found.part("holdout").photos)
-    return Golden(run.root, names, tuple(run.ood_ids()), found.classes, arrays, corrupted_px=px)
+    return Golden(
+        run.root,
+        names,
+        tuple(run.ood_ids()),
+        found.classes,
+        arrays,
+        bank_images=tuple(found.photos[row].id for row in bank),
+        corrupted_px=px,
+    )
 
 
 def _of_held_out(

@@ -16,6 +16,7 @@ from compressor.stages import Stage
 from runtime.files import write_json
 
 if TYPE_CHECKING:
+    from compressor.distill import Material
     from compressor.encoders import Encoder
 
 Floats = npt.NDArray[np.float32]
@@ -45,25 +46,39 @@ def _distill_inputs(run: Run) -> dict[str, Any]:
 def _make_student(run: Run, work: Path) -> None:
     from safetensors.torch import save_file
 
-    from compressor.distill import Material, distill
+    from compressor.distill import distill
     from compressor.encoders import create_student
 
-    recipe, found = run.plan.recipe, run.images()
+    recipe = run.plan.recipe
+    student = create_student(recipe.student, seed=recipe.distill.seed)
+    state = distill(
+        student,
+        material_of(run),
+        recipe.distill,
+        run.compute(),
+        work,
+        track=run.track,
+        note=run.note,
+    )
+    save_file(state, work / "student.safetensors", metadata={"model": recipe.student.model})
+
+
+def material_of(run: Run) -> Material:
+    """What the student of a run is made from, as the stages before left it."""
+    from compressor.distill import Material
+
+    found = run.images()
     embedded = run.tensors("embeddings.safetensors")["images"]
     chosen = [photo.split == "validation" for photo in found.photos]
-    material = Material(
+    return Material(
         train=found.part("train"),
         augment=preparing.augment(run),
         store=preparing.store_of(run),
+        rendered=run.economy.rendered,
         teaching=preparing.teaching(run),
         validation=found.part("validation"),
         validation_features=embedded[chosen],
     )
-    student = create_student(recipe.student, seed=recipe.distill.seed)
-    state = distill(
-        student, material, recipe.distill, run.compute(), work, track=run.track, note=run.note
-    )
-    save_file(state, work / "student.safetensors", metadata={"model": recipe.student.model})
 
 
 def trained_student(run: Run) -> Encoder:

@@ -145,15 +145,21 @@ def load_batches(
         for batch in batches:
             yield _stack([dataset[item] for item in batch])
         return
-    ahead: deque[list[Future[Arrays]]] = deque()
+    ahead: deque[list[Future[list[Arrays]]]] = deque()
     pool = ThreadPoolExecutor(workers)
+
+    def read(items: Sequence[T]) -> list[Arrays]:
+        return [dataset[item] for item in items]
+
     try:
         for batch in batches:
-            ahead.append([pool.submit(dataset.__getitem__, item) for item in batch])
+            share = -(-len(batch) // workers)
+            parts = [batch[at : at + share] for at in range(0, len(batch), share)]
+            ahead.append([pool.submit(read, part) for part in parts])
             if len(ahead) > _AHEAD:
-                yield _stack([each.result() for each in ahead.popleft()])
+                yield _stack(_joined(ahead.popleft()))
         while ahead:
-            yield _stack([each.result() for each in ahead.popleft()])
+            yield _stack(_joined(ahead.popleft()))
     finally:  # also where the caller stops half way
         pool.shutdown(cancel_futures=True)
 
@@ -173,6 +179,10 @@ def to_input(pixels: Tensor, preprocess: Preprocess, device: torch.device) -> Te
     values.mul_(scale.float().to(device)).add_(shift.float().to(device))
     # [B, S, S, 3] -> [B, 3, S, S]: the memory stays as it is, which is channels-last
     return values.permute(0, 3, 1, 2)
+
+
+def _joined(parts: Sequence[Future[list[Arrays]]]) -> list[Arrays]:
+    return [item for part in parts for item in part.result()]
 
 
 def _stack(items: Sequence[Arrays]) -> tuple[Tensor, ...]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compressor import delivery, golden_set, learning, preparing, selecting, stages
+from compressor import delivery, exporting, learning, preparing, selecting, stages
 from compressor.run import Run
 from compressor.stages import Progress, Stage
 
-STAGES = (*preparing.STAGES, *learning.STAGES, *golden_set.STAGES, *delivery.STAGES)
-"""The whole way; with `label:` in the recipe, `selection` comes in while labels are missing."""
 TO_SELECTION = ("images", "embeddings")
+
+
+def way(run: Run) -> tuple[Stage[Run], ...]:
+    """The whole way; with `label:` in the recipe, `selection` comes in while labels are missing."""
+    return (*preparing.STAGES, *learning.STAGES, *delivery.way(run))
 
 
 def run_all(run: Run) -> Iterator[Progress]:
@@ -19,7 +22,7 @@ def run_all(run: Run) -> Iterator[Progress]:
     While labels are missing the last one is `selection`.
     """
     waits = False
-    for stage in STAGES:
+    for stage in way(run):
         if waits and stage.name not in TO_SELECTION:
             yield _run(selecting.stage(run), run)
             return
@@ -41,7 +44,7 @@ def run_selection(run: Run, more: int | None) -> Iterator[Progress]:
 
 def run_embeddings(run: Run) -> Iterator[Progress]:
     """The stages up to the teacher's embeddings."""
-    for stage in STAGES:
+    for stage in way(run):
         if stage.name in TO_SELECTION:
             yield _run(stage, run)
 
@@ -61,6 +64,7 @@ def refuse_early(run: Run) -> None:
         InputError: a network cannot be built as the recipe says, or the two do not go together.
         MissingDependencyError: weights, device or precision asked for are not here.
     """
+    exporting.refuse_early(run)
     if learnt(run):
         return
     from compressor.economy import require_maps
@@ -78,5 +82,5 @@ def learnt(run: Run) -> bool:
     """Whether all that a student is made of is there and unchanged."""
     if not (run.folder / ".stages").is_dir():
         return False
-    states = {stage.name: state for stage, state in stages.plan(STAGES, run, run.folder)}
+    states = {stage.name: state for stage, state in stages.plan(way(run), run, run.folder)}
     return all(states[name] == "cached" for name in LEARNING)

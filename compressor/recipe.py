@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from compressor import target as targets
 from compressor.target import Target
@@ -88,12 +88,21 @@ class Teacher(Network):
 class Student(Network):
     """`student:` the small model that goes to the device."""
 
+    model: str = Field(
+        min_length=1,
+        description="a timm model, or auto: the most capable of the target's that fits `require`",
+    )
+
     weights: str = Field(
         "none", description="`none` (from scratch), `hub`, a .safetensors, or a weights-only .pth"
     )
     image_size: Annotated[int, Field(ge=8, le=2048)] = Field(224, description="side in pixels")
     embedding: Annotated[int, Field(ge=2)] | None = Field(
         None, description="width of a CNN's embedding (null: 192); a ViT keeps its own"
+    )
+    latency_table: Path | None = Field(
+        None,
+        description="for model auto: what `python -m runtime latency-table` wrote on the target",
     )
 
 
@@ -168,7 +177,8 @@ class Distill(Section):
         "auto", description="of the teacher: auto is bf16 where the machine has it in hardware"
     )
     disk_gb: Positive = Field(
-        20, description="what teacher features and decoded images may take, 10^9 bytes"
+        20,
+        description="what teacher features, decoded images and views may take, 10^9 bytes",
     )
     seed: Annotated[int, Field(ge=0)] = Field(0, description="of the split, the views, the weights")
     precision: Precision = Field(
@@ -227,10 +237,45 @@ def _section_or_defaults(value: object) -> object:
     return {} if value is None else value
 
 
+def _rising(value: tuple[int, int, int]) -> tuple[int, int, int]:
+    if list(value) != sorted(value):
+        raise ValueError("three batch sizes that rise: from, tuned for, up to")
+    return value
+
+
 class Export(Section):
     """`export:` the files for the device."""
 
-    precisions: tuple[Literal["fp32"], ...] = Field(("fp32",), description="files to make")
+    precisions: tuple[Literal["fp32", "fp16", "int8"], ...] = Field(
+        ("fp32",),
+        description="files to make; each is timed and compared, and the best recommended",
+    )
+    engines: tuple[Literal["tensorrt", "tensorrt-rtx"], ...] = Field(
+        (),
+        description="TensorRT engines to make of each file: `tensorrt` on the device itself, "
+        "`tensorrt-rtx` here, for the target's compute_capability",
+    )
+    batches: Annotated[tuple[Count, Count, Count], AfterValidator(_rising)] | None = Field(
+        None,
+        description="batch sizes an engine takes: from, tuned for, up to; null: 1, the first and "
+        "the largest of the target",
+    )
+    workspace_mb: Count | None = Field(
+        None, description="most scratch memory of an engine's layer, 10^6 bytes; null: the GPU's"
+    )
+    input: Literal["float32", "uint8"] = Field(
+        "float32",
+        description="what the files take: normalised float32 [B, 3, S, S], or uint8 pixels "
+        "[B, S, S, 3] that are normalised inside",
+    )
+    calibration_images: Annotated[int, Field(ge=8)] = Field(
+        128, description="training images that FP16 and INT8 are calibrated on, at most"
+    )
+    qat_epochs: Annotated[int, Field(ge=0)] = Field(
+        3,
+        description="epochs of distillation with INT8's rounding in the student, tried where plain "
+        "INT8 misses `require` on validation images; 0: never",
+    )
     golden_images: Annotated[int, Field(ge=8)] = Field(
         100, description="held-out images that travel in the bundle, at most"
     )
@@ -348,12 +393,14 @@ def _with_resolved_paths(recipe: Recipe, folder: Path) -> Recipe:
             "ood": resolved(data.ood),
         }
     )
-    networks = {
+    networks: dict[str, Any] = {
         role: network.model_copy(
             update={"weights": str(resolved(network.weights, ("hub", "none")))}
         )
         for role, network in (("teacher", recipe.teacher), ("student", recipe.student))
     }
+    timings = resolved(networks["student"].latency_table)
+    networks["student"] = networks["student"].model_copy(update={"latency_table": timings})
     return recipe.model_copy(update={"data": data, **networks})
 
 
@@ -375,8 +422,13 @@ def _mistakes(recipe: Recipe) -> list[tuple[Key, str]]:
     for role, network in (("teacher", recipe.teacher), ("student", recipe.student)):
         if network.weights not in ("hub", "none") and not Path(network.weights).is_file():
             mistakes.append(((role, "weights"), f"no such file: {network.weights}"))
+    mistakes += _mistakes_about_auto(recipe)
     if not recipe.export.precisions:
         mistakes.append((("export", "precisions"), "empty: name at least one"))
+    for field in ("precisions", "engines"):
+        named = getattr(recipe.export, field)
+        if len(set(named)) < len(named):
+            mistakes.append((("export", field), "names one twice"))
     if recipe.distill.crop_scale[0] > recipe.distill.crop_scale[1]:
         mistakes.append((("distill", "crop_scale"), "the first share is above the second"))
     batch = recipe.distill.batch or 32
@@ -390,6 +442,23 @@ def _mistakes(recipe: Recipe) -> list[tuple[Key, str]]:
                 mistakes.append((("require", gate), "needs labels, and data.labels is none"))
     if data.ood is None and require.ood_auroc is not None:
         mistakes.append((("require", "ood_auroc"), "needs data.ood"))
+    return mistakes
+
+
+def _mistakes_about_auto(recipe: Recipe) -> list[tuple[Key, str]]:
+    """A student that is looked for needs something to fit, and nothing of one model alone."""
+    student, require, mistakes = recipe.student, recipe.require, list[tuple[Key, str]]()
+    if student.latency_table is not None and not student.latency_table.is_file():
+        mistakes.append((("student", "latency_table"), f"no such file: {student.latency_table}"))
+    if student.model != "auto":
+        return mistakes
+    if require.latency_p95_ms is None and require.size_mb is None:
+        what = "auto looks for what fits; say require.latency_p95_ms or require.size_mb"
+        mistakes.append((("student", "model"), what))
+    if student.args:
+        mistakes.append((("student", "args"), "are of one model; with model auto leave them out"))
+    if student.weights not in ("none", "hub"):
+        mistakes.append((("student", "weights"), "are of one model; with model auto: none or hub"))
     return mistakes
 
 

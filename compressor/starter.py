@@ -53,7 +53,8 @@ distill:
   # epochs: 60             # by default as many as show the student 60,000 views
   views: 8                 # fixed augmented views per image; the teacher sees each once
   seed: 0
-{asked}target: cpu                # `compressor targets` lists them
+{asked}# export: {{precisions: [fp32, fp16, int8]}}   # docs/precision.md
+target: cpu                # `compressor targets` lists them
 require:                   # gates: a run that misses one ends with exit code 1
   latency_p95_ms: 20{gates}
 """

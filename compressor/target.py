@@ -33,12 +33,29 @@ class Match(Section):
     gpu: Regex | None = Field(None, description="GPU, as nvidia-smi names it")
 
 
+STUDENTS = (
+    "mobilenetv4_conv_medium",
+    "convnext_femto",
+    "efficientnet_b0",
+    "convnext_atto",
+    "mobilenetv3_large_100",
+    "efficientnet_lite0",
+    "mobilenetv4_conv_small",
+    "mobilenetv2_100",
+    "lcnet_100",
+    "mobilenetv3_small_100",
+    "lcnet_050",
+    "mobilenetv3_small_050",
+)
+"""In the order of their ImageNet accuracy in timm's results (79 % to 58 %): what they can learn."""
+
+
 class Target(Section):
     """One device: what runs there and how to know it."""
 
     description: str = Field(description="what the device is, for `compressor targets`")
     match: Match = Field(Match(), description="how to know that we are on it")
-    provider: Literal["cpu", "cuda"] = Field(
+    provider: Literal["cpu", "cuda", "tensorrt"] = Field(
         "cpu", description="ONNX Runtime's execution provider; one that does not start is an error"
     )
     threads: Annotated[int, Field(ge=1)] | None = Field(
@@ -56,6 +73,10 @@ class Target(Section):
     )
     compute_capability: str | None = Field(
         None, pattern=r"^\d+\.\d$", description="CUDA compute capability of its GPU, such as 8.9"
+    )
+    students: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+        STUDENTS,
+        description="timm models that `student.model: auto` tries, the most capable first",
     )
     memory_gb: Annotated[float, Field(gt=0)] | None = Field(
         None, description="memory that the student can use, in GB; of the GPU where there is one"

@@ -17,6 +17,7 @@ from PIL import Image
 COLOUR_JITTER = 0.4
 """Brightness, contrast and saturation vary by up to this factor, as in SimCLR's small variants."""
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601, as Pillow's "L"
+_MIRROR = Image.Transpose.FLIP_LEFT_RIGHT
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,9 @@ class View:
         width, height = image.size
         left, top, right, bottom = self.box
         box = (left * width, top * height, right * width, bottom * height)
-        pixels = np.asarray(self._recoloured(image.resize((size_px, size_px), resampling, box=box)))
-        return pixels[:, ::-1] if self.flip else pixels
+        view = self._recoloured(image.resize((size_px, size_px), resampling, box=box))
+        # Pillow mirrors: a mirrored numpy array is a slow one to stack
+        return np.asarray(view.transpose(_MIRROR) if self.flip else view)
 
     def _recoloured(self, image: Image.Image) -> Image.Image:
         """Brightness, then contrast about the mean luma, then saturation about each pixel's luma.

@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from runtime import passport as passports
 from runtime.decode import decode
 from runtime.files import sha256_of, write_json, write_text
 from runtime.golden import Golden, evenly
 from runtime.preprocess import Preprocess
 
 BUNDLE_NAME = "bundle"
+ENGINES = "engines"
 CONTRACT_IMAGES = 8
 """Golden images whose pixels after resize and crop travel too, to prove the preprocessing."""
 
@@ -42,17 +44,52 @@ def write(
     folder.mkdir(parents=True)
     artifacts = []
     for stage, precision, path in files:
-        shutil.copyfile(path, folder / path.name)
+        name = _carry(path, folder)
         artifacts.append(
-            {"stage": stage, "file": path.name, "precision": precision, "sha256": sha256_of(path)}
+            {"stage": stage, "file": name, "precision": precision, "sha256": sha256_of(path)}
         )
     write_json(folder / "bundle.json", {**document, "artifacts": artifacts})
     preprocess = Preprocess.from_dict(document["preprocess"])
     _copy_golden(thinned(golden, golden_images), preprocess, folder / "golden")
     write_text(folder / "README.md", _readme(document, artifacts))
-    written = sorted(path for path in folder.rglob("*") if path.is_file())
+    seal(folder)
+
+
+def seal(folder: Path) -> None:
+    """Write the manifest of everything that lies in a bundle now."""
+    manifest = folder / "manifest.json"
+    written = sorted(each for each in folder.rglob("*") if each.is_file() and each != manifest)
     digests = {path.relative_to(folder).as_posix(): sha256_of(path) for path in written}
-    write_json(folder / "manifest.json", {"files": digests})
+    write_json(manifest, {"files": digests})
+
+
+def engines_in(folder: Path) -> list[tuple[str, str, Path]]:
+    """Stage, precision and path of the engines in a folder, as `write` takes them."""
+    found = []
+    for path in sorted(folder.glob("*.engine")):
+        passport = passports.load(path)
+        sm = passport.compute_capability.replace(".", "")
+        found.append((f"{passport.flavour}-{passport.precision}-sm{sm}", passport.precision, path))
+    return found
+
+
+def pending(flavour: str, precision: str) -> dict[str, str]:
+    """The ledger's entry of an engine that only the device itself can build."""
+    return {
+        "stage": f"{flavour}-{precision}",
+        "precision": precision,
+        "not_run": f"not built yet: on the device, compressor engine {BUNDLE_NAME} "
+        f"--flavour {flavour}",
+    }
+
+
+def _carry(path: Path, folder: Path) -> str:
+    """Copy a file with what lies beside it under its name; its name in the bundle."""
+    below = folder / ENGINES if path.suffix == ".engine" else folder
+    below.mkdir(exist_ok=True)
+    for each in (path, *path.parent.glob(f"{path.name}.*")):
+        shutil.copyfile(each, below / each.name)
+    return (below / path.name).relative_to(folder).as_posix()
 
 
 def thinned(golden: Golden, most: int) -> Golden:

@@ -14,7 +14,7 @@ from runtime.command import exit_code, guarded, out_option
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(runtime.__version__, prog_name="edge-compressor runtime")
 def main() -> None:
-    """Check a bundle on this device."""
+    """Check a bundle on this device, and ask its student."""
 
 
 @main.command()
@@ -40,6 +40,81 @@ def check(bundle: Path, out: Path | None, as_json: bool) -> None:
         err=True,
     )
     raise SystemExit(exit_code(found))
+
+
+@main.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("images", metavar="IMAGE...", type=click.Path(path_type=Path), nargs=-1)
+@click.option("--file", help="Which of its files, such as onnx-int8. Default: the first.")
+@click.option("--nearest", default=3, show_default=True, help="Training images to name.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, a list.")
+def predict(
+    bundle: Path, images: tuple[Path, ...], file: str | None, nearest: int, as_json: bool
+) -> None:
+    """Ask the student of BUNDLE what each IMAGE shows. `?` marks what is none of its task."""
+    from runtime.student import load, table_of
+
+    if not images:
+        raise click.UsageError("name at least one image")
+    student = load(bundle, file=file, neighbours=nearest)
+    answers = student.predict(images)
+    if as_json:
+        named = zip(images, answers, strict=True)
+        click.echo(json.dumps([{"image": str(path), **each.to_dict()} for path, each in named]))
+    else:
+        click.echo(table_of(images, answers))
+
+
+@main.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--tar", type=click.Path(path_type=Path), help="File to write. Default: BUNDLE.tar.")
+def pack(bundle: Path, tar: Path | None) -> None:
+    """Verify BUNDLE and write it as one .tar, to be carried to a device."""
+    from runtime import bundle as bundles
+    from runtime import packing
+    from runtime.files import amount
+
+    whole = bundles.load(bundle).folder.resolve()
+    path = tar if tar is not None else whole.parent / f"{whole.name}.tar"
+    packing.pack(whole, path)
+    click.echo(f"{path} ({amount(path.stat().st_size)})\nNext, on the device: ", nl=False, err=True)
+    click.echo(f"python -m runtime unpack {path.name}", err=True)
+
+
+@main.command()
+@click.argument("tar", type=click.Path(path_type=Path))
+@click.option("--into", type=click.Path(path_type=Path), default=Path(), help="Default: here.")
+def unpack(tar: Path, into: Path) -> None:
+    """Unpack a TAR of `pack` and verify it. Links and names that point outside are refused."""
+    from runtime import packing
+
+    folder = packing.unpack(tar, into)
+    click.echo(f"{folder}\nNext: python -m runtime check {folder}", err=True)
+
+
+@main.command("latency-table")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), default=Path("latency.json"))
+def time_candidates(folder: Path, out: Path) -> None:
+    """Time the candidates in FOLDER on this device, so that a student can be chosen for it."""
+    from runtime import latency_table
+    from runtime.files import write_json
+    from runtime.report import table
+
+    found = latency_table.measure(folder)
+    write_json(out, found)
+    rows = [
+        [
+            each["model"],
+            f"{each['size_mb']:.2f}",
+            f"{each['median_ms']:.2f}",
+            f"{each['p95_ms']:.2f}",
+        ]
+        for each in found["models"]
+    ]
+    click.echo(table(["model", "MB", "median ms", "p95 ms"], rows))
+    click.echo(f"{out}\nNext, in the recipe: student.model: auto", err=True)
+    click.echo(f"                    student.latency_table: {out.name}", err=True)
 
 
 if __name__ == "__main__":

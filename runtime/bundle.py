@@ -31,6 +31,15 @@ class Artifact:
     sha256: str
 
     @property
+    def is_engine(self) -> bool:
+        """Whether TensorRT opens it, and not ONNX Runtime."""
+        return self.path.suffix == ".engine"
+
+    def runs_on(self, provider: str) -> str:
+        """What runs it where ONNX Runtime has this provider: its name in the ledger."""
+        return "tensorrt-engine" if self.is_engine else provider
+
+    @property
     def size_mb(self) -> float:
         """Size of the file in megabytes (10^6 bytes)."""
         return self.path.stat().st_size / 1e6
@@ -69,6 +78,8 @@ def load(folder: Path) -> Bundle:
     Raises:
         InputError: it is no bundle, is of a newer version, or a file is missing, altered or extra.
     """
+    if folder.suffix == ".tar" and folder.is_file():
+        raise InputError(f"{folder}: packed. First: python -m runtime unpack {folder}")
     if not (folder / "manifest.json").is_file():
         raise InputError(
             f"{folder}: not a bundle (it has no manifest.json).\n"
@@ -93,6 +104,9 @@ def verify(folder: Path) -> None:
         raise InputError(f"{path}: not a manifest")
     wanted: dict[str, str] = manifest["files"]
     _refuse_outside(path, wanted)
+    for file in folder.rglob("*"):
+        if file.is_symlink():
+            raise InputError(f"{file}: a link, which may point outside the bundle; refused")
     there = {
         file.relative_to(folder).as_posix()
         for file in folder.rglob("*")

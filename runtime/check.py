@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from runtime import departures, device, latency, ledger, robustness
+from runtime import candidates, departures, device, ledger, robustness
 from runtime.bundle import Bundle
 from runtime.golden import Golden
 from runtime.leaks import set_apart
 from runtime.ledger import Answers
 from runtime.preprocess import Preprocess
 from runtime.progress import Track, silent
+from runtime.recommend import mark_dominated, recommend
 from runtime.report import SCHEMA_VERSION
 from runtime.robustness import Shaken
-from runtime.session import Outputs, Provider, Session, open_session
+from runtime.session import Outputs, Provider, Session, inputs_of
 from runtime.verdict import judge
 
 _BATCH = 32
@@ -48,22 +48,22 @@ def check(bundle: Bundle, golden: Golden, *, track: Track = silent) -> dict[str,
     provider: Provider = target["provider"] if on_target else "cpu"
     threads = target["threads"] if on_target else None
 
-    artifacts = bundle.artifacts
-    sessions = [open_session(each.path, provider=provider, threads=threads) for each in artifacts]
+    opened, idle = candidates.open_all(bundle, provider=provider, threads=threads)
+    artifacts, sessions = list(opened), list(opened.values())
     answers, sample = _run_all(
         sessions, golden, bundle.preprocess, keep=max(target["batches"]), track=track
     )
     lines = [ledger.teacher_line(document, golden.arrays), ledger.student_line(document, golden)]
-    timings = list[dict[str, Any]]()
-    for artifact, session, outputs in zip(artifacts, sessions, answers, strict=True):
-        batches = track(
-            target["batches"], label=f"timing {artifact.stage}", total=len(target["batches"])
-        )
-        first, *others = [_latency(session, bundle.preprocess, sample, each) for each in batches]
+    timed = candidates.time_all(
+        sessions, bundle.preprocess, sample, batches=target["batches"], track=track
+    )
+    for artifact, outputs in zip(artifacts, answers, strict=True):
         lines.append(ledger.deployed_line(artifact, outputs, golden))
-        timings.append({"provider": provider, "latency": first, "latency_other_batches": others})
     teacher, student, *files = ledger.entries(lines)
-    files = [entry | timing for entry, timing in zip(files, timings, strict=True)]
+    for artifact, entry, (first, *others) in zip(artifacts, files, timed, strict=True):
+        entry["provider"] = artifact.runs_on(provider)
+        entry |= {"latency": first, "latency_other_batches": others}
+    mark_dominated(files)
 
     difference = _contract(golden.arrays.pixels, sample)
     probe = document.get("probe")  # older bundles do not say
@@ -78,7 +78,7 @@ def check(bundle: Bundle, golden: Golden, *, track: Track = silent) -> dict[str,
         )
         for entry in files
     }
-    recommended = _recommend(files, {stage: v.passed for stage, v in verdicts.items()})
+    recommended = recommend(files, {stage: v.passed for stage, v in verdicts.items()})
     at = next(n for n, entry in enumerate(files) if entry["stage"] == recommended["stage"])
     looked = {}
     if "broken" not in files[at]:
@@ -97,8 +97,9 @@ def check(bundle: Bundle, golden: Golden, *, track: Track = silent) -> dict[str,
         },
         "preprocess_max_difference_levels": difference,
         "probe": probe,
+        "precision": document.get("precision", {}),
         "classes_without_label": probe["classes_without_label"] if probe else [],
-        "ledger": [teacher, student, *files],
+        "ledger": [teacher, student, *files, *idle],
         "recommended": recommended,
         "verdict": verdicts[recommended["stage"]].to_dict(),
         **looked,
@@ -146,9 +147,8 @@ def _run_all(
         pixels = np.stack([preprocess.pixels(picture.open()) for picture in batch])
         if start < keep:
             sample.append(pixels)
-        inputs = preprocess.normalise(pixels)
         for session, collected in zip(sessions, answers, strict=True):
-            collected.append(session.run(inputs))
+            collected.append(session.run(inputs_of(session, preprocess, pixels)))
     joined = [_joined(collected) for collected in answers]
     return [_parted(each, len(golden.images)) for each in joined], np.concatenate(sample)
 
@@ -178,26 +178,3 @@ def _contract(expected: npt.NDArray[np.uint8] | None, got: npt.NDArray[np.uint8]
         return None
     here = got[: len(expected)].astype(np.int16)
     return int(np.abs(here - expected.astype(np.int16)).max())
-
-
-def _latency(
-    session: Session, preprocess: Preprocess, sample: npt.NDArray[np.uint8], batch: int
-) -> dict[str, Any]:
-    rows = np.resize(np.arange(len(sample)), batch)  # real images, repeated if there are too few
-    measured = latency.measure(session, preprocess.normalise(sample[rows]))
-    return asdict(measured) | {"images_per_s": measured.images_per_s}
-
-
-def _recommend(deployed: Sequence[dict[str, Any]], passed: dict[str, bool]) -> dict[str, Any]:
-    """The fastest file that meets every requirement; if none does, the fastest."""
-
-    def candidates() -> Iterator[tuple[float, str]]:
-        for entry in deployed:
-            if passed[entry["stage"]] or not any(passed.values()):
-                yield entry["latency"]["p95_ms"], entry["stage"]
-
-    p95_ms, stage = min(candidates())
-    file = next(cast("str", entry["file"]) for entry in deployed if entry["stage"] == stage)
-    met = "meets every requirement" if passed[stage] else "no file meets every requirement"
-    why = "the only file" if len(deployed) == 1 else f"the fastest, p95 {p95_ms:.2f} ms"
-    return {"stage": stage, "file": file, "why": f"{why}; {met}"}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -45,21 +47,28 @@ def decode(path: Path) -> Image.Image:
     Raises:
         ImageError: the file cannot be used; the message is the reason, without the file's name.
     """
-    try:
+    with _reasons():
         if path.stat().st_size == 0:
             raise ImageError("empty file (0 bytes)")
         with Image.open(path) as image:
-            width, height = image.size
-            if width == 0 or height == 0:
-                raise ImageError(f"no pixels ({width} x {height})")
-            if width * height > MAX_PIXELS:
-                raise ImageError(_too_large(f"{width} x {height} pixels"))
-            if max(width, height) > MAX_RATIO * min(width, height):
-                raise ImageError(
-                    f"absurdly thin: {width} x {height} pixels; the limit is {MAX_RATIO} to 1"
-                )
-            image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
+            return _upright(image)
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """An image of Pillow's, as `decode` gives those of files.
+
+    Raises:
+        ImageError: as for `decode`.
+    """
+    with _reasons():
+        return _upright(image)
+
+
+@contextmanager
+def _reasons() -> Iterator[None]:
+    """Whatever a decoder raises, as an ImageError with the reason in words."""
+    try:
+        yield
     except UnidentifiedImageError as error:
         raise ImageError(UNIDENTIFIED) from error
     except Image.DecompressionBombError as error:
@@ -69,6 +78,18 @@ def decode(path: Path) -> Image.Image:
         if isinstance(error, OSError) and error.strerror:  # str(error) names the file
             raise ImageError(f"cannot be read: {error.strerror}") from error
         raise ImageError(f"damaged: {str(error) or type(error).__name__}") from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    width, height = image.size
+    if width == 0 or height == 0:
+        raise ImageError(f"no pixels ({width} x {height})")
+    if width * height > MAX_PIXELS:
+        raise ImageError(_too_large(f"{width} x {height} pixels"))
+    if max(width, height) > MAX_RATIO * min(width, height):
+        raise ImageError(f"absurdly thin: {width} x {height} pixels; the limit is {MAX_RATIO} to 1")
+    image.load()
+    return _to_rgb(ImageOps.exif_transpose(image))
 
 
 def _too_large(what: str) -> str:

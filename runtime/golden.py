@@ -55,6 +55,8 @@ class Golden:
     classes: tuple[str, ...]
     """[K], empty without labels."""
     arrays: Arrays
+    bank_images: tuple[str, ...] = ()
+    """[B] names of the bank's images below the folder of training images; older sets lack them."""
     corrupted_px: int = 0
     """Length of the short side at which images are corrupted; 0 where none is."""
 
@@ -147,6 +149,7 @@ class Golden:
             "classes": list(self.classes),
             "images": list(self.images),
             "ood_images": list(self.ood_images),
+            "bank_images": list(self.bank_images),
         }
         if self.corrupted_px:
             document["corruptions"] = {
@@ -196,6 +199,7 @@ def load(folder: Path) -> Golden:
         ood_images=tuple(document["ood_images"]),
         classes=tuple(document["classes"]),
         arrays=Arrays(**given),
+        bank_images=tuple(document.get("bank_images", ())),
         corrupted_px=made.get("short_side_px", 0),
     )
 

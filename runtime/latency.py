@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -68,6 +69,61 @@ def measure(
         if after - started > max_s and len(times_ms) >= min_runs:
             break
     return _summary(np.sort(times_ms), batch=len(images))
+
+
+@dataclass(frozen=True)
+class Turns:
+    """How long several sessions are timed in turns."""
+
+    warmup_s: float = 0.5
+    """Of each, once, before anything counts."""
+    block: int = 10
+    """Counted runs of a turn; one that does not count comes before them."""
+    max_runs: int = 500
+    """Of each session."""
+    max_s: float = 5.0
+    """Of each session; there are never fewer than two turns."""
+
+
+def measure_together(
+    requests: Sequence[tuple[Session, npt.NDArray[Any]]],
+    turns: Turns = Turns(),
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[Latency]:
+    """Time several sessions so that what slows the machine for a while slows them all.
+
+    They run in turns, a block of runs each, in an order that reverses from round to round; the
+    first run of a block fills the caches again and does not count.
+
+    Args:
+        requests: each session with the batch it is given.
+        turns: how long.
+        clock: monotonic seconds; a parameter so that tests need no real time.
+    """
+    for session, images in requests:
+        started, warmed = clock(), 0
+        while warmed < 3 or clock() - started < turns.warmup_s:
+            session.run(images)
+            warmed += 1
+    times: list[list[float]] = [[] for _ in requests]
+    order, rounds, started = list(range(len(requests))), 0, clock()
+    while len(times[0]) < turns.max_runs:
+        for which in order:
+            session, images = requests[which]
+            session.run(images)
+            for _ in range(turns.block):
+                before = clock()
+                session.run(images)
+                times[which].append((clock() - before) * 1e3)
+        order.reverse()
+        rounds += 1
+        if rounds >= 2 and clock() - started > turns.max_s * len(requests):
+            break
+    return [
+        _summary(np.sort(each), batch=len(images))
+        for each, (_, images) in zip(times, requests, strict=True)
+    ]
 
 
 def _summary(ordered_ms: npt.NDArray[np.float64], *, batch: int) -> Latency:

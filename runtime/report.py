@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from runtime import page, sections
+from runtime import page, precision_page, sections
 from runtime.files import write_json, write_text
 from runtime.tables import FIGURES, cell, ledger_cells, ledger_table, table, themed_ledger
 
@@ -56,9 +56,13 @@ def markdown(report: Mapping[str, Any]) -> str:
         parts.append("## Classes and probabilities\n\n" + "\n\n".join(lines))
         if rows := report["probe"].get("candidates"):
             parts.append(_candidates_table(rows))
+    if told := precision_page.lines(report):
+        parts.append("## Precision\n\n" + "\n\n".join(told))
     broken = {each["file"]: each["broken"] for each in report["ledger"] if "broken" in each}
     if broken:
         parts.append("## Broken files\n\n" + _bullets(broken))
+    if searched := report.get("student_search"):
+        parts.append("## Why this student\n\n" + _searched(searched))
     if data := report.get("data"):
         parts.append("## Data\n\n" + _bullets(data))
     if training := report.get("training"):
@@ -162,6 +166,20 @@ def _untrained(report: Mapping[str, Any]) -> str:
         "## Was it worth it?\n\nThe same student before distillation, with the same probes:\n\n"
         + themed_ledger({"ledger": [entry, student]})
     )
+
+
+def _searched(found: Mapping[str, Any]) -> str:
+    rows = [
+        [
+            each["model"],
+            f"{each['size_mb']:.2f}",
+            "" if each["p95_ms"] is None else f"{each['p95_ms']:.2f}",
+            "yes" if each["fits"] else "no",
+        ]
+        for each in found["measured"]
+    ]
+    heading = f"`{found['chosen']}`: {found['why']}. Untrained, the most capable first:\n\n"
+    return heading + table(["model", "MB", "p95 ms", "fits"], rows)
 
 
 def _bullets(values: Mapping[str, Any]) -> str:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-Provider = Literal["cpu", "cuda"]
+from runtime.preprocess import Preprocess
+
+Provider = Literal["cpu", "cuda", "tensorrt"]
+"""Of ONNX Runtime; `tensorrt` is its own provider, which builds an engine as it opens a file."""
+Takes = Literal["float32", "uint8"]
 
 
 @dataclass(frozen=True)
@@ -29,23 +33,55 @@ class Session(Protocol):
     around `run` times the whole request. The arrays returned belong to the caller.
     """
 
-    def run(self, images: npt.NDArray[np.float32]) -> Outputs:
-        """Answer one batch: float32 [B, 3, S, S], normalised."""
+    @property
+    def takes(self) -> Takes:
+        """`float32`: [B, 3, S, S], normalised. `uint8`: pixels [B, S, S, 3], normalised inside."""
+        ...
+
+    def run(self, images: npt.NDArray[Any]) -> Outputs:
+        """Answer one batch of what it `takes`."""
         ...
 
 
-def open_session(path: Path, *, provider: Provider, threads: int | None = None) -> Session:
-    """Open an ONNX file with ONNX Runtime on the provider asked for, or raise.
+@runtime_checkable
+class OnDevice(Protocol):
+    """A session that can time itself on its device, without the way to and from it."""
+
+    def graphs_pay(self, images: npt.NDArray[Any]) -> bool:
+        """Whether requests of this size are faster as a captured graph; goes on with the faster."""
+        ...
+
+    def device_ms(self, images: npt.NDArray[Any], runs: int) -> list[float]:
+        """Milliseconds of each of so many inferences."""
+        ...
+
+
+def inputs_of(
+    session: Session, preprocess: Preprocess, pixels: npt.NDArray[np.uint8]
+) -> npt.NDArray[Any]:
+    """Pixels [B, S, S, 3] as a session wants them."""
+    return pixels if session.takes == "uint8" else preprocess.normalise(pixels)
+
+
+def open_session(
+    path: Path, *, provider: Provider, threads: int | None = None, batches: tuple[int, int] = (1, 8)
+) -> Session:
+    """Open an ONNX file with ONNX Runtime, or an engine with TensorRT, or raise.
 
     Args:
-        path: the `.onnx` file.
-        provider: where it must run; another one is never taken in silence.
+        path: the `.onnx` or `.engine` file.
+        provider: where an ONNX file must run; another one is never taken in silence.
         threads: CPU threads within one operator; None leaves it to the backend.
+        batches: smallest and largest batch to come, for ONNX Runtime's TensorRT provider.
 
     Raises:
-        InputError: the file is missing or is no valid ONNX model.
+        InputError: the file is missing, is no valid ONNX model, or its passport is of elsewhere.
         MissingDependencyError: the backend is not installed or its provider did not start.
     """
+    if path.suffix == ".engine":
+        from runtime.trt import TrtSession
+
+        return TrtSession(path)
     from runtime.ort import OrtSession
 
-    return OrtSession(path, provider=provider, threads=threads)
+    return OrtSession(path, provider=provider, threads=threads, batches=batches)

@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-PARITY_COSINE_MIN = 0.999
-"""A float32 file must be its source up to rounding; a wrong export is far below this."""
+PARITY_COSINE_MIN = {"fp32": 0.999, "fp16": 0.999, "int8": 0.9}
+"""Of the worst image, by the file's precision. A float file must be its source up to rounding; INT8
+moves single images visibly, and what that is worth is for the other gates. A wrong export or a
+wrong scale is far below."""
 
 PREPROCESS_LEVELS_MAX = 4
 """JPEG decoders differ by a level or two of 255; another resize or crop by tens."""
@@ -73,7 +75,8 @@ def judge(
         target: its name.
         preprocess_difference: largest difference to the desk's pixels, in levels; None on the desk.
     """
-    judgements = [_at_least("parity_cosine_min", PARITY_COSINE_MIN, deployed["parity_cosine_min"])]
+    parity = PARITY_COSINE_MIN[deployed.get("precision", "fp32")]
+    judgements = [_at_least("parity_cosine_min", parity, deployed["parity_cosine_min"])]
     if preprocess_difference is not None:
         name = "preprocess_max_difference_levels"
         judgements.append(_at_most(name, PREPROCESS_LEVELS_MAX, preprocess_difference))

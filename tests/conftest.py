@@ -217,6 +217,6 @@ def browser(folder: Path):
 def tab(tmp_path_factory):
     """A tab of a headless Chromium; the test is skipped where there is none."""
     if found() is None:
-        pytest.skip(f"no browser: none of {', '.join(NAMES)} is here; see tools/chromium.sh")
+        pytest.skip(f"no browser: none of {', '.join(NAMES)} is here; see tools/test_programs.sh")
     with browser(tmp_path_factory.mktemp("profile")) as tab:
         yield tab

@@ -3,9 +3,12 @@
 `make base` makes it; elsewhere (where training packages are installed) these tests are skipped.
 """
 
+import re
 import subprocess
 import sys
+from importlib import metadata
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -57,3 +60,25 @@ def test_the_doctor_runs_without_them():
     answer = call("compressor.cli", "doctor")
     assert answer.returncode == 0
     assert "to train: pip install 'edge-compressor[train]'" in answer.stdout
+
+
+def test_it_takes_less_than_150_mb_beyond_python():
+    """Every file that pip unpacked; bytecode comes as modules are used (`pip --no-compile`)."""
+    wanted, found = ["edge-compressor", "onnxruntime"], dict[str, int]()
+    while wanted:
+        name = wanted.pop()
+        distribution = metadata.distribution(name)
+        files = [path for path in distribution.files or () if path.suffix != ".pyc"]
+        found[name] = sum(Path(path.locate()).stat().st_size for path in files)
+        needed = [line for line in distribution.requires or () if "extra ==" not in line]
+        names = {re.split(r"[^\w.-]", line)[0] for line in needed}
+        wanted += [each for each in names if each not in found and is_installed(each)]
+    assert {"numpy", "pillow", "click", "onnxruntime"} <= found.keys()
+    assert 50e6 < sum(found.values()) < 150e6, found
+
+
+def is_installed(name):
+    try:
+        return bool(metadata.distribution(name))
+    except metadata.PackageNotFoundError:  # of other platforms alone
+        return False

@@ -24,12 +24,6 @@ def test_every_file_named_is_there_or_made_by_a_run():
     assert all((ROOT / name).exists() for name in named)
 
 
-def test_commands_named_as_absent_are_absent():
-    absent = README.split("## What it does not do yet")[1]
-    assert "compressor engine" in absent
-    assert "engine" not in commands.commands
-
-
 def test_the_two_commands_are_the_makefiles():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for name in ("quickstart", "test"):

@@ -73,7 +73,7 @@ def with_maps(tmp_path_factory):
         np.save(folder / shard_name(number, 0), shard)
     teaching = CachedFeatures(folder, SPEC.views, len(train))
     still = teacher([np.asarray(Image.open(path)) for path in validation.paths])
-    return Material(train, AUGMENT, None, teaching, validation, still)
+    return Material(train, AUGMENT, None, False, teaching, validation, still)
 
 
 @pytest.fixture(scope="module")

@@ -63,8 +63,8 @@ TRAIN = ImageSet(Path(), (), (Photo("", "", 100, 100, -1, "train"),) * IMAGES)
 
 
 def spec(limit=20e9, **changes):
-    """Three views, at most `limit` bytes."""
-    return Distill(disk_gb=limit / 1e9, **{"views": VIEWS, "epochs": 9, **changes})
+    """Three views, each shown once, at most `limit` bytes."""
+    return Distill(disk_gb=limit / 1e9, **{"views": VIEWS, "epochs": VIEWS, **changes})
 
 
 def without_map(encoder):
@@ -90,7 +90,7 @@ def test_the_bytes_are_those_that_are_written(
 
     monkeypatch.setattr(store, "SHARD_IMAGES", shard_images)
     monkeypatch.setattr(features, "SHARD_IMAGES", shard_images)
-    chosen = spec(views=2, token_maps=token_maps)
+    chosen = spec(views=2, epochs=2, token_maps=token_maps)
     economy = economise(chosen, train, teacher, finer)
     assert economy.stored
     assert not economy.online
@@ -117,7 +117,7 @@ def test_the_views_that_count_are_those_shown(teacher, student):
         return economise(chosen, TRAIN, teacher, student).bytes - PIXELS
 
     assert pooled() == POOLED
-    assert pooled(views=2) == POOLED * 2 / 3
+    assert pooled(views=2, epochs=2) == POOLED * 2 / 3
     assert pooled(views=8, epochs=5) == POOLED * 5 / 3
     assert pooled(views=8, epochs=1) == POOLED / 3
 
@@ -127,6 +127,7 @@ def test_where_all_fits_all_is_kept(teacher, student):
         grid=(2, 2),
         online=False,
         stored=True,
+        rendered=False,
         side_px=SIDE,
         bytes=POOLED + MAPS + PIXELS,
         lines=(
@@ -222,7 +223,8 @@ def test_supervised_keeps_the_images_and_no_features(teacher, student):
     for chosen in (spec(PIXELS + 0.5), spec(PIXELS + 0.5, teacher="online")):
         chosen = chosen.model_copy(update={"method": "supervised"})
         economy = economise(chosen, TRAIN, teacher, student)
-        assert economy == Economy(None, False, True, SIDE, PIXELS, ("decoded images: 12.3 MB",))
+        lines = ("decoded images: 12.3 MB",)
+        assert economy == Economy(None, False, True, False, SIDE, PIXELS, lines)
 
 
 @settings(max_examples=60, deadline=None)
@@ -232,11 +234,13 @@ def test_supervised_keeps_the_images_and_no_features(teacher, student):
     method=st.sampled_from(["tintem", "proteus", "cosine", "supervised"]),
     asked=st.sampled_from(["cached", "online"]),
     resample=st.booleans(),
+    epochs=st.sampled_from([1, VIEWS, 9]),
 )
 def test_the_limit_is_kept_and_a_step_always_has_what_it_needs(
-    teacher, student, limit, token_maps, method, asked, resample
+    teacher, student, limit, token_maps, method, asked, resample, epochs
 ):
-    chosen = spec(limit, token_maps=token_maps, method=method, teacher=asked, resample=resample)
+    how = {"token_maps": token_maps, "method": method, "teacher": asked, "resample": resample}
+    chosen = spec(limit, epochs=epochs, **how)
     economy = economise(chosen, TRAIN, teacher, student)
     assert 0 <= economy.bytes <= limit * (1 + 1e-9)
     fell_back = any("at every step" in line for line in economy.lines)
@@ -245,7 +249,31 @@ def test_the_limit_is_kept_and_a_step_always_has_what_it_needs(
         assert economy.grid is None
     elif token_maps == "on":
         assert economy.grid == (2, 2)
-    assert economy.stored == (economy.lines[-1] == "decoded images: 12.3 MB")
+    assert economy.stored == ("decoded images: 12.3 MB" in economy.lines)
+    assert economy.rendered == any("while it trains" in line for line in economy.lines)
+    assert not (economy.rendered and (economy.online or epochs <= VIEWS))
+
+
+def test_views_shown_again_are_kept_while_there_is_room(teacher, student):
+    chosen = {"epochs": VIEWS + 1, "token_maps": "off"}
+    shown = 3 * 32 * 32 * VIEWS * IMAGES
+    fits, too_small = above_and_below(POOLED + PIXELS + shown)
+    economy = economise(spec(fits, **chosen), TRAIN, teacher, student)
+    assert (economy.rendered, economy.bytes) == (True, POOLED + PIXELS + shown)
+    assert economy.lines[-1] == "the student's views, while it trains: 9.2 MB"
+    economy = economise(spec(too_small, **chosen), TRAIN, teacher, student)
+    assert (economy.rendered, economy.stored, economy.bytes) == (False, True, POOLED + PIXELS)
+    assert economy.lines[-1] == (
+        "the student's views would take 9.2 MB, over what is left of distill.disk_gb "
+        f"({too_small / 1e9:g}): each is cut again whenever it is shown"
+    )
+
+
+@pytest.mark.parametrize("changes", [{"epochs": VIEWS}, {"epochs": 9, "teacher": "online"}])
+def test_views_shown_once_are_not_kept(teacher, student, changes):
+    economy = economise(spec(**changes), TRAIN, teacher, student)
+    assert not economy.rendered
+    assert economy.lines[-1] == "decoded images: 12.3 MB"
 
 
 # --- maps that do not go together ------------------------------------------------------------

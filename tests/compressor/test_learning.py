@@ -99,14 +99,17 @@ def test_a_damaged_entry_of_the_cache_is_made_again(learn):
     assert student(second) == student(first)
 
 
-def test_without_disk_for_the_images_the_student_is_the_same_to_the_bit(learn):
-    stored, said = learn("stored")
+def test_without_disk_for_images_and_views_the_student_is_the_same_to_the_bit(learn):
+    again = {"distill.epochs": 3}  # the third epoch shows the first view again
+    stored, said = learn("stored", again)
     assert (stored / "pixels/pixels-0000000.npy").exists()
     assert any(line.startswith("decoded images: ") for line in said)
+    assert any(line.startswith("the student's views, while it trains: ") for line in said)
     features = sum(np.load(path).nbytes for path in (stored / "features").iterdir())
-    decoded, said = learn("decoded", {"distill.disk_gb": (features + 1000) / 1e9})
+    decoded, said = learn("decoded", {**again, "distill.disk_gb": (features + 1000) / 1e9})
     assert not list((decoded / "pixels").iterdir())
     assert any("files are decoded again for every view" in line for line in said)
+    assert any("each is cut again whenever it is shown" in line for line in said)
     assert student(decoded) == student(stored)
 
 

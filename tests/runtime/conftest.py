@@ -181,6 +181,7 @@ def make_golden(folder, *, images, labels, ood, corrupted):
         ood_images=tuple(f"ood/{n:02d}.png" for n in range(ood)),
         classes=("red", "blue") if labels else (),
         arrays=arrays,
+        bank_images=tuple(f"train/{n:02d}.png" for n in range(20)),
         corrupted_px=SIDE if corrupted else 0,
     )
     golden.save(folder, root=".")
@@ -231,6 +232,7 @@ def make_bundle(tmp_path_factory):
             "recipe": {"name": "tiny", "digest": "00"},
             "classes": ["red", "blue"] if labels else [],
             "preprocess": PREPROCESS.to_dict(),
+            "ood_threshold": 0.9,
             "target": {
                 "name": "this-machine",
                 "match": match or {},

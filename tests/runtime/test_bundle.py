@@ -127,3 +127,12 @@ def test_no_description(folder, seal):
     (folder / "bundle.json").unlink()
     seal(folder)
     refused(folder, r"bundle\.json: no such file")
+
+
+def test_a_link_in_the_folder(folder, tmp_path):
+    (tmp_path / "secret").write_text("secret")
+    (folder / "link").symlink_to(tmp_path / "secret")
+    refused(folder, "link: a link, which may point outside the bundle; refused")
+    (folder / "link").unlink()
+    (folder / "below").symlink_to(tmp_path)
+    refused(folder, "below: a link")

@@ -216,7 +216,7 @@ def test_more_images_than_a_batch_and_a_batch_than_images(make_bundle):
     assert found["golden"].items() >= {"images": 40, "ood_images": 3}.items()
     assert found["ledger"][2]["parity_cosine_min"] == pytest.approx(1, abs=1e-6)
     assert found["ledger"][2]["latency"]["batch"] == 50
-    assert seen == [("checking held-out images", 2), ("timing onnx-fp32", 1)]
+    assert seen == [("checking held-out images", 2), ("timing in turns", 1)]
 
 
 def test_away_from_the_target(make_bundle):

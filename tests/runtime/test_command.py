@@ -41,7 +41,7 @@ def folder(sound_bundle, tmp_path):
 def test_help(tmp_path):
     done = command("--help", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "Check a bundle on this device." in done.stdout
+    assert "Check a bundle on this device, and ask its student." in done.stdout
     assert "check" in done.stdout
     done = command("check", "-h", cwd=tmp_path)
     assert done.returncode == 0
@@ -234,3 +234,20 @@ def test_done(monkeypatch, capsys):
 @pytest.mark.parametrize(("passed", "code"), [(True, 0), (False, 1)])
 def test_exit_code_of_a_report(passed, code):
     assert exit_code({"verdict": {"passed": passed}}) == code
+
+
+# --- pack and unpack ------------------------------------------------------------------------
+
+
+def test_a_bundle_travels_as_one_file(folder, tmp_path):
+    done = command("pack", folder, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Next, on the device: python -m runtime unpack bundle.tar" in done.stderr
+    (tmp_path / "device").mkdir()
+    done = command("unpack", folder.parent / "bundle.tar", cwd=tmp_path / "device")
+    assert done.returncode == 0, done.stderr
+    assert "Next: python -m runtime check bundle" in done.stderr
+    done = command("check", "bundle", cwd=tmp_path / "device")
+    assert done.returncode == 0, done.stderr
+    (folder / "bundle.json").write_text("{}")
+    assert command("pack", folder, cwd=tmp_path).returncode == 2

@@ -206,4 +206,5 @@ def test_the_description_is_plain_json(saved):
         "classes": [],
         "images": ["a.png", "b.png"],
         "ood_images": [],
+        "bank_images": [],
     }

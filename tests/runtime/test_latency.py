@@ -112,3 +112,36 @@ def test_the_real_clock_by_default():
     got = latency.measure(Fake(), IMAGES[:1], warmup_s=0, max_runs=25)
     assert (got.runs, got.batch) == (25, 1)
     assert 0 <= got.median_ms <= got.p95_ms <= got.p99_ms
+
+
+def test_together_they_run_in_turns_and_slow_moments_hit_all():
+    order = []
+
+    class Named:
+        def __init__(self, name):
+            self.name = name
+
+        def run(self, images):
+            order.append(self.name)
+
+    turns = latency.Turns(warmup_s=0, block=2, max_runs=4, max_s=1e9)
+    requests = [(Named("a"), IMAGES), (Named("b"), IMAGES[:1])]
+    first, second = latency.measure_together(requests, turns, clock=ticking())
+    assert "".join(order) == "aaabbb" + "aaabbb" + "bbbaaa"  # warm-up; a turn; the turn back
+    assert (first.runs, second.runs) == (4, 4)
+    assert (first.batch, second.batch) == (4, 1)
+    assert first.median_ms == second.median_ms == TICK_S * 1e3
+
+
+def test_together_the_first_run_of_a_block_does_not_count():
+    cold = Timed(*[0.001] * 3, 1.0, 0.002, 0.002, 1.0, 0.002, 0.002)
+    turns = latency.Turns(warmup_s=0, block=2, max_runs=4)
+    (found,) = latency.measure_together([(cold, IMAGES)], turns, clock=cold.clock)
+    assert found.p99_ms == pytest.approx(2)
+
+
+def test_together_they_stop_after_the_time_but_never_before_two_turns():
+    slow = Timed(10.0)
+    turns = latency.Turns(warmup_s=0, block=3, max_runs=500, max_s=1)
+    (found,) = latency.measure_together([(slow, IMAGES)], turns, clock=slow.clock)
+    assert found.runs == 6

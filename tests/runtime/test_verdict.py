@@ -110,8 +110,8 @@ def test_what_is_not_required_is_not_judged():
 def test_parity_is_required_whatever_the_recipe_says(require):
     judgement = verdict(require).judgements[0]
     assert judgement.requirement == "parity_cosine_min"
-    assert (judgement.rule, judgement.wanted) == ("at least", PARITY_COSINE_MIN)
-    for cosine, passed in ((PARITY_COSINE_MIN, True), (0.99, False), (-1, False)):
+    assert (judgement.rule, judgement.wanted) == ("at least", PARITY_COSINE_MIN["fp32"])
+    for cosine, passed in ((PARITY_COSINE_MIN["fp32"], True), (0.99, False), (-1, False)):
         assert verdict(require, parity_cosine_min=cosine).passed is passed
 
 
@@ -218,3 +218,9 @@ def test_size_and_latency_are_of_this_file_and_have_no_interval():
     found = verdict({"size_mb": 11, "latency_p95_ms": 30})
     assert [each.interval for each in found.judgements] == [None, None, None]
     assert found.passed
+
+
+def test_int8_may_move_single_images_but_not_be_another_model():
+    for cosine, passed in ((0.93, True), (0.85, False)):
+        assert verdict({}, precision="int8", parity_cosine_min=cosine).passed is passed
+    assert not verdict({}, precision="fp16", parity_cosine_min=0.93).passed

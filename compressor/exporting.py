@@ -1,0 +1,429 @@
+"""From a student to the files for the device: the stages that export."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compressor import learning, preparing, stages
+from compressor.run import Run
+from compressor.stages import Stage
+from runtime.errors import InputError
+from runtime.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from compressor.calibrating import Material
+    from compressor.encoders import Encoder
+    from export.engine import Order
+    from export.to_onnx import Deployed
+    from runtime.flavour import Flavour
+
+LIBRARIES = ("onnx", "onnxruntime")
+CAMERA = "camera"
+"""Folder of the files that take pixels, where `export.input` asks for them."""
+ENGINES = "engines"
+
+
+def way(run: Run) -> tuple[Stage[Run], ...]:
+    """The stages that a recipe's files need, in order."""
+    export = run.plan.recipe.export
+    chosen = [_TO_ONNX]
+    chosen += [_STAGE_OF[each] for each in ("fp16", "int8") if each in export.precisions]
+    if export.input == "uint8":
+        chosen.append(replace(_CAMERA, needs=tuple(stage.name for stage in chosen)))
+    if export.engines:
+        chosen.append(replace(_ENGINES, needs=tuple(stage.name for stage in chosen)))
+    made = tuple(stage.name for stage in chosen)
+    return (*chosen, replace(_BUNDLE, needs=(*_BUNDLE.needs, *made)))
+
+
+def refuse_early(run: Run) -> None:
+    """Find what engines lack before the long work.
+
+    Raises:
+        InputError: nobody says what GPU an engine is for.
+        MissingDependencyError: TensorRT-RTX is asked for and not installed.
+    """
+    from runtime import gpu
+    from runtime.flavour import import_flavour
+
+    plan = run.plan
+    if "tensorrt-rtx" not in plan.recipe.export.engines:
+        return
+    import_flavour("tensorrt-rtx")
+    if plan.target.compute_capability is None and gpu.find() is None:
+        raise InputError(
+            f"export.engines: tensorrt-rtx must know what GPU to build for, and the target "
+            f"{plan.target_name} names none.\n"
+            '  Put `compute_capability: "8.9"` (or what the device has) into a target file of your '
+            "own, and name it as `target:`."
+        )
+
+
+def file_of(precision: str) -> str:
+    """Name of the ONNX file of a precision."""
+    return f"student.{precision}.onnx"
+
+
+def deployed(run: Run) -> dict[str, Path]:
+    """The finished ONNX files by precision: those that take pixels, where they are wanted."""
+    export = run.plan.recipe.export
+    folder = run.folder / CAMERA if export.input == "uint8" else run.folder
+    return {each: folder / file_of(each) for each in export.precisions}
+
+
+# --- ONNX ------------------------------------------------------------------------------------
+
+
+def _onnx_inputs(run: Run) -> dict[str, Any]:
+    return learning.probes_inputs(run) | {
+        "probes": stages.outputs_digest("probes", run.folder),
+        "recipe": run.plan.digest,
+    }
+
+
+def _make_onnx(run: Run, work: Path) -> None:
+    from export import proof
+    from export.to_onnx import export
+
+    student = learning.trained_student(run)
+    metadata = {
+        "preprocess": student.preprocess.to_dict(),
+        "classes": list(run.images().classes),
+        "recipe": {"name": run.plan.recipe.name, "digest": run.plan.digest},
+        "teacher": read_json(run.folder / "teacher.json"),
+        "student": read_json(run.folder / "student.json"),
+    }
+    path = work / file_of("fp32")
+    export(_with_probe(run, student), student.preprocess.size_px, path, metadata)
+    proof.prove(path, "fp32")
+
+
+def _with_probe(run: Run, student: Encoder) -> Deployed:
+    """A student and the probe that was fitted on the run's."""
+    from compressor.probing.fitting import deployed_probe
+    from export.to_onnx import Deployed
+
+    probe = deployed_probe(run.tensors("probes.safetensors"), "student")
+    return Deployed(student.module, probe.module() if probe else None)
+
+
+# --- FP16 and INT8 -----------------------------------------------------------------------------
+
+
+def _precision_inputs(run: Run) -> dict[str, Any]:
+    recipe, found = run.plan.recipe, run.images()
+    return {
+        "onnx": stages.outputs_digest("to_onnx", run.folder),
+        "student": stages.outputs_digest("probes", run.folder)["probes.safetensors"],
+        "pixels": run.pixels_digest(),
+        "splits": [photo.split for photo in found.photos],
+        "images": recipe.export.calibration_images,
+        "seed": recipe.distill.seed,
+    }
+
+
+def _material(run: Run) -> Material:
+    from compressor.calibrating import gather
+    from runtime.preprocess import Preprocess
+
+    card = read_json(run.folder / "student.json")
+    return gather(run, Preprocess.from_dict(card["preprocess"]))
+
+
+def _make_half(run: Run, work: Path) -> None:
+    from export import half, proof
+
+    material, path = _material(run), work / file_of("fp16")
+    choice = half.make(run.folder / file_of("fp32"), path, material.selected, material.validation)
+    write_json(work / "fp16.json", choice.to_dict() | {"proof": proof.prove(path, "fp16")})
+
+
+def _int8_inputs(run: Run) -> dict[str, Any]:
+    recipe = run.plan.recipe
+    return _precision_inputs(run) | {
+        "qat_epochs": recipe.export.qat_epochs,
+        "require": recipe.require.model_dump(mode="json"),
+        "distill": recipe.distill.model_dump(mode="json"),
+        "features": stages.outputs_digest("features", run.folder),
+    }
+
+
+def _make_int8(run: Run, work: Path) -> None:
+    from compressor.foretelling import foretell
+    from export import proof, quantise
+
+    material, path = _material(run), work / file_of("int8")
+    choices = {"selected": material.selected, "random": material.random}
+    source = run.folder / file_of("fp32")
+    decision = quantise.make(source, path, choices, material.validation, track=run.track)
+    document = decision.to_dict()
+    recipe = run.plan.recipe
+    plain = foretell(run, path, material)
+    if recipe.export.qat_epochs and (missed := plain.missed(recipe.require)):
+        run.note(f"INT8 would miss {', '.join(missed)}: learning its rounding")
+        again, learnt = _taught_rounding(run, work, material)
+        taught = foretell(run, again, material)
+        kept = taught.better_than(plain)
+        if kept:
+            again.replace(path)
+            document = learnt
+        document["qat"] = {
+            "epochs": recipe.export.qat_epochs,
+            "missed": missed,
+            "before": plain.to_dict(),
+            "after": taught.to_dict(),
+            "kept": kept,
+        }
+    write_json(work / "int8.json", document | {"proof": proof.prove(path, "int8")})
+
+
+def _taught_rounding(run: Run, work: Path, material: Material) -> tuple[Path, dict[str, Any]]:
+    """The INT8 file of a student that learnt the rounding, and how it came to be."""
+    from compressor import qat
+    from export import quantise
+    from export.to_onnx import export
+
+    recipe, student = run.plan.recipe, learning.trained_student(run)
+    folder = work / "qat"
+    folder.mkdir(exist_ok=True)
+    qat.finetune(
+        student,
+        learning.material_of(run),
+        qat.shorter(recipe.distill, recipe.export.qat_epochs),
+        run.compute(),
+        folder,
+        track=run.track,
+        note=run.note,
+    )
+    source, path = folder / file_of("fp32"), folder / file_of("int8")
+    export(_with_probe(run, student), student.preprocess.size_px, source, {})
+    choices = {"selected": material.selected}
+    decision = quantise.make(source, path, choices, material.validation, track=run.track)
+    return path, decision.to_dict()
+
+
+# --- pixels in, engines ------------------------------------------------------------------------
+
+
+def _files_inputs(run: Run) -> dict[str, Any]:
+    names = ["to_onnx", *(each for each in ("fp16", "int8") if each in _precisions(run))]
+    return {
+        "files": {name: stages.outputs_digest(name, run.folder) for name in names},
+        "precisions": list(_precisions(run)),
+    }
+
+
+def _precisions(run: Run) -> Sequence[str]:
+    return run.plan.recipe.export.precisions
+
+
+def _make_camera(run: Run, work: Path) -> None:
+    from export import camera, proof
+    from runtime.preprocess import Preprocess
+
+    preprocess = Preprocess.from_dict(read_json(run.folder / "student.json")["preprocess"])
+    for precision in run.plan.recipe.export.precisions:
+        path = work / CAMERA / file_of(precision)
+        camera.take_pixels(run.folder / file_of(precision), path, preprocess)
+        proof.prove(path, precision)
+
+
+def _engines_inputs(run: Run) -> dict[str, Any]:
+    from runtime import gpu
+    from runtime.flavour import installed_version
+
+    export, here = run.plan.recipe.export, gpu.find()
+    return _files_inputs(run) | {
+        "camera": export.input == "uint8" and stages.outputs_digest(CAMERA, run.folder),
+        "engines": [[each, installed_version(each)] for each in export.engines],
+        "gpu": None if here is None else [here.name, here.compute_capability, here.driver],
+        "target": run.plan.target.compute_capability,
+        "profile": [export.batches, run.plan.target.batches, export.workspace_mb],
+    }
+
+
+def _make_engines(run: Run, work: Path) -> None:
+    """Build what can be built here; note what only the device itself can build."""
+    from export import engine
+    from runtime import gpu
+
+    folder = work / ENGINES
+    folder.mkdir(parents=True, exist_ok=True)
+    pending = []
+    for flavour in run.plan.recipe.export.engines:
+        for precision, path in deployed(run).items():
+            if flavour == "tensorrt" and gpu.find() is None:
+                pending.append({"flavour": flavour, "precision": precision})
+                continue
+            run.note(f"{flavour}, {precision}")
+            engine.build(path, folder, _order(run, flavour, precision), tell=run.note)
+    write_json(folder / "to_build.json", pending)
+
+
+def _order(run: Run, flavour: Flavour, precision: Any) -> Order:
+    from export.engine import Order
+    from runtime.passport import Profile
+
+    export, target = run.plan.recipe.export, run.plan.target
+    return Order(
+        flavour=flavour,
+        precision=precision,
+        profile=Profile(*batches(run)),
+        compute_capability=target.compute_capability if flavour == "tensorrt-rtx" else None,
+        workspace_mb=export.workspace_mb,
+    )
+
+
+def batches(run: Run) -> tuple[int, int, int]:
+    """Batch sizes of an engine: from, tuned for, up to."""
+    given, of_target = run.plan.recipe.export.batches, run.plan.target.batches
+    return given or (1, of_target[0], max(of_target))
+
+
+# --- bundle ------------------------------------------------------------------------------------
+
+
+def _bundle_inputs(run: Run) -> dict[str, Any]:
+    return {
+        "files": {
+            stage.name: stages.outputs_digest(stage.name, run.folder) for stage in way(run)[:-1]
+        },
+        "export": run.plan.recipe.export.model_dump(mode="json"),
+        "golden": stages.outputs_digest("golden", run.folder),
+        "target": [run.plan.target_name, run.plan.target.model_dump(mode="json")],
+        "require": run.plan.recipe.require.model_dump(mode="json"),
+    }
+
+
+def _make_bundle(run: Run, work: Path) -> None:
+    from export import bundle
+    from export.to_onnx import facts
+    from runtime import fidelity, golden
+    from runtime.bundle import SCHEMA_VERSION
+
+    plan, found = run.plan, run.images()
+    student, teacher = (read_json(run.folder / f"{role}.json") for role in ("student", "teacher"))
+    embedded = run.tensors("probes.safetensors")["student"]
+    train, validation = (
+        embedded[[photo.split == split for photo in found.photos]]
+        for split in ("train", "validation")
+    )
+    scores = fidelity.ood_scores(validation, train)
+    match = plan.target.match.model_dump(exclude_none=True)
+    probe = read_json(run.folder / "probe.json")
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "name": plan.recipe.name,
+        "recipe": {"name": plan.recipe.name, "digest": plan.digest},
+        "classes": list(found.classes),
+        "preprocess": student["preprocess"],
+        # Under it, an image is less like the training images than 95 % of unseen ones of the task.
+        "ood_threshold": float(np.percentile(scores, 5)),
+        "target": {"name": plan.target_name, **plan.target.model_dump(mode="json"), "match": match},
+        "require": plan.recipe.require.model_dump(mode="json"),
+        "teacher": teacher,
+        "student": student,
+        "probe": probe if found.classes else None,
+        "onnx": facts(run.folder / file_of("fp32")),
+        "input": plan.recipe.export.input,
+        "precision": _decisions(run),
+        "engines": {
+            "flavours": list(plan.recipe.export.engines),
+            "batches": list(batches(run)),
+            "workspace_mb": plan.recipe.export.workspace_mb,
+        },
+    }
+    files = [(f"onnx-{each}", each, path) for each, path in deployed(run).items()]
+    if plan.recipe.export.engines:
+        files += bundle.engines_in(run.folder / ENGINES)
+        document["engines_to_build"] = [
+            bundle.pending(each["flavour"], each["precision"])
+            for each in read_json(run.folder / ENGINES / "to_build.json")
+        ]
+    held_out = golden.load(run.folder / "holdout")
+    bundle.write(
+        work / bundle.BUNDLE_NAME,
+        document,
+        files,
+        held_out,
+        golden_images=plan.recipe.export.golden_images,
+    )
+
+
+def _decisions(run: Run) -> dict[str, Any]:
+    """How FP16 and INT8 came to be, for the report."""
+    made = [each for each in ("fp16", "int8") if each in _precisions(run)]
+    return {each: read_json(run.folder / f"{each}.json") for each in made}
+
+
+_TO_ONNX: Stage[Run] = Stage(
+    name="to_onnx",
+    summary="student and probe as one ONNX file",
+    outputs=(file_of("fp32"),),
+    needs=("images", "embeddings", "distill", "probes"),
+    inputs=_onnx_inputs,
+    make=_make_onnx,
+    code=("compressor.exporting",),
+    libraries=(*preparing.LIBRARIES, "onnx", "onnxscript"),
+)
+_STAGE_OF: dict[str, Stage[Run]] = {
+    "fp16": Stage(
+        name="fp16",
+        summary="the student in half precision, as far as parity allows",
+        outputs=(file_of("fp16"), "fp16.json"),
+        needs=("images", "probes", "to_onnx"),
+        inputs=_precision_inputs,
+        make=_make_half,
+        code=("compressor.calibrating", "export.half", "export.proof"),
+        libraries=LIBRARIES,
+    ),
+    "int8": Stage(
+        name="int8",
+        summary="the student in INT8: calibrations tried, sensitive layers left in float",
+        outputs=(file_of("int8"), "int8.json"),
+        needs=("images", "embeddings", "pixels", "features", "distill", "probes", "to_onnx"),
+        inputs=_int8_inputs,
+        make=_make_int8,
+        code=(
+            "compressor.calibrating",
+            "compressor.foretelling",
+            "compressor.qat",
+            "export.quantise",
+            "export.proof",
+        ),
+        libraries=(*LIBRARIES, "kmedoids"),
+    ),
+}
+_CAMERA: Stage[Run] = Stage(
+    name=CAMERA,
+    summary="files that take pixels and normalise inside",
+    outputs=(CAMERA,),
+    needs=(),
+    inputs=_files_inputs,
+    make=_make_camera,
+    code=("export.camera", "export.proof"),
+    libraries=("onnx",),
+)
+_ENGINES: Stage[Run] = Stage(
+    name=ENGINES,
+    summary="TensorRT engines, each with its passport",
+    outputs=(ENGINES,),
+    needs=(),
+    inputs=_engines_inputs,
+    make=_make_engines,
+    code=("export.engine",),
+)
+_BUNDLE: Stage[Run] = Stage(
+    name="bundle",
+    summary="everything the device needs, with a manifest",
+    outputs=("bundle",),
+    needs=("images", "embeddings", "probes", "golden"),
+    inputs=_bundle_inputs,
+    make=_make_bundle,
+    code=("compressor.exporting",),
+)

@@ -1,0 +1,181 @@
+"""What FP16 and INT8 need to know of a student's ONNX graph."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import ModelProto, NodeProto, TensorProto, helper
+
+from runtime.files import replacing
+from runtime.ort import import_onnxruntime
+
+Floats = npt.NDArray[np.float32]
+
+MATRIX_OPERATORS = ("Conv", "MatMul", "Gemm")
+"""Where a network's time goes; what INT8 quantises."""
+EMBEDDING = "embedding"
+CHUNK = 8
+"""Images that go through a graph at a time when every tensor of it is looked at."""
+
+
+def head(model: ModelProto) -> tuple[str, ...]:
+    """Names of the nodes behind the embedding: the probe. They stay float32 in every file.
+
+    A probe is a small product, and the logit -1e4 of a class without a label would take the whole
+    range of a quantised tensor.
+    """
+    reached, names = {EMBEDDING}, []
+    for node in model.graph.node:  # in topological order
+        if reached & set(node.input):
+            reached.update(node.output)
+            names.append(node.name)
+    return tuple(names)
+
+
+def save(model: ModelProto, path: Path, facts: Mapping[str, object]) -> None:
+    """Check a model and write it, whole or not at all, with more facts among its properties."""
+    properties = {each.key: each.value for each in model.metadata_props}
+    for key, value in facts.items():
+        properties[key] = value if isinstance(value, str) else json.dumps(value)
+    helper.set_model_props(model, properties)
+    onnx.checker.check_model(model, full_check=True)
+    with replacing(path) as temporary:
+        onnx.save(model, temporary)
+
+
+def source_of(name: str, producers: Mapping[str, NodeProto]) -> str:
+    """The tensor that a weight comes from, behind casts, transpositions and dequantisation."""
+    passed = ("Cast", "Transpose", "Identity", "DequantizeLinear")
+    while name in producers and producers[name].op_type in passed:
+        name = producers[name].input[0]
+    return name
+
+
+def producers(model: ModelProto) -> dict[str, NodeProto]:
+    """The node that makes each tensor."""
+    return {output: node for node in model.graph.node for output in node.output}
+
+
+@dataclass(frozen=True)
+class Weight:
+    """The weight of a matrix operator."""
+
+    node: str
+    tensor: str
+    type: int
+    """As `onnx.TensorProto` numbers types."""
+    elements: int
+    dequantised: bool
+
+
+def weights(model: ModelProto) -> list[Weight]:
+    """Weights of the matrix operators before the head, as they are stored in the file."""
+    stored = {each.name: each for each in model.graph.initializer}
+    made, behind = producers(model), set(head(model))
+    found = []
+    for node in model.graph.node:
+        if node.op_type not in MATRIX_OPERATORS or node.name in behind:
+            continue
+        for name in node.input[:2]:
+            tensor = stored.get(source_of(name, made))
+            if tensor is not None:
+                through = name in made and made[name].op_type == "DequantizeLinear"
+                size = prod(tensor.dims)
+                found.append(Weight(node.name, tensor.name, tensor.data_type, size, through))
+    return found
+
+
+def float_outputs(model: ModelProto) -> dict[str, str]:
+    """Float32 tensors that nodes make, and the node that makes each."""
+    inferred = onnx.shape_inference.infer_shapes(model)
+    known = {
+        each.name: each.type.tensor_type.elem_type
+        for each in (*inferred.graph.value_info, *inferred.graph.output)
+    }
+    return {
+        name: node.name
+        for node in model.graph.node
+        for name in node.output
+        if known.get(name) == TensorProto.FLOAT
+    }
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What was seen of a float tensor on real images."""
+
+    peak: float
+    """Largest magnitude."""
+    shape: tuple[int, ...]
+    """Of one image, with its first side."""
+
+
+def observe(model: ModelProto, images: Floats) -> dict[str, Observed]:
+    """Largest magnitude and shape of every float tensor, over images [N, 3, S, S]."""
+    open_model = copy.deepcopy(model)
+    names = list(float_outputs(model))
+    there = {each.name for each in open_model.graph.output}
+    open_model.graph.output.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+        for name in names
+        if name not in there
+    )
+    session = session_of(open_model)
+    peaks, shapes = dict.fromkeys(names, 0.0), dict[str, tuple[int, ...]]()
+    for start in range(0, len(images), CHUNK):
+        values = session.run(names, {"images": images[start : start + CHUNK]})
+        for name, value in zip(names, values, strict=True):
+            peak = float(np.abs(value).max(initial=0.0))
+            peaks[name] = max(peaks[name], peak) if np.isfinite(peak) else np.inf
+    for name, value in zip(names, session.run(names, {"images": images[:1]}), strict=True):
+        shapes[name] = value.shape
+    return {name: Observed(peaks[name], shapes[name]) for name in names}
+
+
+def session_of(model: ModelProto) -> Any:
+    """A model in memory, opened by ONNX Runtime on the CPU."""
+    ort = import_onnxruntime()
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    content = model.SerializeToString()
+    return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def embeddings(model: ModelProto, images: Floats) -> Floats:
+    """What a model answers to images [N, 3, S, S]: [N, D]."""
+    session = session_of(model)
+    parts = [
+        session.run([EMBEDDING], {"images": images[start : start + 4 * CHUNK]})[0]
+        for start in range(0, len(images), 4 * CHUNK)
+    ]
+    return np.concatenate(parts)
+
+
+def cosines(got: Floats, expected: Floats) -> Floats:
+    """Cosine of each row with the one it should be; -1 where an answer is not finite or zero."""
+    with np.errstate(all="ignore"):
+        norms = np.linalg.norm(got, axis=1) * np.linalg.norm(expected, axis=1)
+        found = (got * expected).sum(axis=1) / norms
+    return np.where(np.isfinite(found), found, np.float32(-1)).astype(np.float32)
+
+
+def multiplications(
+    node: NodeProto, seen: Mapping[str, Observed], shapes: Mapping[str, tuple[int, ...]]
+) -> int:
+    """Multiply-adds that a matrix operator takes for one image."""
+    made = prod(seen[node.output[0]].shape[1:])
+    if node.op_type == "Conv":
+        return made * prod(shapes[node.input[1]][1:])
+    first = node.input[0]
+    if node.op_type == "Gemm":
+        return made * prod(shapes[node.input[1]]) // max(1, seen[node.output[0]].shape[-1])
+    return made * (seen[first].shape[-1] if first in seen else shapes[first][-1])

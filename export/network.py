@@ -1,0 +1,80 @@
+"""An ONNX file as TensorRT reads it, with its refusals in words that name node and way out."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from runtime.errors import InputError
+
+
+@dataclass
+class Log:
+    """What TensorRT said, as far as it matters later."""
+
+    problems: list[str] = field(default_factory=list)
+    """Its errors, and warnings that came with them."""
+    layers: list[str] = field(default_factory=list)
+    """The lines in which the builder lists the layers of the engine."""
+
+    def logger(self, trt: Any) -> Any:
+        """A TensorRT logger that writes here."""
+        log, errors = self, (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR)
+
+        class Logger(trt.ILogger):  # type: ignore[misc, name-defined, unused-ignore]
+            def __init__(self) -> None:
+                trt.ILogger.__init__(self)
+
+            def log(self, severity: Any, message: str) -> None:
+                if severity in errors:
+                    log.problems.append(message.strip())
+                elif "LayerType:" in message:
+                    log.layers += message.splitlines()
+
+        return Logger()
+
+
+def parse(trt: Any, network: Any, path: Path, log: Any) -> None:
+    """Read an ONNX file into an empty network.
+
+    Raises:
+        InputError: TensorRT refuses it; names every node it named, its operator and what to do.
+    """
+    parser = trt.OnnxParser(network, log)
+    if parser.parse(path.read_bytes()) and parser.num_errors == 0:
+        return
+    refusals = [_refusal(parser.get_error(n)) for n in range(parser.num_errors)]
+    listed = "\n  ".join(dict.fromkeys(refusals)) or "no reason was given"
+    raise InputError(f"{path}: {trt.__name__} {trt.__version__} cannot read it\n  {listed}")
+
+
+def _refusal(error: Any) -> str:
+    said = re.sub(r"\s+", " ", error.desc()).strip()
+    operator, name = error.node_operator(), error.node_name()
+    code = str(error.code()).rsplit(".", 1)[-1].split(":")[0]
+    if not operator:
+        return (
+            f"{code}: {said}.\n  Is it a whole ONNX file? `compressor export RUN` writes it again."
+        )
+    reason = "" if said in ("false", "") else f" ({said})"
+    return f"node {name!r}, operator {operator}: {code}{reason}.\n  {_way_out(operator, said)}"
+
+
+def _way_out(operator: str, said: str) -> str:
+    if operator in ("QuantizeLinear", "DequantizeLinear"):
+        return (
+            "TensorRT takes symmetric INT8 only: zero points of 0, no quantised bias "
+            "(`QuantizeBias: False`). `export.precisions: [int8]` writes such a file."
+        )
+    if "lugin" in said:
+        return (
+            "TensorRT has no such operator and found no plugin of that name. Choose a student "
+            "whose export has standard operators only, or run this file with ONNX Runtime."
+        )
+    return (
+        "TensorRT does not support this operator here. Choose a student without it (the ones in "
+        "docs/precision.md are known to build), or run this file with ONNX Runtime: leave "
+        "`export.engines` empty."
+    )

@@ -1,0 +1,122 @@
+"""The files of a bundle that can run on this machine, and why the others cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime import latency
+from runtime.bundle import Artifact, Bundle
+from runtime.errors import MissingDependencyError
+from runtime.preprocess import Preprocess
+from runtime.progress import Track
+from runtime.session import OnDevice, Provider, Session, inputs_of, open_session
+
+
+def open_all(
+    bundle: Bundle, *, provider: Provider, threads: int | None
+) -> tuple[dict[Artifact, Session], list[dict[str, Any]]]:
+    """Open every file of a bundle.
+
+    An engine of another GPU is no mistake: a bundle carries engines for several. What does not run
+    here stands in the ledger with the reason.
+
+    Returns:
+        The sessions by file, and a ledger entry for each file that does not run here.
+
+    Raises:
+        InputError: an ONNX file cannot be read, or an engine is damaged.
+        MissingDependencyError: the provider asked for does not start.
+    """
+    sizes = bundle.document["target"]["batches"]
+    batches = min(sizes), max(sizes)
+    opened, idle = dict[Artifact, Session](), list[dict[str, Any]]()
+    for each in bundle.artifacts:
+        if each.is_engine and (why := _why_not(each)):
+            idle.append(_idle(each) | {"not_run": why})
+        else:
+            opened[each] = open_session(
+                each.path, provider=provider, threads=threads, batches=batches
+            )
+    for pending in bundle.document.get("engines_to_build", []):
+        idle.append(pending)
+    return opened, idle
+
+
+def _why_not(artifact: Artifact) -> str | None:
+    """Why an engine that is whole is not for this machine; None: it is.
+
+    Raises:
+        InputError: it is not whole, or has no passport.
+    """
+    from runtime import passport
+
+    found = passport.load(artifact.path)
+    if passport.damage(artifact.path, found):
+        passport.verify(artifact.path)  # raises, with what to do
+    if reasons := passport.foreign(found, passport.Here.look(found.flavour)):
+        return "; ".join(reasons)
+    try:
+        from runtime.gpu import import_cuda
+
+        import_cuda()
+    except MissingDependencyError as error:
+        return str(error).splitlines()[0]
+    return None
+
+
+def _idle(artifact: Artifact) -> dict[str, Any]:
+    return {
+        "stage": artifact.stage,
+        "file": artifact.path.name,
+        "sha256": artifact.sha256,
+        "precision": artifact.precision,
+        "size_mb": artifact.size_mb,
+    }
+
+
+def time_all(
+    sessions: Sequence[Session],
+    preprocess: Preprocess,
+    sample: npt.NDArray[np.uint8],
+    *,
+    batches: Sequence[int],
+    track: Track,
+) -> list[list[dict[str, Any]]]:
+    """Latency of every session at every batch size, all of a size timed in turns.
+
+    Args:
+        sessions: opened with the same settings.
+        preprocess: of the pixels.
+        sample: real images [N, S, S, 3]; repeated where a batch is larger.
+        batches: sizes; the profile of an engine reaches over them.
+        track: shows the progress.
+    """
+    found: list[list[dict[str, Any]]] = [[] for _ in sessions]
+    for batch in track(batches, label="timing in turns", total=len(batches)):
+        pixels = sample[np.resize(np.arange(len(sample)), batch)]
+        requests = [(each, inputs_of(each, preprocess, pixels)) for each in sessions]
+        graphs = [_graphs_pay(*each) for each in requests]
+        timed = latency.measure_together(requests)
+        for entries, request, each, graph in zip(found, requests, timed, graphs, strict=True):
+            alone = _without_transfers(*request)
+            entries.append(asdict(each) | {"images_per_s": each.images_per_s} | graph | alone)
+    return found
+
+
+def _graphs_pay(session: Session, images: npt.NDArray[Any]) -> dict[str, bool]:
+    """Of an engine: whether its requests run as a CUDA graph, because that was faster."""
+    return {"cuda_graph": session.graphs_pay(images)} if isinstance(session, OnDevice) else {}
+
+
+def _without_transfers(session: Session, images: npt.NDArray[Any]) -> dict[str, float]:
+    """Of an engine: the median of the inference alone, between two events on the device."""
+    if not isinstance(session, OnDevice):
+        return {}
+    times = np.sort(session.device_ms(images, 50))
+    median, p95 = np.percentile(times, [50, 95])
+    return {"device_median_ms": float(median), "device_p95_ms": float(p95)}
