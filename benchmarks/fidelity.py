@@ -176,8 +176,10 @@ def _torch_procrustes(x: Given) -> float:
 
     half, sides = len(x.student) // 2, [_unit(each).double() for each in (x.student, x.teacher)]
     centred = [side - side[:half].mean(dim=0) for side in sides]
-    left, _, right = torch.linalg.svd(centred[0][:half].T @ centred[1][:half], full_matrices=False)
-    mapped = centred[0][half:] @ (left @ right)
+    product = centred[0][:half].T @ centred[1][:half]
+    left, shared, right = torch.linalg.svd(product, full_matrices=False)
+    found = shared > 1e-9 * shared[0]
+    mapped = centred[0][half:] @ (left[:, found] @ right[found])
     cosines = torch.nn.functional.cosine_similarity(mapped, centred[1][half:], dim=1)
     return fidelity.mean_figure(cosines.numpy()).value
 
