@@ -109,10 +109,15 @@ def _unit(x: Any) -> Any:
 
 
 def _torch_nearest(query: Any, bank: Any, k: int) -> tuple[Any, Any]:
+    """Into arrays made beforehand: results kept between blocks would fragment the heap (10 GB)."""
     import torch
 
-    found = [(query[rows] @ bank.T).topk(k) for rows in row_blocks(len(query), len(bank))]
-    return torch.cat([each.values for each in found]), torch.cat([each.indices for each in found])
+    values = torch.empty(len(query), k)
+    index = torch.empty(len(query), k, dtype=torch.int64)
+    for rows in row_blocks(len(query), len(bank)):
+        found = (query[rows] @ bank.T).topk(k)
+        values[rows], index[rows] = found.values, found.indices
+    return values, index
 
 
 def _torch_votes(x: Given) -> float:
@@ -268,11 +273,11 @@ def _measure(figure: str, library: str, images: int, threads: int) -> Cost:
     return Cost(figure, library, images, value, round(seconds, 3), round(max(0.0, peak), 1))
 
 
-def run(sizes: tuple[int, ...], threads: int) -> list[Cost]:
+def run(sizes: tuple[int, ...], figures: tuple[str, ...], threads: int) -> list[Cost]:
     """Everything, one after the other; raises where two libraries disagree."""
     context, costs = multiprocessing.get_context("spawn"), list[Cost]()
     for images in sizes:
-        for figure in NUMPY:
+        for figure in figures:
             for library in ("numpy", "torch"):
                 with context.Pool(1) as pool:
                     costs.append(pool.apply(_measure, (figure, library, images, threads)))
@@ -295,11 +300,14 @@ def printed(costs: list[Cost]) -> str:
 
 @click.command()
 @click.option("--images", "sizes", multiple=True, type=int, default=(1_000, 10_000, 50_000))
+@click.option(
+    "--figure", "figures", multiple=True, type=click.Choice(list(NUMPY)), help="Default: all."
+)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/benchmarks"))
-def main(sizes: tuple[int, ...], out: Path) -> None:
+def main(sizes: tuple[int, ...], figures: tuple[str, ...], out: Path) -> None:
     """Measure, print a table, write fidelity.json."""
     threads = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
-    costs = run(sizes, threads)
+    costs = run(sizes, figures or tuple(NUMPY), threads)
     print(printed(costs))
     document = {"threads": threads, "widths": [TEACHER, STUDENT], "bank": BANK}
     write_json(out / "fidelity.json", {**document, "costs": [asdict(each) for each in costs]})

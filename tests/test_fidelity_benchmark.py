@@ -32,11 +32,11 @@ def test_the_table_and_the_file(benchmark, monkeypatch, tmp_path):
     """Measured here, not in processes of their own: those cost seconds each."""
     from click.testing import CliRunner
 
-    def measured(sizes, threads):
+    def measured(sizes, figures, threads):
         return [
             benchmark.Cost(figure, library, size, 0.5, 0.25, 12.0)
             for size in sizes
-            for figure in benchmark.NUMPY
+            for figure in figures
             for library in ("numpy", "torch")
         ]
 
