@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from runtime import candidates, conditions, departures, device, end_to_end, ledger, robustness
 from runtime.bundle import Bundle
+from runtime.figures import Answers
 from runtime.golden import Golden
 from runtime.leaks import set_apart
-from runtime.ledger import Answers
 from runtime.preprocess import Preprocess
 from runtime.progress import Track, silent
 from runtime.recommend import mark_dominated, recommend
