@@ -35,7 +35,7 @@ def lines(report: Mapping[str, Any]) -> list[str]:
 
 def warnings(report: Mapping[str, Any]) -> list[str]:
     """What makes the latencies doubtful."""
-    during, found = report["machine"].get("while_timing") or {}, list[str]()
+    during, found = report.get("machine", {}).get("while_timing") or {}, list[str]()
     if during.get("busy"):
         found.append(
             f"**The machine was busy** while it was timed: other processes used "

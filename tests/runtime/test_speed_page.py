@@ -39,8 +39,8 @@ def test_a_real_check_tells_the_whole_way(make_bundle):
     assert 0 < steps < 3 * whole["median_ms"]
     assert whole["images"] == 16
     deployed = found["ledger"][2]
-    assert deployed["load_ms"] > 0
-    assert deployed["first_ms"] > 0
+    assert deployed["latency"]["load_ms"] > 0
+    assert deployed["latency"]["first_ms"] > 0
     assert found["machine"]["while_timing"]["peak_memory_mb"] > 10
     page = markdown(found)
     assert "## Speed" in page
