@@ -109,10 +109,15 @@ def _unit(x: Any) -> Any:
 
 
 def _torch_nearest(query: Any, bank: Any, k: int) -> tuple[Any, Any]:
+    """Into arrays made beforehand: results kept between blocks would fragment the heap (10 GB)."""
     import torch
 
-    found = [(query[rows] @ bank.T).topk(k) for rows in row_blocks(len(query), len(bank))]
-    return torch.cat([each.values for each in found]), torch.cat([each.indices for each in found])
+    values = torch.empty(len(query), k)
+    index = torch.empty(len(query), k, dtype=torch.int64)
+    for rows in row_blocks(len(query), len(bank)):
+        found = (query[rows] @ bank.T).topk(k)
+        values[rows], index[rows] = found.values, found.indices
+    return values, index
 
 
 def _torch_votes(x: Given) -> float:
@@ -176,8 +181,10 @@ def _torch_procrustes(x: Given) -> float:
 
     half, sides = len(x.student) // 2, [_unit(each).double() for each in (x.student, x.teacher)]
     centred = [side - side[:half].mean(dim=0) for side in sides]
-    left, _, right = torch.linalg.svd(centred[0][:half].T @ centred[1][:half], full_matrices=False)
-    mapped = centred[0][half:] @ (left @ right)
+    product = centred[0][:half].T @ centred[1][:half]
+    left, shared, right = torch.linalg.svd(product, full_matrices=False)
+    found = shared > 1e-9 * shared[0]
+    mapped = centred[0][half:] @ (left[:, found] @ right[found])
     cosines = torch.nn.functional.cosine_similarity(mapped, centred[1][half:], dim=1)
     return fidelity.mean_figure(cosines.numpy()).value
 
@@ -266,11 +273,11 @@ def _measure(figure: str, library: str, images: int, threads: int) -> Cost:
     return Cost(figure, library, images, value, round(seconds, 3), round(max(0.0, peak), 1))
 
 
-def run(sizes: tuple[int, ...], threads: int) -> list[Cost]:
+def run(sizes: tuple[int, ...], figures: tuple[str, ...], threads: int) -> list[Cost]:
     """Everything, one after the other; raises where two libraries disagree."""
     context, costs = multiprocessing.get_context("spawn"), list[Cost]()
     for images in sizes:
-        for figure in NUMPY:
+        for figure in figures:
             for library in ("numpy", "torch"):
                 with context.Pool(1) as pool:
                     costs.append(pool.apply(_measure, (figure, library, images, threads)))
@@ -293,11 +300,14 @@ def printed(costs: list[Cost]) -> str:
 
 @click.command()
 @click.option("--images", "sizes", multiple=True, type=int, default=(1_000, 10_000, 50_000))
+@click.option(
+    "--figure", "figures", multiple=True, type=click.Choice(list(NUMPY)), help="Default: all."
+)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/benchmarks"))
-def main(sizes: tuple[int, ...], out: Path) -> None:
+def main(sizes: tuple[int, ...], figures: tuple[str, ...], out: Path) -> None:
     """Measure, print a table, write fidelity.json."""
     threads = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
-    costs = run(sizes, threads)
+    costs = run(sizes, figures or tuple(NUMPY), threads)
     print(printed(costs))
     document = {"threads": threads, "widths": [TEACHER, STUDENT], "bank": BANK}
     write_json(out / "fidelity.json", {**document, "costs": [asdict(each) for each in costs]})

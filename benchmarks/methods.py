@@ -160,7 +160,7 @@ def run_one(recipe: Path, cell: tuple[str, str, str], changes: tuple[str, ...], 
 def what_was_seen(folder: Path) -> dict[str, Any]:
     """Per held-out image: was it right, did it agree; the embeddings; the OOD scores."""
     from runtime import golden
-    from runtime.ledger import linear_logits
+    from runtime.figures import linear_logits
     from runtime.session import Outputs
 
     arrays = golden.load(folder / "holdout").arrays

@@ -39,7 +39,8 @@ def _inputs(run: Run) -> dict[str, Any]:
 
 
 def _make(run: Run, work: Path) -> None:
-    from runtime.ledger import Answers, as_entry, fidelity_figures
+    from runtime.figures import Answers, fidelity_figures
+    from runtime.ledger import as_entry
     from runtime.session import Outputs
 
     golden = of_student(run, "student")

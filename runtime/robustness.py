@@ -16,7 +16,7 @@ from runtime.golden import Golden
 from runtime.ledger import as_entry
 from runtime.preprocess import Preprocess
 from runtime.progress import Track
-from runtime.session import Outputs, Session
+from runtime.session import Outputs, Session, inputs_of
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.integer]
@@ -84,7 +84,7 @@ def measure(
     for picture, each in track(made, label="checking corrupted images", total=len(made)):
         image = picture.open()
         pixels = np.stack([preprocess.pixels(corruption(image)) for corruption in each])
-        outputs = session.run(preprocess.normalise(pixels))
+        outputs = session.run(inputs_of(session, preprocess, pixels))
         embeddings.append(outputs.embedding)
         if outputs.logits is not None:
             answers.append(outputs.logits.argmax(axis=1))

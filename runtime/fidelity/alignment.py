@@ -12,6 +12,8 @@ from runtime.fidelity.intervals import Figure, pseudo_values, smooth_figure
 
 LEAST_VARIANCE = 1e-24
 """Of an embedding whose rows are all the same but for rounding."""
+LEAST_SHARED = 1e-9
+"""Singular values below this share of the largest are rounding."""
 
 
 # --- centred kernel alignment ----------------------------------------------------------------
@@ -78,7 +80,8 @@ class OrthogonalMap:
     """Lays a student's embedding on the teacher's: centred, turned, perhaps mirrored, not bent."""
 
     turn: npt.NDArray[np.float32]
-    """[D, Dt]; its rows are orthonormal where D <= Dt, else its columns."""
+    """[D, Dt]; its rows are orthonormal where D <= Dt, else its columns. (Of a lower rank where
+    fewer images than D were fitted.)"""
     source_mean: npt.NDArray[np.float32]
     """[D]"""
     target_mean: npt.NDArray[np.float32]
@@ -104,6 +107,7 @@ def fit_orthogonal_map(source: Floats, target: Floats) -> OrthogonalMap:
     Rows are first made of unit length, and centred. The map is U V' of the singular value
     decomposition of source' target (Schönemann 1966); with unequal widths it is semi-orthogonal:
     a narrower student is laid into a subspace of the teacher's space, a wider one is projected.
+    Directions of which so few images say nothing are left out: any turn of them would do.
     Fit it on other images than those it is judged on: it has D x Dt numbers to bend to them.
 
     Args:
@@ -112,6 +116,10 @@ def fit_orthogonal_map(source: Floats, target: Floats) -> OrthogonalMap:
     """
     one, other = unit_rows(source), unit_rows(target)
     means = one.mean(axis=0), other.mean(axis=0)
-    left, _, right = np.linalg.svd((one - means[0]).T @ (other - means[1]), full_matrices=False)
+    left, shared, right = np.linalg.svd(
+        (one - means[0]).T @ (other - means[1]), full_matrices=False
+    )
+    found = shared > LEAST_SHARED * max(shared[0], 1e-12)
+    left, right = left[:, found], right[found]
     turn, source_mean, target_mean = (each.astype(np.float32) for each in (left @ right, *means))
     return OrthogonalMap(turn, source_mean, target_mean)

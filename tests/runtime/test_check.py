@@ -10,7 +10,7 @@ import pytest
 from runtime import bundle, fidelity, golden, report
 from runtime.check import check
 from runtime.errors import InputError, MissingDependencyError
-from runtime.ledger import calibration_figures
+from runtime.figures import calibration_figures
 from runtime.ort import import_onnxruntime
 
 NAN, ZERO, OPPOSITE = float("nan"), 0.0, -1.0

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from runtime import fidelity, golden, ledger
-from runtime.ledger import Answers, Line
+from runtime import fidelity, figures, golden, ledger
+from runtime.figures import Answers
+from runtime.ledger import Line
 from runtime.session import Outputs
 
 
@@ -74,7 +75,7 @@ def test_every_figure_of_the_issue_is_there(loaded):
     arrays = loaded.arrays
     inside = Outputs(arrays.student_embedding, arrays.student_logits)
     outside = Outputs(arrays.student_ood_embedding, arrays.student_ood_logits)
-    found = ledger.fidelity_figures(loaded, Answers(inside, outside))
+    found = figures.fidelity_figures(loaded, Answers(inside, outside))
     assert set(found) == {
         *(f"{what}_{probe}" for what in ("accuracy", "agreement") for probe in ("knn", "linear")),
         "total_variation",
@@ -101,11 +102,11 @@ def test_probabilities_are_compared_with_the_teachers_probe_of_the_same_kind(loa
         teacher_probe=arrays.labels,
         teacher_probe_logits=arrays.student_logits,
     )
-    found = ledger.fidelity_figures(replace(loaded, arrays=other), Answers(inside, None))
+    found = figures.fidelity_figures(replace(loaded, arrays=other), Answers(inside, None))
     assert found["total_variation"].value == 0
     # An older golden set holds no more than the answers of that probe: no distance then.
     older = replace(other, teacher_probe_logits=None)
-    found = ledger.fidelity_figures(replace(loaded, arrays=older), Answers(inside, None))
+    found = figures.fidelity_figures(replace(loaded, arrays=older), Answers(inside, None))
     assert "total_variation" not in found
     assert "agreement_probe" in found
 
@@ -113,7 +114,7 @@ def test_probabilities_are_compared_with_the_teachers_probe_of_the_same_kind(loa
 def test_without_labels_there_is_no_figure_of_answers(make_bundle):
     unlabelled = golden.load(make_bundle(labels=False) / "golden")
     inside = Outputs(unlabelled.arrays.student_embedding, None)
-    found = ledger.fidelity_figures(unlabelled, Answers(inside, None))
+    found = figures.fidelity_figures(unlabelled, Answers(inside, None))
     assert set(found) == {
         "similarity_correlation",
         "cosine_mae",
@@ -127,7 +128,7 @@ def test_under_twelve_images_have_no_neighbours_and_wide_intervals(make_bundle):
     few = golden.load(make_bundle(images=11) / "golden")
     arrays = few.arrays
     inside = Outputs(arrays.student_embedding, arrays.student_logits)
-    found = ledger.fidelity_figures(few, Answers(inside, None))
+    found = figures.fidelity_figures(few, Answers(inside, None))
     assert "similarity_correlation" not in found
     assert found["accuracy_linear"].value == 1
     assert found["accuracy_linear"].low < 0.75

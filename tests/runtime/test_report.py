@@ -265,3 +265,59 @@ def test_nan_is_refused_and_the_old_report_stays(given, tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         report.write(given, tmp_path)
     assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8")) == REPORT
+
+
+# --- beyond the ledger -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def looked_into(given):
+    """A report with all that a check looks into."""
+    _, student, deployed = given["ledger"]
+    for entry, loss in ((student, 0.05), (deployed, 0.0512)):
+        lost = {"accuracy_linear": loss, "accuracy_linear_ci": [0.01, 0.09]}
+        entry["loss_against_teacher"] = lost
+    before = {"before": "student", "accuracy_linear": 0.0, "accuracy_linear_ci": [-0.004, 0.004]}
+    deployed["loss_against_before"] = before
+    said = {"answer": "tulip", "confidence": 0.987}
+    image = {"image": "a|b.jpg", "label": "rose", "teacher": said, "deployed": said}
+    given["departures"] = {
+        "measure": "total variation between calibrated probabilities",
+        "most": [image | {"distance": 0.913}],
+        "teacher_unsure": {
+            "below": 0.5,
+            "images": 3,
+            "agreement_where_sure": 0.9,
+            "agreement_where_sure_ci": [0.8, 0.95],
+            "agreement_where_unsure": 0.333,
+            "agreement_where_unsure_ci": [0.1, 0.9],
+            "most": [],
+        },
+    }
+    given["golden"] = {"set_apart_as_seen_in_training": ["twin.jpg"]}
+    return given
+
+
+def test_the_page_shows_losses_with_their_signs(looked_into):
+    _, _, section = report.markdown(looked_into).partition("against the line before")
+    assert "| onnx-fp32 | 0.000 (-0.004 to +0.004) |" in section  # nothing has no sign
+    assert "| student   | +0.050 (+0.010 to +0.090) |" in section
+
+
+def test_the_page_shows_departures_and_what_the_teacher_is_unsure_of(looked_into):
+    page = report.markdown(looked_into)
+    assert "| a\\|b.jpg | rose  | tulip (0.99) | tulip (0.99) | 0.913    |" in page
+    assert "Of 3 images its answer has a calibrated probability under 0.5" in page
+    assert "0.333 (0.100 to 0.900) of them, and to 0.900 (0.800 to 0.950) of the others" in page
+
+
+def test_the_page_names_images_that_the_training_had(looked_into):
+    page = report.markdown(looked_into)
+    assert "1 held-out images are in no figure" in page
+    assert "twin.jpg" in page
+
+
+def test_a_report_with_nothing_looked_into_has_no_such_sections(given):
+    page = report.markdown(given)
+    for heading in ("loses against", "departs", "unsure", "## Classes\n", "Corrupted"):
+        assert heading not in page

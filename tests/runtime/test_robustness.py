@@ -32,6 +32,31 @@ def test_the_device_makes_the_same_corruptions_and_answers_as_the_desk(folder):
     assert steady == pytest.approx(arrays.student_corrupted_stability, abs=1e-4)
 
 
+class Camera:
+    """A file that takes pixels: it normalises by itself."""
+
+    takes = "uint8"
+
+    def __init__(self, session, preprocess):
+        self.session, self.preprocess = session, preprocess
+
+    def run(self, pixels):
+        assert pixels.dtype == np.uint8
+        return self.session.run(self.preprocess.normalise(pixels))
+
+
+def test_a_file_that_takes_pixels_is_given_pixels(folder):
+    loaded, opened = golden.load(folder / "golden"), bundle.load(folder)
+    inside = Outputs(loaded.arrays.student_embedding, loaded.arrays.student_logits)
+    session = open_session(opened.artifacts[0].path, provider="cpu")
+    found = [
+        robustness.measure(each, loaded, opened.preprocess, inside, track=silent)
+        for each in (session, Camera(session, opened.preprocess))
+    ]
+    assert np.array_equal(found[0][0], found[1][0])
+    assert np.array_equal(found[0][1], found[1][1])
+
+
 def test_the_report_tells_of_teacher_student_and_file(found):
     told = found["robustness"]
     assert told["images"] == 6

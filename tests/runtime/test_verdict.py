@@ -166,6 +166,60 @@ def test_gates_are_about_the_answers_of_the_file():
     assert [each.got for each in found.judgements[1:]] == pytest.approx([0.6, 0.05])
 
 
+# --- what a sample can decide ----------------------------------------------------------------
+
+INTERVALS = [
+    # requirement, wanted, the figure's interval, what becomes of it
+    ("agreement", 0.7, (0.75, 0.85), True),
+    ("agreement", 0.75, (0.75, 0.85), True),
+    ("agreement", 0.78, (0.75, 0.85), None),
+    ("agreement", 0.82, (0.75, 0.85), None),
+    ("agreement", 0.9, (0.75, 0.85), False),
+    ("similarity_correlation", 0.6, (0.65, 0.75), True),
+    ("similarity_correlation", 0.72, (0.65, 0.75), None),
+    ("ood_auroc", 0.97, (0.93, 0.96), False),
+    ("accuracy_drop", 0.1, (0.01, 0.09), True),
+    ("accuracy_drop", 0.06, (0.01, 0.09), None),
+    ("accuracy_drop", 0.04, (0.01, 0.09), None),
+    ("accuracy_drop", 0.0, (0.01, 0.09), False),
+]
+
+
+@pytest.mark.parametrize(("requirement", "wanted", "interval", "outcome"), INTERVALS)
+@pytest.mark.parametrize("undecided", ["fail", "pass"])
+def test_the_whole_interval_decides(requirement, wanted, interval, outcome, undecided):
+    figure = FIGURE_OF.get(requirement, requirement)
+    changes = {f"{figure}_ci": list(interval)}
+    if requirement == "accuracy_drop":
+        changes = {"loss_against_teacher": changes}
+    found = verdict({requirement: wanted, "undecided": undecided}, **changes)
+    judgement = found.judgements[1]
+    assert judgement.passed is outcome
+    assert judgement.interval == interval
+    assert found.passed is (outcome if outcome is not None else undecided == "pass")
+    assert ("holds both outcomes" in judgement.why) == (outcome is None)
+
+
+def test_it_says_how_many_images_would_tell():
+    """Twice as near to the gate as the interval is wide: four times as many images."""
+    found = verdict({"agreement": 0.78}, agreement_linear_ci=[0.76, 0.84])
+    assert "about 4 times as many would tell" in found.judgements[1].why
+    found = verdict({"agreement": 0.8}, agreement_linear_ci=[0.76, 0.84])
+    assert "times as many" not in found.judgements[1].why  # on the gate no number does
+
+
+def test_the_interval_of_the_deployed_probe_counts():
+    changes = {"agreement_probe": 0.8, "agreement_probe_ci": [0.75, 0.85]}
+    found = verdict({"agreement": 0.78}, **changes, agreement_linear_ci=[0.79, 0.81])
+    assert found.judgements[1].passed is None
+
+
+def test_size_and_latency_are_of_this_file_and_have_no_interval():
+    found = verdict({"size_mb": 11, "latency_p95_ms": 30})
+    assert [each.interval for each in found.judgements] == [None, None, None]
+    assert found.passed
+
+
 def test_int8_may_move_single_images_but_not_be_another_model():
     for cosine, passed in ((0.85, True), (0.75, False)):
         assert verdict({}, precision="int8", parity_cosine_min=cosine).passed is passed

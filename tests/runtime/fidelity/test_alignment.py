@@ -123,6 +123,16 @@ def test_unequal_widths(d, dt):
     assert lossless.cosines(narrow, wide) == pytest.approx(np.ones(60), abs=1e-5)
 
 
+def test_directions_that_no_image_shows_are_left_out():
+    """Seven images span six directions of twenty: what becomes of the others is not made up."""
+    a = random(7, 20)
+    found = fidelity.fit_orthogonal_map(a, a @ rotation(20))
+    assert np.linalg.matrix_rank(found.turn, tol=1e-4) == 6
+    unseen = np.linalg.svd(unit(a) - unit(a).mean(axis=0))[2][10]  # a row across all of them
+    assert found.turn.T @ unseen == pytest.approx(np.zeros(20), abs=1e-4)
+    assert found.cosines(a, a @ rotation(20)) == pytest.approx(np.ones(7), abs=1e-4)
+
+
 def test_a_map_fitted_on_its_own_images_flatters():
     """Unrelated embeddings: fitted on the images it is judged on it seems to find something."""
     a, b = random(400, 64), random(400, 64, seed=1)
