@@ -87,14 +87,11 @@ def test_the_report_says_how_they_came_to_be(place, report):
     assert "epochs of distillation with its rounding were tried: agreement" in page
 
 
-def test_the_bundle_is_whole_and_checks_again_as_the_device_does_it(place):
+def test_engines_travel_in_the_bundle_with_what_lies_beside_them(place):
     bundle = place / "runs/tiny/bundle"
     names = {each.relative_to(bundle).as_posix() for each in bundle.rglob("*") if each.is_file()}
     stem = "engines/student.fp16.tensorrt-rtx-sm89.engine"
     assert {stem, f"{stem}.json", f"{stem}.layers.json", f"{stem}.sh"} <= names
-    checked = compressor("check", bundle, "--json", cwd=place, module="runtime")
-    assert checked.returncode in (0, 1), checked.stderr
-    assert json.loads(checked.stdout)["ledger"][2]["stage"] == "onnx-fp32"
 
 
 def test_nothing_is_made_twice(place, report):
@@ -108,7 +105,9 @@ def copied(place, tmp_path):
     return Path(shutil.copytree(place / "runs/tiny/bundle", tmp_path / "bundle"))
 
 
-def test_engines_for_other_gpus_are_added_to_a_bundle(copied, tmp_path):
+def test_engines_for_other_gpus_are_added_to_a_bundle_that_the_device_still_checks(
+    copied, tmp_path
+):
     words = ("--flavour", "tensorrt-rtx", "--precision", "fp16")
     words += ("--compute-capability", "8.6", "--compute-capability", "12.0")
     done = compressor("engine", copied, *words, "--json", cwd=tmp_path)
