@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -17,16 +19,28 @@ from runtime.progress import Track
 from runtime.session import OnDevice, Provider, Session, inputs_of, open_session
 
 
+@dataclass(frozen=True)
+class Opened:
+    """A file that runs on this machine, and how long it took to get there."""
+
+    artifact: Artifact
+    session: Session
+    load_ms: float
+    """From the file to a session that can answer."""
+    first_ms: float
+    """The first answer, of one image: it may allocate, compile or tune."""
+
+
 def open_all(
     bundle: Bundle, *, provider: Provider, threads: int | None
-) -> tuple[dict[Artifact, Session], list[dict[str, Any]]]:
+) -> tuple[list[Opened], list[dict[str, Any]]]:
     """Open every file of a bundle.
 
     An engine of another GPU is no mistake: a bundle carries engines for several. What does not run
     here stands in the ledger with the reason.
 
     Returns:
-        The sessions by file, and a ledger entry for each file that does not run here.
+        The files that run here, and a ledger entry for each that does not.
 
     Raises:
         InputError: an ONNX file cannot be read, or an engine is damaged.
@@ -34,14 +48,21 @@ def open_all(
     """
     sizes = bundle.document["target"]["batches"]
     batches = min(sizes), max(sizes)
-    opened, idle = dict[Artifact, Session](), list[dict[str, Any]]()
+    opened, idle = list[Opened](), list[dict[str, Any]]()
     for each in bundle.artifacts:
         if each.is_engine and (why := _why_not(each)):
             idle.append(_idle(each) | {"not_run": why})
         else:
-            opened[each] = open_session(
-                each.path, provider=provider, threads=threads, batches=batches
+            started = time.perf_counter()
+            session = open_session(each.path, provider=provider, threads=threads, batches=batches)
+            loaded = time.perf_counter()
+            side = bundle.preprocess.size_px
+            session.run(
+                inputs_of(session, bundle.preprocess, np.zeros((1, side, side, 3), np.uint8))
             )
+            answered = time.perf_counter()
+            times = (loaded - started) * 1e3, (answered - loaded) * 1e3
+            opened.append(Opened(each, session, *times))
     for pending in bundle.document.get("engines_to_build", []):
         idle.append(pending)
     return opened, idle
@@ -106,6 +127,27 @@ def time_all(
             alone = _without_transfers(*request)
             entries.append(asdict(each) | {"images_per_s": each.images_per_s} | graph | alone)
     return found
+
+
+def by_threads(
+    artifact: Artifact, preprocess: Preprocess, sample: npt.NDArray[np.uint8]
+) -> list[dict[str, Any]]:
+    """Latency of one image on the CPU with one thread, two, four ... up to all cores.
+
+    Args:
+        artifact: an ONNX file.
+        preprocess: of the pixels.
+        sample: real images [N, S, S, 3].
+    """
+    cores = len(os.sched_getaffinity(0))
+    counts = sorted({min(2**power, cores) for power in range(cores.bit_length() + 1)})
+    sessions = [open_session(artifact.path, provider="cpu", threads=each) for each in counts]
+    requests = [(each, inputs_of(each, preprocess, sample[:1])) for each in sessions]
+    timed = latency.measure_together(requests, latency.Turns(max_s=2.0))
+    return [
+        {"threads": count, "median_ms": each.median_ms, "p95_ms": each.p95_ms}
+        for count, each in zip(counts, timed, strict=True)
+    ]
 
 
 def _graphs_pay(session: Session, images: npt.NDArray[Any]) -> dict[str, bool]:

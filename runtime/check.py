@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from runtime import candidates, departures, device, ledger, robustness
+from runtime import candidates, conditions, departures, device, end_to_end, ledger, robustness
 from runtime.bundle import Bundle
 from runtime.figures import Answers
 from runtime.golden import Golden
@@ -49,20 +49,24 @@ def check(bundle: Bundle, golden: Golden, *, track: Track = silent) -> dict[str,
     threads = target["threads"] if on_target else None
 
     opened, idle = candidates.open_all(bundle, provider=provider, threads=threads)
-    artifacts, sessions = list(opened), list(opened.values())
+    sessions = [each.session for each in opened]
     answers, sample = _run_all(
         sessions, golden, bundle.preprocess, keep=max(target["batches"]), track=track
     )
     lines = [ledger.teacher_line(document, golden.arrays), ledger.student_line(document, golden)]
-    timed = candidates.time_all(
-        sessions, bundle.preprocess, sample, batches=target["batches"], track=track
-    )
-    for artifact, outputs in zip(artifacts, answers, strict=True):
-        lines.append(ledger.deployed_line(artifact, outputs, golden))
+    with conditions.watched() as during:
+        timed = candidates.time_all(
+            sessions, bundle.preprocess, sample, batches=target["batches"], track=track
+        )
+    lines += [
+        ledger.deployed_line(each.artifact, outputs, golden)
+        for each, outputs in zip(opened, answers, strict=True)
+    ]
     teacher, student, *files = ledger.entries(lines)
-    for artifact, entry, (first, *others) in zip(artifacts, files, timed, strict=True):
-        entry["provider"] = artifact.runs_on(provider)
-        entry |= {"latency": first, "latency_other_batches": others}
+    for each, entry, (first, *others) in zip(opened, files, timed, strict=True):
+        entry["provider"] = each.artifact.runs_on(provider)
+        starting = {"load_ms": each.load_ms, "first_ms": each.first_ms}
+        entry |= {"latency": first | starting, "latency_other_batches": others}
     mark_dominated(files)
 
     difference = _contract(golden.arrays.pixels, sample)
@@ -80,14 +84,18 @@ def check(bundle: Bundle, golden: Golden, *, track: Track = silent) -> dict[str,
     }
     recommended = recommend(files, {stage: v.passed for stage, v in verdicts.items()})
     at = next(n for n, entry in enumerate(files) if entry["stage"] == recommended["stage"])
-    looked = {}
+    best = opened[at]
+    looked: dict[str, Any] = {}
+    looked["end_to_end"] = end_to_end.measure(best.session, bundle.preprocess, golden)
+    if provider == "cpu" and threads is None and not best.artifact.is_engine:
+        looked["by_threads"] = candidates.by_threads(best.artifact, bundle.preprocess, sample)
     if "broken" not in files[at]:
-        looked = _looked_into(golden, sessions[at], bundle.preprocess, answers[at].inside, track)
+        looked |= _looked_into(golden, sessions[at], bundle.preprocess, answers[at].inside, track)
     return {
         "schema_version": SCHEMA_VERSION,
         "recipe": document["recipe"],
         "target": {"name": target["name"], "this_machine": on_target},
-        "machine": machine,
+        "machine": machine | {"while_timing": during},
         "golden": {
             "images": len(golden.images),
             "ood_images": len(golden.outside()),

@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from runtime import charts, sections
+from runtime import charts, sections, speed_page
 from runtime.decode import decode
 from runtime.errors import ImageError
 from runtime.tables import THEMES, ledger_cells
@@ -50,6 +50,7 @@ def render(report: Mapping[str, Any], images: Path | None) -> str:
         _departures(report, images),
         _classes(report),
         _robustness(report),
+        _speed(report),
         _everything(report),
     ]
     values = {
@@ -211,6 +212,14 @@ def _robustness(report: Mapping[str, Any]) -> str:
         f"{_table(*sections.robustness(robust))}"
     )
     return _section("Corrupted images", body, lead)
+
+
+def _speed(report: Mapping[str, Any]) -> str:
+    told = [line for line in speed_page.lines(report) if not line.startswith("|")]
+    if not told:
+        return ""
+    bold = [re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", escape(line)) for line in told]
+    return _section("Speed", "".join(f'<p class="lead">{line}</p>' for line in bold))
 
 
 def _everything(report: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from runtime import page, precision_page, sections
+from runtime import page, precision_page, sections, speed_page
 from runtime.files import write_json, write_text
 from runtime.tables import FIGURES, cell, ledger_cells, ledger_table, table, themed_ledger
 
@@ -56,6 +56,8 @@ def markdown(report: Mapping[str, Any]) -> str:
         parts.append("## Classes and probabilities\n\n" + "\n\n".join(lines))
         if rows := report["probe"].get("candidates"):
             parts.append(_candidates_table(rows))
+    if told := speed_page.lines(report):
+        parts.append("## Speed\n\n" + "\n\n".join(told))
     if told := precision_page.lines(report):
         parts.append("## Precision\n\n" + "\n\n".join(told))
     broken = {each["file"]: each["broken"] for each in report["ledger"] if "broken" in each}
@@ -82,7 +84,8 @@ def text(report: Mapping[str, Any]) -> str:
     headings, rows = ledger_cells(report, intervals=False)
     first, *columns = zip(headings, *rows, strict=True)
     ledger = table(list(first), [list(column) for column in columns])
-    parts = [requirements_table(report), ledger, "\n".join(probe_lines(report))]
+    told = [*probe_lines(report), *speed_page.warnings(report)]
+    parts = [requirements_table(report), ledger, "\n".join(told)]
     return "\n\n".join(part for part in parts if part)
 
 

@@ -215,6 +215,7 @@ def make_bundle(tmp_path_factory):
         require=None,
         match=None,
         provider="cpu",
+        threads=1,
         batches=(1,),
     ):
         folder = tmp_path_factory.mktemp("made") / "bundle"
@@ -237,7 +238,7 @@ def make_bundle(tmp_path_factory):
                 "name": "this-machine",
                 "match": match or {},
                 "provider": provider,
-                "threads": 1,
+                "threads": threads,
                 "batches": list(batches),
             },
             "require": require or {},

@@ -1,0 +1,44 @@
+"""What several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from runtime.errors import MissingDependencyError
+
+FILE = click.Path(path_type=Path)
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document on stdout and nothing else."
+)
+set_option = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a key of the recipe, as in distill.epochs=2. Repeatable.",
+)
+
+
+def require_training_packages() -> None:
+    """One message for a base install, instead of an import error somewhere below."""
+    from importlib.util import find_spec
+
+    needed = ("pydantic", "ruamel.yaml", "rich", "torch", "timm", "sklearn", "onnx", "safetensors")
+    missing = [name for name in needed if not _is_there(find_spec, name)]
+    if missing:
+        raise MissingDependencyError(
+            f"this command needs packages that are not installed: {', '.join(missing)}\n"
+            "  pip install 'edge-compressor[train,cpu]'   (with an NVIDIA GPU: [train,gpu])\n"
+            "  To check a bundle on a device, `python -m runtime check` needs none of them."
+        )
+
+
+def _is_there(find_spec: Any, name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:  # the package around a submodule is missing
+        return False
