@@ -62,7 +62,8 @@ def test_passed(folder):
     assert found["verdict"]["passed"] is True
     written = folder.parent / "bundle-check"
     assert json.loads((written / "report.json").read_text(encoding="utf-8")) == found
-    assert f"tiny on this machine: passed\nreport: {written / 'report.md'}\n" == done.stderr
+    page = f"{written / 'report.html'} (and .md, .json)"
+    assert f"tiny on this machine: passed\nreport: {page}\n" == done.stderr
 
 
 TRAINING = {"torch", "torchvision", "timm", "sklearn", "onnx", "onnxscript", "pydantic", "rich"}
