@@ -54,6 +54,7 @@ distill:
   views: 8                 # fixed augmented views per image; the teacher sees each once
   seed: 0
 {asked}# export: {{precisions: [fp32, fp16, int8]}}   # docs/precision.md
+# check: {{robustness_images: 50}}   # held-out images also looked at corrupted; 0 leaves it out
 target: cpu                # `compressor targets` lists them
 require:                   # gates: a run that misses one ends with exit code 1
   latency_p95_ms: 20{gates}

@@ -36,7 +36,7 @@ def check(bundle: Path, out: Path | None, as_json: bool) -> None:
     click.echo(json.dumps(found) if as_json else report.text(found))
     click.echo(
         f"{found['recipe']['name']} on this machine: {report.verdict_line(found)}\n"
-        f"report: {folder / 'report.md'}",
+        f"report: {folder / 'report.html'} (and .md, .json)",
         err=True,
     )
     raise SystemExit(exit_code(found))

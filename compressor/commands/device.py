@@ -65,7 +65,7 @@ def check(
     click.echo(json.dumps(found) if as_json else report.text(found))
     click.echo(
         f"{found['recipe']['name']} on {on}: {report.verdict_line(found)}\n"
-        f"report: {folder / 'report.md'}",
+        f"report: {folder / 'report.html'} (and .md, .json)",
         err=True,
     )
     sys.exit(exit_code(found))

@@ -77,7 +77,7 @@ def test_a_second_run_skips_everything_and_says_so(place):
 
 def test_the_last_lines_say_what_was_made_where_and_what_is_next(place):
     told = (place / "first.err").read_text()
-    assert "report  runs/quickstart/report.md" in told
+    assert "report  runs/quickstart/report.html (and .md, .json)" in told
     assert "bundle  runs/quickstart/bundle" in told
     assert "python -m runtime check bundle" in told
 
