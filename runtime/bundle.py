@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from runtime.bundle_schema import mistakes
 from runtime.errors import InputError
 from runtime.files import read_json, read_versioned, sha256_of
 from runtime.preprocess import Preprocess
@@ -88,6 +89,9 @@ def load(folder: Path) -> Bundle:
     verify(folder)
     path = folder / "bundle.json"
     document = read_versioned(path, newest=SCHEMA_VERSION, what="bundle")
+    if wrong := list(mistakes(document)):
+        shown = "\n  ".join(wrong[:10])
+        raise InputError(f"{path}: does not describe a bundle\n  {shown}")
     _refuse_outside(path, (entry["file"] for entry in document["artifacts"]))
     return Bundle(folder, document)
 

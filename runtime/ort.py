@@ -49,6 +49,8 @@ class OrtSession:
                     options,
                     providers=[wanted],
                     provider_options=[_options(path, provider, batches)],
+                    # On the CPU there is nothing to fall back to, and it would print on stdout.
+                    enable_fallback=int(provider != "cpu"),
                 )
         except _load_errors() as error:
             raise InputError(
@@ -67,6 +69,7 @@ class OrtSession:
         names = [output.name for output in self._session.get_outputs()]
         if "embedding" not in names:
             raise InputError(f"{path}: has the outputs {names}, and no `embedding` among them")
+        self._path = path
         images = self._session.get_inputs()[0]
         self._input = images.name
         self._takes: Takes = "uint8" if images.type == "tensor(uint8)" else "float32"
@@ -78,8 +81,17 @@ class OrtSession:
         return self._takes
 
     def run(self, images: npt.NDArray[Any]) -> Outputs:
-        """Answer one batch: float32 [B, 3, S, S] normalised, or uint8 [B, S, S, 3]."""
-        embedding, *rest = self._session.run(self._names, {self._input: images})
+        """Answer one batch: float32 [B, 3, S, S] normalised, or uint8 [B, S, S, 3].
+
+        Raises:
+            InputError: the file takes images of another shape, or fails at work.
+        """
+        try:
+            embedding, *rest = self._session.run(self._names, {self._input: images})
+        except _load_errors() as error:
+            raise InputError(
+                f"{self._path}: cannot answer images of shape {list(images.shape)}: {error}"
+            ) from error
         return Outputs(embedding=embedding, logits=rest[0] if rest else None)
 
 
@@ -147,6 +159,7 @@ def _load_errors() -> tuple[type[Exception], ...]:
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     return (
+        UnicodeDecodeError,  # its messages quote names as they stand in the file
         state.Fail,
         state.InvalidArgument,
         state.InvalidGraph,

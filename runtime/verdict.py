@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-PARITY_COSINE_MIN = {"fp32": 0.999, "fp16": 0.999, "int8": 0.9}
+PARITY_COSINE_MIN = {"fp32": 0.999, "fp16": 0.999, "int8": 0.8}
 """Of the worst image, by the file's precision. A float file must be its source up to rounding; INT8
 moves single images visibly, and what that is worth is for the other gates. A wrong export or a
-wrong scale is far below."""
+wrong scale is far below (two sound MobileNets in INT8 had .93 and .85)."""
 
 PREPROCESS_LEVELS_MAX = 4
 """JPEG decoders differ by a level or two of 255; another resize or crop by tens."""
