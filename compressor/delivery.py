@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from compressor import exporting, golden_set, learning, preparing, stages, student_search
+from compressor import bundling, exporting, golden_set, learning, preparing, stages, student_search
 from compressor.run import Run
 from compressor.stages import Stage
 from runtime.files import read_json
@@ -92,4 +92,4 @@ _CHECK: Stage[Run] = Stage(
 
 def way(run: Run) -> tuple[Stage[Run], ...]:
     """From the golden set over the files that the recipe asks for to the report."""
-    return (*golden_set.STAGES, *exporting.way(run), _CHECK)
+    return (*golden_set.STAGES, *exporting.way(run), bundling.stage(run), _CHECK)
