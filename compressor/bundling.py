@@ -91,7 +91,7 @@ def _make(run: Run, work: Path) -> None:
         document,
         files,
         held_out,
-        golden_images=plan.recipe.export.golden_images,
+        bundle.Cap(plan.recipe.export.golden_images, plan.recipe.export.golden_mb),
     )
 
 

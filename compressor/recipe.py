@@ -279,6 +279,9 @@ class Export(Section):
     golden_images: Annotated[int, Field(ge=8)] = Field(
         100, description="held-out images that travel in the bundle, at most"
     )
+    golden_mb: Positive = Field(
+        50, description="their files together, at most, 10^6 bytes; never fewer than 16 images"
+    )
 
 
 class Check(Section):

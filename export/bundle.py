@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from runtime import contract
 from runtime import passport as passports
 from runtime.decode import decode
 from runtime.files import sha256_of, write_json, write_text
@@ -19,8 +20,19 @@ from runtime.preprocess import Preprocess
 
 BUNDLE_NAME = "bundle"
 ENGINES = "engines"
+FEWEST_IMAGES = 16
 CONTRACT_IMAGES = 8
 """Golden images whose pixels after resize and crop travel too, to prove the preprocessing."""
+
+
+@dataclass(frozen=True)
+class Cap:
+    """How much of the held-out images travels."""
+
+    images: int
+    """At most so many, and so many out-of-distribution ones."""
+    mb: float
+    """All of them together, 10^6 bytes; there are never fewer than FEWEST_IMAGES."""
 
 
 def write(
@@ -28,8 +40,7 @@ def write(
     document: Mapping[str, Any],
     files: Sequence[tuple[str, str, Path]],
     golden: Golden,
-    *,
-    golden_images: int,
+    cap: Cap,
 ) -> None:
     """Write a bundle into a new folder.
 
@@ -38,7 +49,7 @@ def write(
         document: bundle.json without its `artifacts`.
         files: stage, precision and path of each deployable file.
         golden: all held-out images.
-        golden_images: how many of them travel, at most.
+        cap: how much of them travels.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -50,7 +61,7 @@ def write(
         )
     write_json(folder / "bundle.json", {**document, "artifacts": artifacts})
     preprocess = Preprocess.from_dict(document["preprocess"])
-    _copy_golden(thinned(golden, golden_images), preprocess, folder / "golden")
+    _copy_golden(thinned(golden, cap), preprocess, folder / "golden")
     write_text(folder / "README.md", _readme(document, artifacts))
     seal(folder)
 
@@ -92,13 +103,20 @@ def _carry(path: Path, folder: Path) -> str:
     return (below / path.name).relative_to(folder).as_posix()
 
 
-def thinned(golden: Golden, most: int) -> Golden:
-    """At most `most` held-out and `most` out-of-distribution images, evenly over their order.
+def thinned(golden: Golden, cap: Cap) -> Golden:
+    """As many held-out and out-of-distribution images as the cap allows, evenly over their order.
 
     The order is by name, so every class folder gives its share.
     """
-    inside = evenly(len(golden.images), most)
-    return golden.only(inside, evenly(len(golden.ood_images), most))
+    most = cap.images
+    while True:
+        outside = evenly(len(golden.ood_images), most)
+        chosen = golden.only(evenly(len(golden.images), most), outside)
+        names = (*chosen.images, *chosen.ood_images)
+        size = sum((golden.root / name).stat().st_size for name in names)
+        if size <= cap.mb * 1e6 or most <= FEWEST_IMAGES:
+            return chosen
+        most = max(FEWEST_IMAGES, min(most - 1, int(most * cap.mb * 1e6 / size)))
 
 
 def _copy_golden(golden: Golden, preprocess: Preprocess, folder: Path) -> None:
@@ -115,6 +133,7 @@ def _copy_golden(golden: Golden, preprocess: Preprocess, folder: Path) -> None:
         arrays=replace(golden.arrays, pixels=pixels),
     )
     carried.save(folder, root=".")
+    contract.save(folder, inside[:CONTRACT_IMAGES], preprocess)
 
 
 def _copy(source: Path, folder: Path, below: str, number: int) -> str:
@@ -140,7 +159,9 @@ A student of `{document["teacher"]["model"]}`, made with edge-compressor.
 On the device, install edge-compressor's wheel with its `{backend}` extra (no torch comes with it),
 and in this folder's parent:
 
-    python -m runtime check {BUNDLE_NAME}
+    python -m runtime check {BUNDLE_NAME}               # verify it, run it, compare with teacher
+    python -m runtime predict {BUNDLE_NAME} photo.jpg   # ask the student
+    python -m runtime pack {BUNDLE_NAME}                # one .tar, to be carried further
 
-It verifies every file, runs the student here, and compares it with the teacher.
+The teacher's licence: {document["teacher"].get("license") or "not stated"}.
 """

@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from runtime import candidates, conditions, departures, device, end_to_end, ledger, robustness
+from runtime import (
+    candidates,
+    conditions,
+    contract,
+    departures,
+    device,
+    end_to_end,
+    ledger,
+    robustness,
+)
 from runtime.bundle import Bundle
 from runtime.figures import Answers
 from runtime.golden import Golden
@@ -104,6 +113,7 @@ def check(bundle: Bundle, golden: Golden, *, track: Track = silent) -> dict[str,
             "set_apart_as_seen_in_training": list(leaked),
         },
         "preprocess_max_difference_levels": difference,
+        "preprocess_contract": contract.repeat(bundle.folder / "golden", bundle.preprocess),
         "probe": probe,
         "precision": document.get("precision", {}),
         "classes_without_label": probe["classes_without_label"] if probe else [],

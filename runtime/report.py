@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from runtime import page, precision_page, sections, speed_page
+from runtime import contract, page, precision_page, sections, speed_page
 from runtime.files import write_json, write_text
 from runtime.tables import FIGURES, cell, ledger_cells, ledger_table, table, themed_ledger
 
@@ -48,7 +48,7 @@ def markdown(report: Mapping[str, Any]) -> str:
         f"Target `{target['name']}`"
         + ("." if target["this_machine"] else "; **this machine is not it**: latency is of here.")
         + f" Recommended: `{report['recommended']['file']}` ({report['recommended']['why']}).",
-        "## Requirements\n\n" + requirements_table(report),
+        "## Requirements\n\n" + "\n\n".join([requirements_table(report), *contract_lines(report)]),
         "## Ledger\n\n" + themed_ledger(report) + "\n\n" + _HOW_TO_READ,
         *sections.markdown(report),
     ]
@@ -84,9 +84,16 @@ def text(report: Mapping[str, Any]) -> str:
     headings, rows = ledger_cells(report, intervals=False)
     first, *columns = zip(headings, *rows, strict=True)
     ledger = table(list(first), [list(column) for column in columns])
-    told = [*probe_lines(report), *speed_page.warnings(report)]
+    told = [*contract_lines(report), *probe_lines(report), *speed_page.warnings(report)]
     parts = [requirements_table(report), ledger, "\n".join(told)]
     return "\n\n".join(part for part in parts if part)
+
+
+def contract_lines(report: Mapping[str, Any]) -> list[str]:
+    """Where the preprocessing differs from the desk's, if it does."""
+    levels = report.get("preprocess_max_difference_levels")
+    line = contract.told(report.get("preprocess_contract"), levels)
+    return [line] if line else []
 
 
 def probe_lines(report: Mapping[str, Any]) -> list[str]:
