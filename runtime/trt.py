@@ -11,6 +11,7 @@ Not yet run on a GPU; the tests that do are marked `gpu`.
 from __future__ import annotations
 
 import ctypes
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -76,6 +77,7 @@ class TrtSession:
         inputs = [n for n in names if self._engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT]
         self._input = self._buffers[inputs[0]]
         self._outputs = [self._buffers[name] for name in names if name not in inputs]
+        self._lock = threading.Lock()
         self._cuda_graphs = cuda_graphs
         self._graphs: dict[int, Any] = {}
         self._seen: dict[int, int] = {}
@@ -86,15 +88,16 @@ class TrtSession:
         return "uint8" if self._input.dtype == np.uint8 else "float32"
 
     def run(self, images: npt.NDArray[Any]) -> Outputs:
-        """Answer one batch, host memory to host memory.
+        """Answer one batch, host memory to host memory; callers wait for each other.
 
         Args:
             images: float32 [B, 3, S, S] normalised, or uint8 [B, S, S, 3] as `takes` says.
         """
         batch = self._accept(images)
-        np.copyto(self._input.host[:batch], images)
-        self._replay(batch)
-        answers = {each.name: each.host[:batch].copy() for each in self._outputs}
+        with self._lock:  # the buffers are one set
+            np.copyto(self._input.host[:batch], images)
+            self._replay(batch)
+            answers = {each.name: each.host[:batch].copy() for each in self._outputs}
         return Outputs(embedding=answers["embedding"], logits=answers.get("logits"))
 
     def device_ms(self, images: npt.NDArray[Any], runs: int) -> list[float]:
