@@ -46,7 +46,7 @@ base: wheel
 	rm -rf build/base
 	$(PYTHON) -m venv build/base
 	build/base/bin/python -m pip install --quiet --constraint constraints.txt "$$(ls build/wheel/*.whl)[cpu,test]"
-	cd build/base && bin/pytest -c ../../pyproject.toml --rootdir ../.. ../../tests/runtime ../../tests/test_base_install.py
+	cd build/base && OMP_NUM_THREADS=1 bin/pytest --numprocesses 2 --dist loadfile -c ../../pyproject.toml --rootdir ../.. ../../tests/runtime ../../tests/test_base_install.py
 
 fix: $(STAMP)
 	$(BIN)/ruff check --fix .
