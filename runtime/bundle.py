@@ -93,6 +93,7 @@ def load(folder: Path) -> Bundle:
         shown = "\n  ".join(wrong[:10])
         raise InputError(f"{path}: does not describe a bundle\n  {shown}")
     _refuse_outside(path, (entry["file"] for entry in document["artifacts"]))
+    _refuse_strangers(folder)
     return Bundle(folder, document)
 
 
@@ -130,6 +131,16 @@ def verify(folder: Path) -> None:
             f"{folder}: the bundle is not what its manifest says\n  {shown}{more}\n"
             "  Copy it again, whole (rsync -a, or scp -r)."
         )
+
+
+def _refuse_strangers(folder: Path) -> None:
+    """A golden set must look at nothing but the images that travel with it."""
+    path = folder / "golden" / "golden.json"
+    document = read_json(path)
+    if not isinstance(document, dict) or document.get("root") != ".":
+        raise InputError(f"{path}: its images must lie beside it; refused")
+    named = (document.get(key) for key in ("images", "ood_images"))
+    _refuse_outside(path, (str(name) for each in named if isinstance(each, list) for name in each))
 
 
 def _refuse_outside(path: Path, names: Iterable[str]) -> None:

@@ -11,15 +11,13 @@ It is the contract between the two: a device that reproduces it behaves like the
 from __future__ import annotations
 
 import hashlib
-import zipfile
-import zlib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from runtime import corruptions
+from runtime import corruptions, golden_archive
 from runtime.corruptions import Corruption
 from runtime.errors import InputError
 from runtime.files import read_versioned, replacing, write_json
@@ -29,18 +27,6 @@ from runtime.pictures import Picture
 __all__ = ["Arrays", "Golden", "evenly", "load"]
 
 SCHEMA_VERSION = 1
-# What numpy and zipfile raise on damaged files; TypeError and AttributeError where the file is one
-# array instead of an archive of several.
-_DAMAGE = (
-    OSError,
-    ValueError,
-    EOFError,
-    RuntimeError,
-    TypeError,
-    AttributeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 @dataclass(frozen=True)
@@ -174,17 +160,15 @@ def load(folder: Path) -> Golden:
     document = read_versioned(described, newest=SCHEMA_VERSION, what="golden set")
     if missing := {"root", "classes", "images", "ood_images"} - document.keys():
         raise InputError(f"{described}: lacks {', '.join(sorted(missing))}")
+    if wrong := [key for key in sorted(_LISTS & document.keys()) if not _is_list(document[key])]:
+        raise InputError(f"{described}: {', '.join(wrong)} should be lists of names")
     path = folder / "golden.npz"
-    try:
-        # Opened here, since np.load leaves a damaged file open.
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file") from error
-    except _DAMAGE as error:
-        raise InputError(f"{path}: damaged ({error})") from error
+    arrays = golden_archive.read(path)
     if missing := _NEEDED - arrays.keys():
         raise InputError(f"{path}: lacks {', '.join(sorted(missing))}")
+    named = len(document["images"]), len(document["classes"])
+    if wrong := list(golden_archive.mismatches(arrays, *named)):
+        raise InputError(f"{path}: does not go with {described.name}: {'; '.join(wrong[:5])}")
     given: dict[str, Any] = {field.name: arrays.get(field.name) for field in fields(Arrays)}
     made = document.get("corruptions", {})
     if made.get("version", corruptions.VERSION) != corruptions.VERSION:
@@ -204,6 +188,11 @@ def load(folder: Path) -> Golden:
     )
 
 
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) and each for each in value)
+
+
+_LISTS = {"classes", "images", "ood_images", "bank_images"}
 _NEEDED = {
     "labels",
     "teacher_embedding",

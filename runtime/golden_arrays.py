@@ -13,21 +13,21 @@ from runtime.fidelity import OrthogonalMap
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
-_OF_OUTSIDE = {
+OF_OUTSIDE = {
     "teacher_ood_outside",
     "student_ood_embedding",
     "teacher_ood_logits",
     "student_ood_logits",
     "teacher_mahalanobis_outside",
 }
-_OF_CORRUPTED = {
+OF_CORRUPTED = {
     "corrupted_seeds",
     "teacher_corrupted_answers",
     "teacher_corrupted_stability",
     "student_corrupted_answers",
     "student_corrupted_stability",
 }
-_OF_INSIDE = {
+OF_INSIDE = {
     "labels",
     "teacher_embedding",
     "teacher_knn",
@@ -129,7 +129,7 @@ class Arrays:
     def only(self, inside: Ints, outside: Ints | None, corrupted: Ints) -> Arrays:
         """Some rows of N (ascending), of M (None: all) and of R (those that are inside)."""
         changes: dict[str, Any] = {}
-        kept = ((_OF_INSIDE, inside), (_OF_OUTSIDE, outside), (_OF_CORRUPTED, corrupted))
+        kept = ((OF_INSIDE, inside), (OF_OUTSIDE, outside), (OF_CORRUPTED, corrupted))
         for names, rows in kept:
             for name in names:
                 values = getattr(self, name)

@@ -164,6 +164,71 @@ def test_a_description_with_another_value_anywhere_ends_in_words(
     assert refused > 200
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"root": "/"}, "its images must lie beside it"),
+        ({"root": "../.."}, "its images must lie beside it"),
+        ({"images": ["../../secret.png"] * 16}, "points outside the bundle"),
+        ({"ood_images": ["/etc/passwd"]}, "points outside the bundle"),
+        ({"images": ["images/00.png"]}, "labels is of 16 images, not 1"),
+        ({"images": 3}, "images should be lists of names"),
+        ({"classes": ["red"]}, "labels names a class that is not there"),
+    ],
+)
+def test_a_golden_set_that_means_other_images(check, folder, seal, change, said):
+    path = folder / "golden" / "golden.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(document | change), encoding="utf-8")
+    seal(folder)
+    code, told = check(folder)
+    assert code == 2
+    assert said in told
+
+
+def arrays_of(folder):
+    with np.load(folder / "golden" / "golden.npz") as file:
+        return dict(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "said"),
+    [
+        ("bank", np.zeros((20, 4), np.float32), "bank is 4 wide, student_embedding 3"),
+        ("bank", np.zeros((20, 3), "U3"), "bank holds <U3, not numbers"),
+        ("bank_labels", np.zeros(3, np.int64), "bank_labels is of 3 images, not 20"),
+        ("teacher_embedding", np.float32(1), "teacher_embedding is one number"),
+        ("student_embedding", np.zeros(16, np.float32), "bank or student_embedding is no table"),
+    ],
+)
+def test_arrays_that_do_not_go_together(check, folder, seal, name, values, said):
+    np.savez(folder / "golden" / "golden.npz", **{**arrays_of(folder), name: values})
+    seal(folder)
+    code, told = check(folder)
+    assert code == 2
+    assert said in told
+
+
+def test_arrays_that_promise_more_than_there_is(check, folder, seal, monkeypatch):
+    import io
+    import zipfile
+
+    header = io.BytesIO()
+    shape = {"descr": "<f4", "fortran_order": False, "shape": (10**12, 3)}
+    np.lib.format.write_array_header_1_0(header, shape)
+    with zipfile.ZipFile(folder / "golden" / "golden.npz", "a") as archive:
+        archive.writestr("linear_weight.npy", header.getvalue() + bytes(100))
+    seal(folder)
+    code, told = check(folder)
+    assert (code, "more than it holds" in told) == (2, True)
+
+    from runtime import golden_archive
+
+    monkeypatch.setattr(golden_archive, "MAX_BYTES", 100)
+    code, told = check(folder)
+    assert (code, "the limit is" in told) == (2, True)
+
+
 # --- at work ---------------------------------------------------------------------------------
 
 
