@@ -75,7 +75,7 @@ def mismatches(arrays: Mapping[str, npt.NDArray[Any]], images: int, classes: int
             yield f"{name} holds {values.dtype}, not numbers"
         elif values.ndim == 0:
             yield f"{name} is one number"
-    wanted = dict.fromkeys(OF_INSIDE, images)
+    wanted = dict.fromkeys(sorted(OF_INSIDE), images)
     for group in (OF_OUTSIDE, OF_CORRUPTED | {"corrupted_rows"}, _OF_BANK):
         there = [len(arrays[name]) for name in sorted(group & arrays.keys()) if arrays[name].ndim]
         wanted |= dict.fromkeys(group, there[0] if there else 0)
