@@ -20,6 +20,7 @@ from typing import Any
 import click
 import numpy as np
 
+_LR = 1e-3
 _T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 
 
@@ -107,16 +108,16 @@ def as_beside_a_student(head: Any, pooled: Any, seed: int, steps: int) -> None:
     """The training loop's own batches and learning rates, without the student."""
     import torch
 
-    from compressor.distill import learning_rate, parameter_groups
+    from compressor.distill import lr_share, parameter_groups
     from compressor.recipe import Distill
     from compressor.tintem import sne_divergence
 
     spec = Distill()
     generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.AdamW(parameter_groups(head, spec.weight_decay), lr=spec.lr)
+    optimizer = torch.optim.AdamW(parameter_groups(head, spec.weight_decay), lr=_LR)
     for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps, spec, steps // 20)
+            group["lr"] = _LR * lr_share(step, steps, spec, steps // 20)
         batch = pooled[torch.randperm(len(pooled), generator=generator)[:64]]
         loss = sne_divergence(batch, head(batch))
         optimizer.zero_grad(set_to_none=True)

@@ -77,6 +77,7 @@ class Training:
     ) -> None:
         self.encoder, self.material = student, material
         self.spec, self.compute = spec, compute
+        self.highest_lr = spec.lr_for(transformer=student.is_transformer)
         self.precision = training_dtype(spec.precision, compute)
         self.batch = spec.batch_for(len(material.train))
         self.steps_per_epoch = len(material.train) // self.batch
@@ -99,7 +100,7 @@ class Training:
         self.objective: Objective = built.to(compute.device)
         modules = nn.ModuleList([self.student, self.objective])
         groups = parameter_groups(modules, spec.weight_decay)
-        self.optimizer = torch.optim.AdamW(groups, lr=spec.lr, fused=True)
+        self.optimizer = torch.optim.AdamW(groups, lr=self.highest_lr, fused=True)
         self.scaler = torch.amp.GradScaler(enabled=self.precision is torch.float16)
         self.done = 0
         """Steps done."""
@@ -111,7 +112,8 @@ class Training:
     @property
     def lr(self) -> float:
         """Learning rate of the next step."""
-        return learning_rate(self.done, self.steps, self.spec, self.steps_per_epoch)
+        share = lr_share(self.done, self.steps, self.spec, self.steps_per_epoch)
+        return self.highest_lr * share
 
     @property
     def has_stopped(self) -> bool:
@@ -353,13 +355,13 @@ def _warn_of_small_sets(training: Training, note: Callable[[str], None]) -> None
         )
 
 
-def learning_rate(step: int, steps: int, spec: Distill, steps_per_epoch: int) -> float:
-    """Linear warm-up, then a cosine down to 1 % of the highest."""
+def lr_share(step: int, steps: int, spec: Distill, steps_per_epoch: int) -> float:
+    """Of the highest learning rate: linear warm-up, then a cosine down to 1 %."""
     warmup = min(spec.warmup_epochs * steps_per_epoch, steps / 5)
     if step < warmup:
-        return spec.lr * (step + 1) / (warmup + 1)
+        return (step + 1) / (warmup + 1)
     progress = (step - warmup) / max(1, steps - warmup)
-    return spec.lr * (_FINAL_LR + (1 - _FINAL_LR) * 0.5 * (1 + math.cos(math.pi * progress)))
+    return _FINAL_LR + (1 - _FINAL_LR) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -191,7 +191,7 @@ def _taught_rounding(run: Run, work: Path, material: Material) -> tuple[Path, di
     qat.finetune(
         student,
         learning.material_of(run),
-        qat.shorter(recipe.distill, recipe.export.qat_epochs),
+        qat.shorter(recipe.distill, recipe.export.qat_epochs, transformer=student.is_transformer),
         run.compute(),
         folder,
         track=run.track,

@@ -84,11 +84,11 @@ def _round_input(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, 
     return (rounding(first), *rest)
 
 
-def shorter(spec: Distill, epochs: int) -> Distill:
+def shorter(spec: Distill, epochs: int, *, transformer: bool) -> Distill:
     """The recipe's `distill:` for a few epochs more of a finished student."""
     changes = {
         "epochs": epochs,
-        "lr": spec.lr * LR_SHARE,
+        "lr": spec.lr_for(transformer=transformer) * LR_SHARE,
         "warmup_epochs": 0.0,
         "patience": None,
         "precision": "fp32",

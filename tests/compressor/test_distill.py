@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from compressor.distill import Material, Training, distill, learning_rate, parameter_groups
+from compressor.distill import Material, Training, distill, lr_share, parameter_groups
 from compressor.embeddings import embed
 from compressor.encoders import create_student
 from compressor.features import CachedFeatures, shard_name
@@ -371,16 +371,34 @@ def test_a_pca_head_cannot_be_wider_than_the_teacher(material, tmp_path):
         train(material, tmp_path, student=wide, spec=SPEC.model_copy(update={"head": "pca"}))
 
 
+@pytest.mark.parametrize(
+    ("student", "given", "highest"), [(CNN, None, 2e-3), (VIT, None, 1e-3), (CNN, 5e-4, 5e-4)]
+)
+def test_the_highest_learning_rate_goes_by_the_kind_of_student(material, student, given, highest):
+    spec = SPEC.model_copy(update={"lr": given, "token_maps": "off"})
+    training = Training(create_student(student, seed=0), material, spec, CPU)
+    training.done = int(
+        np.argmax(
+            [
+                lr_share(n, training.steps, spec, training.steps_per_epoch)
+                for n in range(training.steps)
+            ]
+        )
+    )
+    assert training.lr == pytest.approx(highest, rel=0.2)
+    assert training.optimizer.defaults["lr"] == highest
+
+
 def test_the_learning_rate_rises_and_falls():
-    spec = Distill(lr=1e-3, warmup_epochs=2)
-    rates = [learning_rate(step, 200, spec, 10) for step in range(200)]
+    spec = Distill(warmup_epochs=2)
+    rates = [lr_share(step, 200, spec, 10) for step in range(200)]
     peak = int(np.argmax(rates))
     assert peak == 20
-    assert rates[peak] == pytest.approx(1e-3)
+    assert rates[peak] == pytest.approx(1)
     assert rates[:21] == sorted(rates[:21])
     assert rates[20:] == sorted(rates[20:], reverse=True)
-    assert rates[-1] == pytest.approx(1e-5, rel=0.05)
+    assert rates[-1] == pytest.approx(0.01, rel=0.05)
     # A short run is not all warm-up.
-    short = [learning_rate(step, 10, spec, 5) for step in range(10)]
+    short = [lr_share(step, 10, spec, 5) for step in range(10)]
     assert int(np.argmax(short)) == 2
     assert all(math.isfinite(rate) and rate > 0 for rate in short)
