@@ -72,7 +72,7 @@ class Document:
             raise InputError(f"--set {override}: write key.path=value, as in distill.epochs=2")
         try:
             value = _yaml("safe").load(text)
-        except YAMLError as error:
+        except (YAMLError, ValueError, IndexError) as error:
             raise InputError(
                 f"--set {override}: the value is not YAML ({_problem(error)})"
             ) from error
@@ -155,6 +155,11 @@ def _parse(path: Path) -> Any:
         ) from error
     except YAMLError as error:
         raise InputError(f"{_at(path, error)}: not valid YAML: {_problem(error)}") from error
+    except (ValueError, IndexError) as error:  # ruamel on `-_` and `._`, which it takes for numbers
+        raise InputError(
+            f"{path}: not valid YAML: a value looks like a number and is none ({error}); put it in "
+            "quotes"
+        ) from error
     if not isinstance(tree, Mapping):
         raise InputError(f"{path}: a YAML file with sections is wanted; this one is not")
     return tree
@@ -184,7 +189,7 @@ def _at(path: Path, error: YAMLError) -> str:
     return f"{path}:{mark.line + 1}" if mark else str(path)
 
 
-def _problem(error: YAMLError) -> str:
+def _problem(error: Exception) -> str:
     if isinstance(error, MarkedYAMLError):
         return " ".join(filter(None, (error.context, error.problem)))
     if isinstance(error, ReaderError):

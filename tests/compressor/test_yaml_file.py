@@ -225,6 +225,15 @@ def test_a_file_without_sections_is_refused(write, text):
         Document(write(text))
 
 
+@pytest.mark.parametrize("value", ["-_", "._", "[-_]", "[._]", "+_"])
+def test_what_only_looks_like_a_number(write, value):
+    """ruamel takes these for numbers, and fails."""
+    with pytest.raises(InputError, match=r"bike\.yaml.*"):
+        Document(write(f"gears: {value}\n")).validate(Bike)
+    with pytest.raises(InputError):
+        Document(write("gears: 1\n"), [f"gears={value}"]).validate(Bike)
+
+
 @given(st.text())
 def test_no_text_gives_anything_but_a_document_or_our_error(tmp_path_factory, text):
     path = tmp_path_factory.getbasetemp() / "anything.yaml"
