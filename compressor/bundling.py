@@ -54,7 +54,6 @@ def _make(run: Run, work: Path) -> None:
         for split in ("train", "validation")
     )
     scores = fidelity.ood_scores(validation, train)
-    match = plan.target.match.model_dump(exclude_none=True)
     probe = read_json(run.folder / "probe.json")
     document = {
         "schema_version": SCHEMA_VERSION,
@@ -64,7 +63,11 @@ def _make(run: Run, work: Path) -> None:
         "preprocess": student["preprocess"],
         # Under it, an image is less like the training images than 95 % of unseen ones of the task.
         "ood_threshold": float(np.percentile(scores, 5)),
-        "target": {"name": plan.target_name, **plan.target.model_dump(mode="json"), "match": match},
+        "target": {
+            "name": plan.target_name,
+            **plan.target.model_dump(mode="json"),
+            "match": plan.target.pattern,
+        },
         "require": plan.recipe.require.model_dump(mode="json"),
         "teacher": teacher,
         "student": student,

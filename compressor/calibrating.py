@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from compressor.images import open_rgb
 from compressor.run import Run
 from compressor.selection import medoids
 from compressor.selection.space import Space, distinct
-from runtime.decode import decode
 from runtime.golden import evenly
 from runtime.preprocess import Preprocess
 
@@ -39,7 +39,11 @@ class Material:
 
 
 def gather(run: Run, preprocess: Preprocess) -> Material:
-    """Choose and decode the images of a run."""
+    """Choose and decode the images of a run.
+
+    Raises:
+        InputError: one of them was moved or changed since the audit.
+    """
     wanted, seed = run.plan.recipe.export.calibration_images, run.plan.recipe.distill.seed
     embedded, photos = run.tensors("probes.safetensors")["student"], run.images().photos
     train = np.array([n for n, each in enumerate(photos) if each.split == "train"], np.int64)
@@ -75,4 +79,4 @@ def drawn(count: int, wanted: int, seed: int) -> Ints:
 
 def normalised(paths: list[Path], preprocess: Preprocess) -> Floats:
     """Images as the student sees them, [N, 3, S, S]."""
-    return np.stack([preprocess(decode(path)) for path in paths])
+    return np.stack([preprocess(open_rgb(path)) for path in paths])

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from compressor.run import Run
 from runtime import fidelity
-from runtime.session import open_session
+from runtime.session import Outputs, open_session
 
 if TYPE_CHECKING:
     from compressor.calibrating import Material
@@ -64,14 +64,13 @@ def foretell(run: Run, path: Path, material: Material) -> Foretold:
     session, rows = open_session(path, provider="cpu"), material.validation_rows
     images = material.validation
     answered = [session.run(images[n : n + _BATCH]) for n in range(0, len(images), _BATCH)]
-    embedding = np.concatenate([each.embedding for each in answered])
+    answers = Outputs.joined(answered)
     teacher = run.tensors("embeddings.safetensors")["images"][rows]
-    similarity = float(fidelity.pair_correlation(embedding, teacher))
+    similarity = float(fidelity.pair_correlation(answers.embedding, teacher))
     probe = deployed_probe(run.tensors("probes.safetensors"), "teacher")
-    logits = [each.logits for each in answered if each.logits is not None]
-    if probe is None or not logits:
+    if probe is None or answers.logits is None:
         return Foretold(None, None, similarity)
-    got, wanted = np.concatenate(logits).argmax(axis=1), probe.logits(teacher).argmax(axis=1)
+    got, wanted = answers.logits.argmax(axis=1), probe.logits(teacher).argmax(axis=1)
     labels = run.images().labels[rows]
     return Foretold(float((got == wanted).mean()), _drop(got, wanted, labels), similarity)
 

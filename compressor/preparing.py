@@ -103,7 +103,7 @@ def _make_embeddings(run: Run, work: Path) -> None:
 
     from compressor.embeddings import embed
 
-    teacher, compute, precision = run.teacher, run.compute(), _teacher_dtype(run)
+    teacher, compute, precision = run.teacher, run.compute(), teacher_precision(run)
 
     def make(path: Path) -> None:
         arrays = {}
@@ -201,10 +201,10 @@ def _make_features(run: Run, work: Path) -> None:
 def _reader(run: Run) -> Reader:
     from compressor.features import Reader
 
-    return Reader(run.teacher, run.compute(), _teacher_dtype(run), run.economy.grid)
+    return Reader(run.teacher, run.compute(), teacher_precision(run), run.economy.grid)
 
 
-def _teacher_dtype(run: Run) -> torch.dtype | None:
+def teacher_precision(run: Run) -> torch.dtype | None:
     """In which precision the teacher looks: at the images as the device sees them and at views."""
     from compressor.precision import teacher_dtype
 

@@ -99,10 +99,7 @@ def _inputs(run: Run) -> dict[str, Any]:
 def _make(run: Run, work: Path) -> None:
     from safetensors.numpy import load_file, save_file
 
-    from compressor.precision import teacher_dtype
-
-    images, wanted = chosen(run), run.plan.recipe.distill.teacher_precision
-    precision = teacher_dtype(wanted, run.compute(), transformer=run.teacher.is_transformer)
+    images, precision = chosen(run), preparing.teacher_precision(run)
     passes = len(images.rows) * len(corruptions.cells())
     if passes:
         run.note(

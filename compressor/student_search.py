@@ -114,7 +114,7 @@ def _timings(plan: Plan) -> Iterator[Timed]:
         yield from _from_table(plan, spec.latency_table)
         return
     timed = plan.recipe.require.latency_p95_ms is not None
-    if timed and not device.matches(device.describe(), target.match.model_dump(exclude_none=True)):
+    if timed and not device.matches(device.describe(), target.pattern):
         raise MissingDependencyError(
             f"student.model is auto, and this machine is not the target {plan.target_name}: its "
             "latencies say nothing of that.\n"
@@ -142,8 +142,7 @@ def _from_table(plan: Plan, path: Path) -> Iterator[Timed]:
         raise InputError(
             f"{path}: measured at {said}. Export the candidates anew and measure again."
         )
-    match = plan.target.match.model_dump(exclude_none=True)
-    if not device.matches(document["machine"], match):
+    if not device.matches(document["machine"], plan.target.pattern):
         raise InputError(f"{path}: not measured on the target {plan.target_name}")
     known = {each["model"]: Timed(**each) for each in document["models"]}
     if missing := [model for model in candidates(plan) if model not in known]:

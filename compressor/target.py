@@ -82,6 +82,12 @@ class Target(Section):
         None, description="memory that the student can use, in GB; of the GPU where there is one"
     )
 
+    @property
+    def pattern(self) -> dict[str, str]:
+        """What `match` gives: as `runtime.device.matches` takes it and a bundle carries it."""
+        found: dict[str, str] = self.match.model_dump(exclude_none=True)
+        return found
+
 
 def recipes_folder() -> Path:
     """Where the recipes lie: inside the installed package, or beside it in a checkout."""

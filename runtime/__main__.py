@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 import runtime
-from runtime.command import exit_code, guarded, out_option
+from runtime.command import check_folder, conclude, guarded, out_option
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -30,16 +30,9 @@ def check(bundle: Path, out: Path | None, as_json: bool) -> None:
     loaded = bundles.load(bundle)
     held_out = golden.load(bundle / "golden")
     found = check_bundle(loaded, held_out)
-    whole = bundle.resolve()  # `.` has no name
-    folder = out if out is not None else whole.parent / f"{whole.name}-check"
+    folder = check_folder(bundle, out)
     report.write(found, folder, images=held_out.root)
-    click.echo(json.dumps(found) if as_json else report.text(found))
-    click.echo(
-        f"{found['recipe']['name']} on this machine: {report.verdict_line(found)}\n"
-        f"report: {folder / 'report.html'} (and .md, .json)",
-        err=True,
-    )
-    raise SystemExit(exit_code(found))
+    conclude(found, folder, "this machine", as_json=as_json)
 
 
 @main.command()

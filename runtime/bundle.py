@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from runtime.bundle_schema import mistakes
 from runtime.errors import InputError
-from runtime.files import read_json, read_versioned, sha256_of
+from runtime.files import read_json, read_versioned, sha256_of, stays_below
 from runtime.preprocess import Preprocess
 
 SCHEMA_VERSION = 1
@@ -145,5 +145,5 @@ def _refuse_strangers(folder: Path) -> None:
 
 def _refuse_outside(path: Path, names: Iterable[str]) -> None:
     for name in names:
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        if not stays_below(name):
             raise InputError(f"{path}: {name!r} points outside the bundle; refused")

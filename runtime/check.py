@@ -167,16 +167,8 @@ def _run_all(
             sample.append(pixels)
         for session, collected in zip(sessions, answers, strict=True):
             collected.append(session.run(inputs_of(session, preprocess, pixels)))
-    joined = [_joined(collected) for collected in answers]
+    joined = [Outputs.joined(collected) for collected in answers]
     return [_parted(each, len(golden.images)) for each in joined], np.concatenate(sample)
-
-
-def _joined(batches: Sequence[Outputs]) -> Outputs:
-    logits = [batch.logits for batch in batches if batch.logits is not None]
-    return Outputs(
-        embedding=np.concatenate([batch.embedding for batch in batches]),
-        logits=np.concatenate(logits) if logits else None,
-    )
 
 
 def _parted(outputs: Outputs, inside: int) -> Answers:

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -20,6 +20,32 @@ out_option = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder to write to.",
 )
+
+
+def check_folder(bundle: Path, out: Path | None) -> Path:
+    """Where the report of a check goes: as asked, else beside the bundle."""
+    whole = bundle.resolve()  # `.` has no name
+    return out if out is not None else whole.parent / f"{whole.name}-check"
+
+
+def conclude(report: Mapping[str, Any], folder: Path, where: str, *, as_json: bool) -> NoReturn:
+    """Print a finished check and end with the exit code of its verdict.
+
+    Args:
+        report: what was found.
+        folder: where it was written.
+        where: the machine, in words.
+        as_json: whether stdout gets the report as one JSON document.
+    """
+    from runtime import report as reports
+
+    click.echo(json.dumps(report) if as_json else reports.text(report))
+    click.echo(
+        f"{report['recipe']['name']} on {where}: {reports.verdict_line(report)}\n"
+        f"report: {folder / 'report.html'} (and .md, .json)",
+        err=True,
+    )
+    sys.exit(exit_code(report))
 
 
 def exit_code(report: Mapping[str, Any]) -> int:

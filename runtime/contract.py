@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from runtime.errors import InputError
-from runtime.files import read_json, write_json
+from runtime.files import read_json, stays_below, write_json
 from runtime.pictures import Picture
 from runtime.preprocess import Preprocess
 
@@ -87,9 +87,7 @@ def told(found: dict[str, Any] | None, levels: int | None) -> str | None:
 def _is_entry(value: Any) -> bool:
     if not isinstance(value, dict) or not isinstance(value.get("image"), str):
         return False
-    name = Path(value["image"])
-    inside = not name.is_absolute() and ".." not in name.parts
-    return inside and all(isinstance(value.get(step), str) for step in STEPS)
+    return stays_below(value["image"]) and all(isinstance(value.get(step), str) for step in STEPS)
 
 
 def _pixels(image: Image.Image) -> np.ndarray[Any, Any]:

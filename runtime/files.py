@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from runtime.errors import InputError
@@ -77,6 +77,12 @@ def read_versioned(path: Path, *, newest: int, what: str) -> dict[str, Any]:
         )
     versioned: dict[str, Any] = document
     return versioned
+
+
+def stays_below(name: str) -> bool:
+    """Whether a relative name, with `/` between its parts, leads nowhere but into its folder."""
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts
 
 
 def sha256_of(path: Path) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from runtime import bundle
 from runtime.errors import InputError
-from runtime.files import amount, replacing
+from runtime.files import amount, replacing, stays_below
 
 MAX_FILES = 20_000
 MAX_BYTES = 4_000_000_000
@@ -89,7 +89,7 @@ def _members(path: Path, tar: tarfile.TarFile) -> list[tarfile.TarInfo]:
 def _refuse_strange(path: Path, member: tarfile.TarInfo) -> None:
     name = member.name
     parts = PurePosixPath(name).parts
-    if not parts or name.startswith("/") or ".." in parts or "\\" in name:
+    if not parts or not stays_below(name) or "\\" in name:
         raise InputError(f"{path}: {name!r} points outside the bundle; refused")
     if any(len(part.encode(errors="surrogateescape")) > 255 for part in parts):
         raise InputError(f"{path}: {name[:60]!r}... is no name for a file; refused")

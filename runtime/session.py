@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -24,6 +25,15 @@ class Outputs:
     """[B, D]"""
     logits: npt.NDArray[np.float32] | None
     """[B, K], or None where no labels were given."""
+
+    @classmethod
+    def joined(cls, batches: Sequence[Outputs]) -> Outputs:
+        """Of several batches in a row; at least one."""
+        logits = [batch.logits for batch in batches if batch.logits is not None]
+        return cls(
+            embedding=np.concatenate([batch.embedding for batch in batches]),
+            logits=np.concatenate(logits) if logits else None,
+        )
 
 
 class Session(Protocol):

@@ -10,7 +10,7 @@ import click
 
 from compressor.commands.options import FILE, json_option, require_training_packages, set_option
 from runtime.__main__ import check as check_here
-from runtime.command import exit_code, out_option
+from runtime.command import check_folder, conclude, out_option
 
 
 @click.command()
@@ -57,18 +57,11 @@ def check(
         context.invoke(check_here, bundle=bundle, out=out, as_json=as_json)
         return
     from compressor import remote
-    from runtime import report
 
-    folder = out if out is not None else bundle.resolve().parent / f"{bundle.resolve().name}-check"
+    folder = check_folder(bundle, out)
     wish = remote.Wish(python, install=not no_install, keep=keep)
     found = remote.check(bundle, on, wish, folder, lambda line: click.echo(line, err=True))
-    click.echo(json.dumps(found) if as_json else report.text(found))
-    click.echo(
-        f"{found['recipe']['name']} on {on}: {report.verdict_line(found)}\n"
-        f"report: {folder / 'report.html'} (and .md, .json)",
-        err=True,
-    )
-    sys.exit(exit_code(found))
+    conclude(found, folder, on, as_json=as_json)
 
 
 @click.command()

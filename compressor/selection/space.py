@@ -57,6 +57,13 @@ class Space:
         """Distances of all points to one: [N]."""
         return self.between(slice(None), np.array([row]))[:, 0]
 
+    def to_others(self) -> Iterator[tuple[slice, Floats]]:
+        """Distances of each point to all, its own infinite: some rows at a time, [A, N]."""
+        for block in blocks(len(self), len(self)):
+            found = self.between(block, slice(None))
+            found[np.arange(len(found)), np.arange(len(self))[block]] = np.inf
+            yield block, found
+
     def nearest(self, centres: Ints) -> tuple[Ints, Floats]:
         """For each point the position in `centres` of the nearest one, and its distance: [N], [N].
 

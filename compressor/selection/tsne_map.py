@@ -77,9 +77,7 @@ def _neighbours(space: Space, count: int) -> tuple[Ints, Floats]:
     """The nearest others of each point and their distances, the nearest first: [N, count] each."""
     rows = np.empty((len(space), count), np.int64)
     apart = np.empty((len(space), count), np.float32)
-    for block in blocks(len(space), len(space)):
-        found = space.between(block, slice(None))
-        found[np.arange(len(found)), np.arange(len(space))[block]] = np.inf  # not itself
+    for block, found in space.to_others():
         nearest = np.argpartition(found, count - 1, axis=1)[:, :count]
         near = np.take_along_axis(found, nearest, axis=1)
         order = near.argsort(axis=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from compressor.selection.plan import Floats, Ints
-from compressor.selection.space import Space, blocks
+from compressor.selection.space import Space
 
 _NEIGHBOURS = 20
 """As in the paper."""
@@ -47,9 +47,7 @@ def typicality(space: Space) -> Floats:
     if count < 1:
         return np.ones(len(space), np.float32)
     found = np.empty(len(space), np.float32)
-    for block in blocks(len(space), len(space)):
-        distances = space.between(block, slice(None))
-        distances[np.arange(len(distances)), np.arange(len(space))[block]] = np.inf  # not itself
+    for block, distances in space.to_others():
         found[block] = np.partition(distances, count - 1, axis=1)[:, :count].mean(axis=1)
     return np.reciprocal(np.maximum(found, np.finfo(np.float32).tiny))
 
