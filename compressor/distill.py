@@ -21,7 +21,6 @@ from compressor.encoders import Encoder
 from compressor.features import CachedFeatures, OnlineFeatures, Teaching
 from compressor.images import ImageSet
 from compressor.loading import Augment, Compute, Job, Views, load_batches, to_input
-from compressor.memory import keep_freed_memory
 from compressor.objectives import QUALITY, Centre, Objective
 from compressor.precision import autocast, training_dtype
 from compressor.recipe import Distill
@@ -299,7 +298,6 @@ def distill(
         InputError: the loss is no longer finite.
         MissingDependencyError: the precision asked for does not run here.
     """
-    keep_freed_memory()
     with torch.random.fork_rng(devices=[]):  # dropout and drop path draw from torch's own generator
         torch.manual_seed(spec.seed)
         training = Training(student, material, spec, compute, note)

@@ -21,6 +21,7 @@ from compressor.loading import Compute, Job, Views, in_batches, load_batches, to
 from compressor.precision import autocast
 from compressor.shards import new_shard
 from compressor.tokens import Features, Grid, resample
+from compressor.views import PLAIN
 from runtime.errors import InputError
 from runtime.files import replacing
 from runtime.golden import evenly
@@ -88,7 +89,8 @@ def write_shard(
     jobs = [(row, number) for row in rows]
     batches = in_batches(jobs)
     loaded = load_batches(dataset, batches, reader.compute.workers)
-    tracked = track(loaded, label=f"teacher on view {number + 1}", total=len(batches))
+    what = "images" if number == PLAIN else f"view {number + 1}"
+    tracked = track(loaded, label=f"teacher on {what}", total=len(batches))
     with replacing(path) as temporary:
         shard = new_shard(temporary, reader.record(), len(jobs))
         for batch, (pixels,) in zip(batches, tracked, strict=True):
@@ -105,6 +107,11 @@ def write_shard(
 def shard_name(number: int, start: int) -> str:
     """File of view `number` of the images from row `start` on."""
     return f"view{number:03d}-{start:07d}.npy"
+
+
+def pooled_of(shards: Sequence[Path]) -> npt.NDArray[np.float32]:
+    """The pooled features in the shards of one view: [N, Dt]."""
+    return np.concatenate([np.load(path, mmap_mode="r")["pooled"] for path in shards])
 
 
 @dataclass(frozen=True)
@@ -174,9 +181,9 @@ class OnlineFeatures:
         return self.reader.read(shown[0])
 
     def sample(self) -> Features:
-        """What a mean, a PCA or a head is made from: the first view of some of the images."""
+        """What a mean, a PCA or a head is made from: the first cut of some of the images."""
         rows = evenly(len(self.dataset.paths), SAMPLE_MAPS)
-        jobs = [(int(row), 0) for row in rows]
+        jobs = [(int(row), PLAIN + 1) for row in rows]
         loaded = load_batches(self.dataset, in_batches(jobs), self.reader.compute.workers)
         found = [self.reader.read(pixels) for (pixels,) in loaded]
         pooled = torch.cat([each.pooled.cpu() for each in found])

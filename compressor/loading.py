@@ -17,7 +17,7 @@ from torch import Tensor
 
 from compressor.images import ImageSet, open_rgb
 from compressor.store import Store, shrunk
-from compressor.views import view_of
+from compressor.views import PLAIN, view_of
 from runtime.errors import MissingDependencyError
 from runtime.preprocess import Preprocess
 
@@ -92,7 +92,8 @@ class Augment:
 class Views:
     """Fixed seeded views, asked for by (row, number of the view), for one or more networks.
 
-    An item is the view at each network's size, uint8 [S, S, 3].
+    An item is the view at each network's size, uint8 [S, S, 3]. The view PLAIN is the image as each
+    network is shown it on the device.
     """
 
     def __init__(
@@ -115,6 +116,8 @@ class Views:
             if self.store is not None
             else shrunk(open_rgb(self.paths[row]), self.augment.side_px)
         )
+        if number == PLAIN:
+            return tuple(each.pixels(image) for each in self.inputs)
         scale, seed = self.augment.scale, self.augment.seed
         view = view_of(self.keys[row], number, seed=seed, size=image.size, scale=scale)
         return tuple(view.of(image, each.size_px, each.resampling) for each in self.inputs)

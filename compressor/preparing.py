@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from compressor import images, stages
 from compressor.run import Run, digest, listing_digest, network_digest
 from compressor.stages import Stage
+from compressor.views import PLAIN
 from runtime.errors import InputError
 from runtime.files import replacing, sha256_of, write_json
 
@@ -22,6 +26,9 @@ if TYPE_CHECKING:
     from compressor.features import Reader, Teaching
     from compressor.loading import Augment, Views
     from compressor.store import Store
+    from compressor.tokens import Grid
+
+Floats = npt.NDArray[np.float32]
 
 LIBRARIES = ("torch", "timm", "pillow", "numpy")
 """Distributions that decide what a network answers."""
@@ -94,6 +101,7 @@ def _teacher_inputs(run: Run) -> dict[str, Any]:
         "teacher": network_digest(run.plan.recipe.teacher),
         "precision": run.plan.recipe.distill.teacher_precision,
         "pixels": run.pixels_digest(),
+        "train": digest(run.images().part("train").keys),
     }
 
 
@@ -102,31 +110,41 @@ def _make_embeddings(run: Run, work: Path) -> None:
     from safetensors.numpy import save_file
 
     from compressor.embeddings import embed
+    from compressor.features import pooled_of
 
     teacher, compute, precision = run.teacher, run.compute(), teacher_precision(run)
 
-    def make(path: Path) -> None:
-        arrays = {}
-        for name, paths in (("images", run.images().paths), ("ood", run.ood_paths())):
-            arrays[name] = embed(
-                teacher,
-                paths,
-                compute,
-                label=f"teacher on {name}",
-                precision=precision,
-                keep=work / "parts" / name,
-                track=run.track,
+    def look(name: str, paths: Sequence[Path]) -> Floats:
+        found = embed(
+            teacher,
+            paths,
+            compute,
+            label=f"teacher on {name} images",
+            precision=precision,
+            keep=work / "parts" / name,
+            track=run.track,
+        )
+        if lost := int(np.sum(~np.isfinite(found).all(axis=1))):
+            raise InputError(
+                f"teacher: its features of {lost} of {len(paths)} images are not finite; are "
+                f"the weights damaged? ({run.plan.recipe.teacher.weights})"
             )
-            if lost := int(np.sum(~np.isfinite(arrays[name]).all(axis=1))):
-                raise InputError(
-                    f"teacher: its features of {lost} of {len(paths)} images are not finite; are "
-                    f"the weights damaged? ({run.plan.recipe.teacher.weights})"
-                )
+        return found
+
+    def make(path: Path) -> None:
+        # The training images as they are: their first view, which the student learns from too
+        seen = pooled_of(_look_at_view(run, PLAIN, work / "parts"))
+        found, training = run.images(), [each.split == "train" for each in run.images().photos]
+        of_all = np.empty((len(found), teacher.dim), np.float32)
+        of_all[training] = seen
+        of_all[np.invert(training)] = look("other", found.part("validation", "holdout").paths)
+        arrays = {"images": of_all, "ood": look("ood", run.ood_paths())}
         with replacing(path) as temporary:
             save_file(arrays, temporary)
 
     computed_in = str(precision or torch.float32).removeprefix("torch.")
-    key = [_teacher_inputs(run), _code("compressor.embeddings"), compute.device.type, computed_in]
+    code = _code("compressor.embeddings", "compressor.features")
+    key = [_teacher_inputs(run), code, compute.device.type, computed_in]
     run.once(key, work / "embeddings.safetensors", make)
     write_json(work / "teacher.json", teacher.card() | {"computed_in": computed_in})
 
@@ -169,39 +187,42 @@ def _features_inputs(run: Run) -> dict[str, Any]:
 
 
 def _make_features(run: Run, work: Path) -> None:
-    from compressor.features import SHARD_IMAGES, shard_name, write_shard
-
     (work / "features").mkdir(exist_ok=True)
     spec = run.plan.recipe.distill
     if spec.method == "supervised" or run.economy.online:
         return
-    reader = _reader(run)
-    dataset, keys = _views_for_teacher(run), run.images().part("train").keys
+    for number in range(spec.views_for(len(run.images().part("train")))):
+        _look_at_view(run, number, work / "features")
+
+
+def _look_at_view(run: Run, number: int, folder: Path) -> list[Path]:
+    """Shards with the teacher's features of one view of the training images, made once."""
+    from compressor.features import SHARD_IMAGES, shard_name, write_shard
+
+    # Without shards of views there are none of maps either: the disk may not have room for them
+    reader = _reader(run, None if run.economy.online else run.economy.grid)
+    train = run.images().part("train")
+    seen = _views_for_teacher(run, whole=number == PLAIN)
     how = [
         network_digest(run.plan.recipe.teacher),
-        [spec.seed, spec.crop_scale, run.economy.side_px],
+        None if number == PLAIN else [seen.augment.seed, seen.augment.scale, seen.augment.side_px],
         [str(reader.precision), reader.grid, reader.compute.device.type],
         _code("compressor.features"),
     ]
-    for number in range(spec.views_for(len(keys))):
-        for start in range(0, len(keys), SHARD_IMAGES):
-            of = keys[start : start + SHARD_IMAGES]
-            make = partial(
-                write_shard,
-                reader=reader,
-                dataset=dataset,
-                number=number,
-                start=start,
-                track=run.track,
-            )
-            path = work / "features" / shard_name(number, start)
-            run.once(["features", how, number, of], path, make)
+    shards = []
+    folder.mkdir(exist_ok=True)
+    for start in range(0, len(train), SHARD_IMAGES):
+        of = train.keys[start : start + SHARD_IMAGES]
+        make = partial(write_shard, reader=reader, dataset=seen, number=number, start=start)
+        shards.append(folder / shard_name(number, start))
+        run.once(["features", how, number, of], shards[-1], partial(make, track=run.track))
+    return shards
 
 
-def _reader(run: Run) -> Reader:
+def _reader(run: Run, grid: Grid | None) -> Reader:
     from compressor.features import Reader
 
-    return Reader(run.teacher, run.compute(), teacher_precision(run), run.economy.grid)
+    return Reader(run.teacher, run.compute(), teacher_precision(run), grid)
 
 
 def teacher_precision(run: Run) -> torch.dtype | None:
@@ -212,11 +233,14 @@ def teacher_precision(run: Run) -> torch.dtype | None:
     return teacher_dtype(wanted, run.compute(), transformer=transformer)
 
 
-def _views_for_teacher(run: Run) -> Views:
+def _views_for_teacher(run: Run, *, whole: bool) -> Views:
+    """Cut from the images as they are, or from those that are kept decoded and shrunk."""
     from compressor.loading import Views
 
-    train = run.images().part("train")
-    return Views(train, augment(run), (run.teacher.preprocess,), store_of(run))
+    train, inputs = run.images().part("train"), (run.teacher.preprocess,)
+    if whole:
+        return Views(train, replace(augment(run), side_px=sys.maxsize), inputs)
+    return Views(train, augment(run), inputs, store_of(run))
 
 
 def augment(run: Run) -> Augment:
@@ -235,9 +259,9 @@ def store_of(run: Run) -> Store | None:
     return Store(run.folder / "pixels", count) if run.economy.stored else None
 
 
-def _code(module: str) -> list[Any]:
-    """The code and libraries that decide what a module makes."""
-    return [stages.code_digest((module,)), {name: metadata.version(name) for name in LIBRARIES}]
+def _code(*modules: str) -> list[Any]:
+    """The code and libraries that decide what modules make."""
+    return [stages.code_digest(modules), {name: metadata.version(name) for name in LIBRARIES}]
 
 
 def teaching(run: Run) -> Teaching | None:
@@ -248,7 +272,8 @@ def teaching(run: Run) -> Teaching | None:
     if spec.method == "supervised":
         return None
     if run.economy.online:
-        return OnlineFeatures(_reader(run), _views_for_teacher(run))
+        reader = _reader(run, run.economy.grid)
+        return OnlineFeatures(reader, _views_for_teacher(run, whole=False))
     count = len(run.images().part("train"))
     return CachedFeatures(run.folder / "features", spec.views_for(count), count)
 
@@ -271,7 +296,7 @@ STAGES: Sequence[Stage[Run]] = (
         needs=("images",),
         inputs=_teacher_inputs,
         make=_make_embeddings,
-        code=("compressor.embeddings", "compressor.precision"),
+        code=("compressor.embeddings", "compressor.features", "compressor.precision"),
         libraries=LIBRARIES,
     ),
     Stage(

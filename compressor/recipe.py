@@ -159,7 +159,9 @@ class Distill(Section):
     warmup_epochs: Annotated[float, Field(ge=0)] = Field(
         2, description="epochs of linear rise to `lr`; at most a fifth of all steps"
     )
-    views: Count = Field(8, description="fixed seeded augmented views per image")
+    views: Count = Field(
+        8, description="fixed views per image: itself as on the device, and seeded augmentations"
+    )
     crop_scale: tuple[Share, Annotated[float, Field(gt=0, le=1)]] = Field(
         (0.08, 1.0), description="share of the image's area that a view shows, from and to"
     )

@@ -122,9 +122,11 @@ class Run:
         self.cache.keep(name, path)
 
     def compute(self) -> Compute:
-        """Where networks run."""
+        """Where networks run; this process is set for them."""
         from compressor.loading import Compute
+        from compressor.memory import keep_freed_memory
 
+        keep_freed_memory()
         distill = self.plan.recipe.distill
         return Compute.choose(distill.device, distill.workers)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from compressor.encoders import Encoder
@@ -55,7 +56,11 @@ class Validation:
                 module(to_input(part, self.student.preprocess, self.compute.device)).float().cpu()
                 for part in torch.split(self.pixels, BATCH)
             ]
-        embedding = torch.cat(parts).numpy()
+        # One thread: numpy's others would spin on, on the cores that the next step needs
+        with threadpool_limits(1, user_api="blas"):
+            return self._figures(torch.cat(parts).numpy())
+
+    def _figures(self, embedding: npt.NDArray[np.float32]) -> dict[str, float]:
         figures = {}
         if len(embedding) > 2 and np.all(np.isfinite(embedding)) and np.all(embedding.any(axis=1)):
             figures["similarity"] = fidelity.pair_correlation(embedding, self.teacher)

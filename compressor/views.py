@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+PLAIN = 0
+"""The number of the view that is the image itself, prepared for each network as on the device."""
 COLOUR_JITTER = 0.4
 """Brightness, contrast and saturation vary by up to this factor, as in SimCLR's small variants."""
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601, as Pillow's "L"
@@ -70,7 +72,7 @@ def view_of(
 
     Args:
         key: sha256 of the image's pixels.
-        number: 0, 1, ...
+        number: 1, 2, ...; PLAIN is no augmentation.
         seed: of the recipe.
         size: width and height of the image in pixels (of any resized copy: only their ratio acts).
         scale: smallest and largest share of the image's area that is shown.

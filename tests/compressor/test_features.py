@@ -15,7 +15,7 @@ from compressor.features import CachedFeatures, OnlineFeatures, Reader, shard_na
 from compressor.images import ImageSet, Photo
 from compressor.loading import Augment, Compute, Views, load_batches, to_input
 from compressor.recipe import Student
-from compressor.views import view_of
+from compressor.views import PLAIN, view_of
 from runtime.errors import InputError
 
 CPU = Compute(torch.device("cpu"), workers=0)
@@ -74,9 +74,13 @@ def write(reader, views, folder, count=VIEWS):
 
 def look(teacher, images, row, number):
     """What the teacher says of one view, alone."""
-    with Image.open(images.paths[row]) as image:
+    with Image.open(images.paths[row]) as file:
+        image = file.convert("RGB")
+    if number == PLAIN:
+        seen = teacher.preprocess.pixels(image)
+    else:
         view = view_of(images.keys[row], number, seed=1, size=image.size, scale=(0.25, 1.0))
-        seen = view.of(image.convert("RGB"), 32, teacher.preprocess.resampling)
+        seen = view.of(image, 32, teacher.preprocess.resampling)
     one = to_input(torch.from_numpy(seen.copy())[None], teacher.preprocess, CPU.device)
     with torch.inference_mode():
         found = teacher.module.eval().features(one)
@@ -206,7 +210,8 @@ def test_progress_is_shown_and_counts_views_from_one(teacher, views, tmp_path, s
         yield from items
 
     write_shard(tmp_path / "s.npy", Reader(teacher, CPU, None, None), views, 1, 40, track=track)
-    assert told == [("teacher on view 2", 2)]
+    write_shard(tmp_path / "t.npy", Reader(teacher, CPU, None, None), views, 0, 40, track=track)
+    assert told == [("teacher on view 2", 2), ("teacher on images", 2)]
     assert len(np.load(tmp_path / "s.npy")) == 8
 
 
@@ -383,15 +388,15 @@ def test_online__a_student_s_batch_shows_it_the_views(teacher, images, tmp_path)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_online__a_sample_is_the_first_view_of_some_images(
+def test_online__a_sample_is_the_first_cut_of_some_images(
     teacher, views, tmp_path, small_shards, monkeypatch, workers
 ):
     monkeypatch.setattr(features, "SAMPLE_MAPS", 10)
     reader = Reader(teacher, Compute(torch.device("cpu"), workers), None, GRID)
     sample = OnlineFeatures(reader, views).sample()
     rows = [0, 5, 10, 16, 21, 26, 31, 37, 42, 47]
-    cached = write(reader, views, tmp_path, count=1)
-    expected = kept(cached, [(row, 0) for row in rows])
+    cached = write(reader, views, tmp_path)
+    expected = kept(cached, [(row, 1) for row in rows])
     assert torch.allclose(sample.pooled, expected.pooled, atol=1e-5)
     assert torch.allclose(sample.maps, expected.maps, rtol=1e-3, atol=2e-3)
 

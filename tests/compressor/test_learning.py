@@ -4,10 +4,14 @@ import json
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
+from safetensors.numpy import load_file
 
-from compressor import learning, preparing, stages
+from compressor import images, learning, preparing, stages
 from compressor.cache import Cache
-from compressor.recipe import load
+from compressor.encoders import EmbeddingNet, load_teacher
+from compressor.recipe import Teacher, load
 from compressor.run import Run
 
 MAPS = {  # a student whose 2 x 2 tokens are the teacher's grid
@@ -72,8 +76,82 @@ def test_more_views_ask_the_teacher_for_the_new_ones_only(learn):
 def test_other_views_are_not_taken_for_the_same(learn, changes):
     first, _ = learn("first", upto="features")
     other, _ = learn("other", changes, upto="features")
-    name = "features/view000-0000000.npy"
+    name = "features/view001-0000000.npy"
     assert (first / name).read_bytes() != (other / name).read_bytes()
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """How many images each call showed a network, but for the one that its width is known by."""
+    shown = []
+    for name in ("forward", "features"):
+        own = getattr(EmbeddingNet, name)
+
+        def counted(self, images, own=own):
+            shown.extend([len(images)] if len(images) > 1 else [])
+            return own(self, images)
+
+        monkeypatch.setattr(EmbeddingNet, name, counted)
+    return shown
+
+
+def test_the_teacher_looks_at_a_training_image_once_in_each_view(learn, passes):
+    """The first view is the image itself: its features are the embedding too."""
+    folder, _ = learn("first", upto="features")
+    found = images.load(folder, folder)[0]
+    train, others = len(found.part("train")), len(found.part("validation", "holdout"))
+    assert sum(passes) == 2 * train + others
+    embedded = load_file(folder / "embeddings.safetensors")["images"]
+    seen = np.load(folder / "features/view000-0000000.npy")["pooled"]
+    assert np.array_equal(embedded[[each.split == "train" for each in found.photos]], seen)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"distill.teacher": "online"}, {"distill.method": "supervised"}]
+)
+def test_a_teacher_whose_views_are_not_kept_looks_at_each_image_once(learn, passes, changes):
+    folder, _ = learn("first", changes, upto="features")
+    assert sum(passes) == len(images.load(folder, folder)[0])
+    assert not list((folder / "features").iterdir())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"distill.token_maps": "off"},
+        {"distill.crop_scale": [0.5, 1]},
+        {"distill.teacher": "online"},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_what_is_learnt_from_changes_no_bit_of_the_embeddings(learn, changes):
+    first, _ = learn("first", upto="embeddings")
+    Cache.from_environment().clear()
+    other, _ = learn("other", changes, upto="embeddings")
+    name = "embeddings.safetensors"
+    assert (first / name).read_bytes() == (other / name).read_bytes()
+
+
+def test_embeddings_are_of_the_images_as_the_device_sees_them(learn, tmp_path, tiny_teacher):
+    """Larger than what views are cut from, 64 pixels here, and not square."""
+    rng, folder = np.random.default_rng(0), tmp_path / "large"
+    folder.mkdir()
+    for number in range(20):
+        pixels = rng.integers(0, 255, (150, 170 + number, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number:02d}.png")
+    changes = {"data.images": str(folder), "data.labels": "none", "data.min_images": 10}
+    run_folder, _ = learn("first", changes, upto="embeddings")
+    teacher = load_teacher(Teacher(**tiny_teacher))
+    found = images.load(run_folder, folder)[0]
+    assert found.part("train")
+    pixels = [teacher.preprocess(images.open_rgb(path)) for path in found.paths]
+    with torch.inference_mode():
+        expected = teacher.module(torch.from_numpy(np.stack(pixels))).numpy()
+    got = load_file(run_folder / "embeddings.safetensors")["images"]
+    cosine = (
+        (got * expected).sum(1) / np.linalg.norm(got, axis=1) / np.linalg.norm(expected, axis=1)
+    )
+    assert cosine.min() > 0.9999  # bfloat16 where the processor has it
 
 
 def test_clearing_the_cache_leaves_a_run_whole(learn):

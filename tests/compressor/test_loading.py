@@ -1,6 +1,7 @@
 """Images on their way into a network: the same bits however they come."""
 
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image
 
 from compressor import images as auditing
 from compressor import store
+from compressor.images import open_rgb
 from compressor.loading import (
     Augment,
     Compute,
@@ -22,7 +24,7 @@ from compressor.loading import (
     to_input,
 )
 from compressor.store import Store, shard_name
-from compressor.views import view_of
+from compressor.views import PLAIN, view_of
 from runtime.errors import InputError, MissingDependencyError
 from runtime.preprocess import Preprocess
 
@@ -111,6 +113,19 @@ def test_views__an_item_is_the_view_of_the_shrunk_image(images):
     assert np.array_equal(seen, view.of(image, 32, Image.Resampling.BICUBIC))
 
 
+@pytest.mark.parametrize("crop_mode", ["center", "squash"])
+def test_views__the_plain_one_is_what_the_device_sees(images, stored, crop_mode):
+    wanted = replace(SMALL, resize_px=15, crop_mode=crop_mode)
+    whole = Views(images, replace(AUGMENT, side_px=sys.maxsize), (wanted,))
+    for row, path in enumerate(images.paths):
+        image = open_rgb(path)
+        assert same(whole[(row, PLAIN)], (wanted.pixels(image),))
+        shrunk = store.shrunk(image, AUGMENT.side_px)
+        assert same(
+            Views(images, AUGMENT, (wanted,), stored)[(row, PLAIN)], (wanted.pixels(shrunk),)
+        )
+
+
 def test_views__networks_of_other_sizes_see_the_same_cut(tmp_path, images):
     # A ramp from left to right and one from top to bottom: the mean tells where a cut lies.
     across, down = np.meshgrid(np.arange(240), np.arange(240))
@@ -120,7 +135,7 @@ def test_views__networks_of_other_sizes_see_the_same_cut(tmp_path, images):
     ramp = replace(images, root=tmp_path, photos=(photo,))
     views = Views(ramp, replace(AUGMENT, side_px=240), (LARGE, SMALL))
     places = []
-    for number in range(12):
+    for number in range(1, 13):
         large, small = views[(0, number)]
         assert (large.shape, small.shape) == ((32, 32, 3), (12, 12, 3))
         assert np.allclose(large.mean(axis=(0, 1)), small.mean(axis=(0, 1)), atol=1)
