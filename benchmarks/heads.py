@@ -83,6 +83,7 @@ def made(
 
     from compressor import heads
     from compressor.tintem import sne_divergence
+    from compressor.tokens import Features
 
     torch.manual_seed(seed)
     started = time.monotonic()
@@ -94,7 +95,7 @@ def made(
     else:
         head = heads.TeacherHead(pooled.shape[1], width)
     if kind.endswith("first"):
-        heads.fit(head, pooled, None, seed=seed)
+        heads.fit(head, Features(pooled, None), seed=seed)
     elif kind.endswith("joint"):
         as_beside_a_student(head, pooled, seed, steps)
     seconds = time.monotonic() - started

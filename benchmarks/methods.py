@@ -133,7 +133,7 @@ def run_missing(
 
 def run_one(recipe: Path, cell: tuple[str, str, str], changes: tuple[str, ...], out: Path) -> None:
     """One recipe, student, method and seed: through the stages, and what was seen of it kept."""
-    from compressor import recipe as recipes
+    from compressor import plan as plans
     from compressor import stages
     from compressor.pipeline import way
     from compressor.run import Run
@@ -141,7 +141,7 @@ def run_one(recipe: Path, cell: tuple[str, str, str], changes: tuple[str, ...], 
     student, method, seed = cell
     folder = folder_of(recipe, cell, out)
     own = [*STUDENTS[student], *METHODS[method], f"distill.seed={seed}"]
-    plan = recipes.load(recipe, [*changes, *own])
+    plan = plans.load(recipe, [*changes, *own])
     run = Run(plan, folder / "run", note=lambda line: None)
     with run.locked():
         for stage in way(run):

@@ -85,12 +85,12 @@ def torch_eager(folder: Path, images: Any) -> Callable[[], object]:
     """The same student as torch runs it."""
     import torch
 
-    from compressor import recipe as recipes
+    from compressor import plan as plans
     from compressor.learning import trained_student
     from compressor.run import Run
 
     origin = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
-    run = Run(recipes.load(Path(origin["path"]), origin["overrides"]), folder)
+    run = Run(plans.load(Path(origin["path"]), origin["overrides"]), folder)
     module, shown = trained_student(run).module.eval(), torch.from_numpy(images)
     torch.set_num_threads(1)
 

@@ -62,7 +62,7 @@ class Student:
     @classmethod
     def of(cls, folder: Path) -> Student:
         """Read what a run left."""
-        from compressor import recipe as recipes
+        from compressor import plan as plans
         from compressor.calibrating import MOST_VALIDATION, normalised
         from compressor.run import Run
         from export.quantise import Quantiser
@@ -71,7 +71,7 @@ class Student:
         from runtime.preprocess import Preprocess
 
         origin = read_json(folder / "recipe.json")
-        run = Run(recipes.load(Path(origin["path"]), origin["overrides"]), folder)
+        run = Run(plans.load(Path(origin["path"]), origin["overrides"]), folder)
         found, held = run.images(), golden.load(folder / "holdout")
         preprocess = Preprocess.from_dict(read_json(folder / "student.json")["preprocess"])
         rows = np.flatnonzero([photo.split == "train" for photo in found.photos])

@@ -83,12 +83,12 @@ def main(
 
 def embedded(recipe: Path, folder: Path) -> tuple[Sample, Sample]:
     """The images to choose from and the held-out ones, by the first stages of a run."""
-    from compressor import recipe as recipes
+    from compressor import plan as plans
     from compressor import stages
     from compressor.pipeline import way
     from compressor.run import Run
 
-    run = Run(recipes.load(recipe), folder, note=lambda line: None)
+    run = Run(plans.load(recipe), folder, note=lambda line: None)
     with run.locked():
         for stage in way(run):
             stages.run_stage(stage, run, run.folder)

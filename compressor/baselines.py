@@ -6,7 +6,6 @@ the student and are thrown away after training.
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -28,11 +27,10 @@ class Regression(nn.Module):
 
     def tokens(self, answer: Features, target: Features) -> tuple[Tensor, Tensor]:
         """The student's tokens through the heads and the teacher's, both [b, 1 or 1 + HW, Dt]."""
-        own, wanted = self.token_head(answer.pooled)[:, None], target.pooled[:, None]
+        own = self.token_head(answer.pooled)
         if self.map_head is None or answer.maps is None or target.maps is None:
-            return own, wanted
-        cells = self.map_head(answer.maps).flatten(1, 2)
-        return torch.cat([own, cells], 1), torch.cat([wanted, target.maps.flatten(1, 2)], 1)
+            return Features(own, None).tokens(), Features(target.pooled, None).tokens()
+        return Features(own, self.map_head(answer.maps)).tokens(), target.tokens()
 
 
 class Proteus(Regression):

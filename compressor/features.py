@@ -136,10 +136,12 @@ class CachedFeatures:
         return Features(torch.from_numpy(records["pooled"].copy()), _maps(records))
 
     def sample(self) -> Features:
-        """What a mean, a PCA or a head is made from, evenly over all; maps of fewer views."""
-        pooled = [self._record(*job)["pooled"] for job in self._some(SAMPLE_POOLED)]
-        few = np.stack([self._record(*job) for job in self._some(SAMPLE_MAPS)])
-        return Features(torch.from_numpy(np.stack(pooled)), _maps(few))
+        """What a mean, a PCA or a head is made from, evenly over all; maps of the first of them."""
+        with_maps = self._some(SAMPLE_MAPS)
+        jobs = dict.fromkeys([*with_maps, *self._some(SAMPLE_POOLED)])  # each once, in this order
+        pooled = np.stack([self._record(*job)["pooled"] for job in jobs])
+        few = np.stack([self._record(*job) for job in with_maps])
+        return Features(torch.from_numpy(pooled), _maps(few))
 
     def _some(self, count: int) -> list[Job]:
         chosen = evenly(self.views * self.images, count)

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from compressor.tintem import sne_divergence
+from compressor.tokens import Features
 
 FIT_STEPS = 1000
 """Optimiser steps of a head that is fitted before the student, at most."""
@@ -85,13 +86,13 @@ def pca_head(features: Tensor, dim: int, *, learns: bool) -> nn.Linear:
     return head.requires_grad_(learns)
 
 
-def fit(head: nn.Module, pooled: Tensor, maps: Tensor | None, *, seed: int) -> int:
+def fit(head: nn.Module, sample: Features, *, seed: int) -> int:
     """Train a head to convergence on the SNE losses, before any student: in place, then frozen.
 
     Args:
         head: [..., Dt] -> [..., D]
-        pooled: [n, Dt], for L_global.
-        maps: [m, H, W, Dt], for L_local of the images' tokens; None leaves it out.
+        sample: of the teacher's features: pooled [n, Dt] for L_global; maps [m, H, W, Dt] of the
+            first m of them, for L_local of their tokens, or none, which leaves it out.
         seed: of the batches.
 
     Returns:
@@ -99,14 +100,14 @@ def fit(head: nn.Module, pooled: Tensor, maps: Tensor | None, *, seed: int) -> i
     """
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(head.parameters(), lr=_FIT_LR, weight_decay=0.0)
-    before, total = math.inf, 0.0
+    pooled, before, total = sample.pooled, math.inf, 0.0
     for step in range(1, FIT_STEPS + 1):
         optimizer.param_groups[0]["lr"] = _FIT_LR * (1 + math.cos(math.pi * step / FIT_STEPS)) / 2
         batch = pooled[torch.randperm(len(pooled), generator=generator)[:_FIT_BATCH]]
         loss = sne_divergence(batch, head(batch))
-        if maps is not None:
-            images = maps[torch.randperm(len(maps), generator=generator)[:_FIT_IMAGES]]
-            tokens = images.flatten(1, 2)
+        if sample.maps is not None:
+            few = torch.randperm(len(sample.maps), generator=generator)[:_FIT_IMAGES]
+            tokens = Features(pooled[few], sample.maps[few]).tokens()
             chosen = torch.randperm(tokens.shape[1], generator=generator)[:_FIT_TOKENS]
             tokens = tokens[:, chosen]
             loss = loss + sne_divergence(tokens, head(tokens)).mean()

@@ -58,7 +58,8 @@ def build(
     Args:
         spec: the recipe's `distill:`.
         student: gives the widths.
-        sample: of the teacher's features, already centred; None for `supervised`.
+        sample: of the teacher's features, already centred, maps of the first of them; None for
+            `supervised`.
         classes: K, for `supervised`.
         note: is told of a head that is fitted here.
     """
@@ -108,7 +109,7 @@ def _head(spec: Distill, dim: int, sample: Features, note: Callable[[str], None]
         if not learns:
             return head
     if spec.head_fit == "first":
-        steps = heads.fit(head, sample.pooled, sample.maps, seed=spec.seed)
+        steps = heads.fit(head, sample, seed=spec.seed)
         note(f"the head was fitted first, in {steps} steps; the student's target is fixed")
     return head
 

@@ -1,20 +1,13 @@
-"""The recipe: everything a user decides, read once into frozen models in the order of the YAML."""
+"""The recipe: everything a user decides, as frozen models in the order of the YAML."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from compressor import target as targets
-from compressor.target import Target
-from compressor.yaml_file import Document, Key, Section
-from runtime.errors import InputError
+from compressor.yaml_file import Section
 from runtime.preprocess import Interpolation
 
 Share = Annotated[float, Field(gt=0, lt=1, strict=True)]
@@ -347,141 +340,6 @@ class Recipe(Section):
         return self.model_dump(mode="json", exclude=absent)
 
 
-@dataclass(frozen=True)
-class Plan:
-    """A recipe ready to run: paths resolved, target read."""
-
-    recipe: Recipe
-    target: Target
-    target_name: str
-    digest: str
-    """sha256 of what the user wrote (file and `--set`), whatever the spelling."""
-    origin: dict[str, Any]
-    """Path of the recipe and the changes laid over it, to load it again."""
-
-
-def load(path: Path, overrides: Sequence[str] = ()) -> Plan:
-    """Read a recipe, lay `--set` over it, resolve its paths against its folder, read its target.
-
-    Raises:
-        InputError: with file, line and key of every mistake.
-    """
-    document = Document(path, overrides)
-    written = document.validate(Recipe)
-    recipe = _with_resolved_paths(written, path.resolve().parent)
-    if mistakes := _mistakes(recipe):
-        raise document.error(mistakes)
-    try:
-        target_path = targets.path_of(recipe.target, path.resolve().parent)
-    except InputError as error:
-        raise document.error([(("target",), str(error))]) from error
-    canonical = json.dumps(document.data, sort_keys=True)
-    return Plan(
-        recipe=recipe,
-        target=targets.load(target_path),
-        target_name=target_path.stem,
-        digest=hashlib.sha256(canonical.encode()).hexdigest(),
-        origin={"path": str(path.resolve()), "overrides": list(overrides)},
-    )
-
-
 def json_schema() -> dict[str, Any]:
     """The JSON schema of a recipe, for editors."""
     return Recipe.model_json_schema() | {"title": "edge-compressor recipe"}
-
-
-def _with_resolved_paths(recipe: Recipe, folder: Path) -> Recipe:
-    def resolved(value: Any, keywords: tuple[str, ...] = ()) -> Any:
-        return value if value is None or value in keywords else (folder / value).resolve()
-
-    data = recipe.data
-    holdout = data.holdout if isinstance(data.holdout, float) else resolved(data.holdout)
-    data = data.model_copy(
-        update={
-            "images": resolved(data.images),
-            "labels": str(resolved(data.labels, ("folders", "none"))),
-            "holdout": holdout,
-            "ood": resolved(data.ood),
-        }
-    )
-    networks: dict[str, Any] = {
-        role: network.model_copy(
-            update={"weights": str(resolved(network.weights, ("hub", "none")))}
-        )
-        for role, network in (("teacher", recipe.teacher), ("student", recipe.student))
-    }
-    timings = resolved(networks["student"].latency_table)
-    networks["student"] = networks["student"].model_copy(update={"latency_table": timings})
-    return recipe.model_copy(update={"data": data, **networks})
-
-
-def _mistakes(recipe: Recipe) -> list[tuple[Key, str]]:
-    """What is wrong between keys, or between a key and the disk."""
-    data, require, mistakes = recipe.data, recipe.require, list[tuple[Key, str]]()
-    folders: list[tuple[Key, Any]] = [(("data", "images"), data.images)]
-    folders += [(("data", "holdout"), data.holdout), (("data", "ood"), data.ood)]
-    for key, folder in folders:
-        if isinstance(folder, Path) and not folder.is_dir():
-            mistakes.append((key, f"no such folder: {folder}"))
-    if mistake := _mistake_about_labels(recipe):
-        mistakes.append((("data", "labels"), mistake))
-    if recipe.label is not None and recipe.label.strategy == "stratified-random":
-        what = "reads the labels that are to be made; only `compressor label --simulate` uses it"
-        mistakes.append((("label", "strategy"), what))
-    if recipe.teacher.weights == "none":
-        mistakes.append((("teacher", "weights"), "a teacher needs weights: `hub` or a local file"))
-    for role, network in (("teacher", recipe.teacher), ("student", recipe.student)):
-        if network.weights not in ("hub", "none") and not Path(network.weights).is_file():
-            mistakes.append(((role, "weights"), f"no such file: {network.weights}"))
-    mistakes += _mistakes_about_auto(recipe)
-    if not recipe.export.precisions:
-        mistakes.append((("export", "precisions"), "empty: name at least one"))
-    for field in ("precisions", "engines"):
-        named = getattr(recipe.export, field)
-        if len(set(named)) < len(named):
-            mistakes.append((("export", field), "names one twice"))
-    if recipe.distill.crop_scale[0] > recipe.distill.crop_scale[1]:
-        mistakes.append((("distill", "crop_scale"), "the first share is above the second"))
-    batch = recipe.distill.batch or 32
-    if batch < 3 * recipe.distill.accumulate and recipe.distill.accumulate > 1:
-        mistakes.append((("distill", "accumulate"), "leaves parts of under 3 images"))
-    if data.labels == "none" and recipe.label is None:
-        if recipe.distill.method == "supervised":
-            mistakes.append((("distill", "method"), "supervised needs labels; data.labels is none"))
-        for gate in ("agreement", "accuracy_drop"):
-            if getattr(require, gate) is not None:
-                mistakes.append((("require", gate), "needs labels, and data.labels is none"))
-    if data.ood is None and require.ood_auroc is not None:
-        mistakes.append((("require", "ood_auroc"), "needs data.ood"))
-    return mistakes
-
-
-def _mistakes_about_auto(recipe: Recipe) -> list[tuple[Key, str]]:
-    """A student that is looked for needs something to fit, and nothing of one model alone."""
-    student, require, mistakes = recipe.student, recipe.require, list[tuple[Key, str]]()
-    if student.latency_table is not None and not student.latency_table.is_file():
-        mistakes.append((("student", "latency_table"), f"no such file: {student.latency_table}"))
-    if student.model != "auto":
-        return mistakes
-    if require.latency_p95_ms is None and require.size_mb is None:
-        what = "auto looks for what fits; say require.latency_p95_ms or require.size_mb"
-        mistakes.append((("student", "model"), what))
-    if student.args:
-        mistakes.append((("student", "args"), "are of one model; with model auto leave them out"))
-    if student.weights not in ("none", "hub"):
-        mistakes.append((("student", "weights"), "are of one model; with model auto: none or hub"))
-    return mistakes
-
-
-def _mistake_about_labels(recipe: Recipe) -> str | None:
-    """A CSV of labels must be there, unless the recipe says that they are still being given."""
-    labels = recipe.data.labels
-    path = Path(labels)
-    if labels in ("folders", "none") or path.is_file():
-        return None
-    could_be_written = path.suffix.lower() == ".csv" and not path.exists()
-    if could_be_written and path.parent.is_dir():
-        if recipe.label is not None:
-            return None
-        return f"no such file: {path}; a section `label:` says which images to label in it first"
-    return f"not folders, none, or a CSV file: {path}"

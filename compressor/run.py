@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from compressor import images
 from compressor.cache import Cache
 from compressor.images import ImageSet
-from compressor.recipe import Network, Plan
+from compressor.plan import Plan
+from compressor.recipe import Network
 from runtime.errors import InputError
 from runtime.files import read_json, sha256_of
 from runtime.progress import Track, silent

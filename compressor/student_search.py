@@ -13,7 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from compressor.recipe import Plan, Student
+from compressor.plan import Plan
+from compressor.recipe import Student
 from compressor.run import Run, digest
 from runtime import device, latency_table
 from runtime.errors import InputError, MissingDependencyError

@@ -42,21 +42,20 @@ class TinTeM(nn.Module):
     def target(self, teacher: Features, labels: Tensor) -> tuple[Tensor | None, Features]:
         """The head's own loss over the whole batch (None for a fixed head), and its answers."""
         pooled: Tensor = self.head(teacher.pooled)
-        maps: Tensor | None = None if teacher.maps is None else self.head(teacher.maps)
+        projected = Features(pooled, None if teacher.maps is None else self.head(teacher.maps))
         own = None
         if self.learns:
-            own = sne_divergence(gathered(teacher.pooled), gathered(pooled))
-            if teacher.maps is not None and maps is not None:
-                before, after = _tokens(teacher.pooled, teacher.maps), _tokens(pooled, maps)
-                own = own + sne_divergence(before, after).mean()
-        return own, Features(pooled.detach(), None if maps is None else maps.detach())
+            own = sne_divergence(gathered(teacher.pooled), gathered(projected.pooled))
+            if teacher.maps is not None:
+                own = own + sne_divergence(teacher.tokens(), projected.tokens()).mean()
+        return own, projected.detach()
 
     def distance(self, answer: Features, target: Features) -> Tensor:
         """L_token, and L_fea where there are maps: [b]."""
         loss = cosine_distance(answer.pooled, target.pooled)
         if target.maps is not None and answer.maps is not None:
-            tokens = _tokens(answer.pooled, self.map_layer(answer.maps))
-            loss = loss + cosine_distance(tokens, _tokens(target.pooled, target.maps))
+            own = Features(answer.pooled, self.map_layer(answer.maps))
+            loss = loss + cosine_distance(own.tokens(), target.tokens())
         return loss
 
 
@@ -163,11 +162,6 @@ class _Gathered(torch.autograd.Function):
         total = gradient.contiguous().clone()
         torch.distributed.all_reduce(total)
         return total.chunk(torch.distributed.get_world_size())[torch.distributed.get_rank()]
-
-
-def _tokens(pooled: Tensor, maps: Tensor) -> Tensor:
-    """The embedding and the map's cells as one list: [B, D], [B, H, W, D] -> [B, 1 + HW, D]."""
-    return torch.cat([pooled[:, None], maps.flatten(1, 2)], dim=1)
 
 
 def at_least_float32(*tensors: Tensor) -> tuple[Tensor, ...]:

@@ -27,6 +27,13 @@ class Features:
     maps: Tensor | None
     """[B, H, W, C] as `forward_features` ends (a ViT's, behind its final norm); None without."""
 
+    def tokens(self) -> Tensor:
+        """The embedding and the map's cells as one list: [B, 1 + HW, D], or [B, 1, D] without."""
+        embedding = self.pooled[:, None]
+        return (
+            embedding if self.maps is None else torch.cat([embedding, self.maps.flatten(1, 2)], 1)
+        )
+
     def to(self, device: torch.device) -> Features:
         """The same features on another device."""
         return Features(self.pooled.to(device), None if self.maps is None else self.maps.to(device))
@@ -34,6 +41,10 @@ class Features:
     def float(self) -> Features:
         """The same features in float32."""
         return Features(self.pooled.float(), None if self.maps is None else self.maps.float())
+
+    def detach(self) -> Features:
+        """The same features, from where no gradient goes on."""
+        return Features(self.pooled.detach(), None if self.maps is None else self.maps.detach())
 
     def tensor_split(self, parts: int) -> list[Features]:
         """Cut along the images, as torch.tensor_split does: in parts of nearly one size."""

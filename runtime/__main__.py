@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 import runtime
-from runtime.command import check_folder, conclude, guarded, out_option
+from runtime.command import bar, check_folder, conclude, guarded, out_option
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -29,7 +29,7 @@ def check(bundle: Path, out: Path | None, as_json: bool) -> None:
 
     loaded = bundles.load(bundle)
     held_out = golden.load(bundle / "golden")
-    found = check_bundle(loaded, held_out)
+    found = check_bundle(loaded, held_out, track=bar)
     folder = check_folder(bundle, out)
     report.write(found, folder, images=held_out.root)
     conclude(found, folder, "this machine", as_json=as_json)
@@ -94,7 +94,7 @@ def time_candidates(folder: Path, out: Path) -> None:
     from runtime.files import write_json
     from runtime.report import table
 
-    found = latency_table.measure(folder)
+    found = latency_table.measure(folder, track=bar)
     write_json(out, found)
     rows = [
         [

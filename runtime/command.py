@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import click
 
 from runtime.errors import InputError, MissingDependencyError, ToolError
+
+T = TypeVar("T")
 
 INTERRUPTED = 130
 
@@ -20,6 +22,15 @@ out_option = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder to write to.",
 )
+
+
+def bar(items: Iterable[T], *, label: str, total: int) -> Iterator[T]:
+    """A progress bar on a terminal, nothing elsewhere; see `runtime.progress.Track`."""
+    if total < 2 or not sys.stderr.isatty():
+        yield from items
+        return
+    with click.progressbar(items, length=total, label=label, file=sys.stderr) as shown:
+        yield from shown
 
 
 def check_folder(bundle: Path, out: Path | None) -> Path:

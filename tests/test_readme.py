@@ -33,25 +33,25 @@ def test_the_two_commands_are_the_makefiles():
 
 
 def test_the_recipe_shown_is_one(tmp_path):
-    from compressor import recipe
+    from compressor import plan as plans
 
     (text,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
     (tmp_path / "recipe.yaml").write_text(text, encoding="utf-8")
     for folder in ("photos", "other-photos"):
         (tmp_path / folder).mkdir()
-    plan = recipe.load(tmp_path / "recipe.yaml")
+    plan = plans.load(tmp_path / "recipe.yaml")
     assert plan.recipe.teacher.model == "vit_small_patch14_dinov2.lvd142m"
 
 
 def test_the_recipe_that_init_writes_is_one(tmp_path):
-    from compressor import recipe
+    from compressor import plan as plans
     from compressor.starter import starter_recipe
 
     for name in ("red", "blue"):
         (tmp_path / "my photos" / name).mkdir(parents=True)
     text = starter_recipe(tmp_path / "my photos", relative_to=tmp_path)
     (tmp_path / "recipe.yaml").write_text(text, encoding="utf-8")
-    plan = recipe.load(tmp_path / "recipe.yaml")
+    plan = plans.load(tmp_path / "recipe.yaml")
     assert plan.recipe.data.labels == "folders"
     assert plan.recipe.name == "my-photos-cpu"
 

@@ -20,12 +20,12 @@ from runtime.command import check_folder, conclude, out_option
 def candidates(recipe: Path, out: Path, overrides: tuple[str, ...]) -> None:
     """Export the students that RECIPE's target suggests, untrained, to be timed on the device."""
     require_training_packages()
-    from compressor import recipe as recipes
+    from compressor import plan as plans
     from compressor import student_search
     from compressor.console import note, set_up_logging
 
     set_up_logging()
-    student_search.write_candidates(recipes.load(recipe, overrides), out, note)
+    student_search.write_candidates(plans.load(recipe, overrides), out, note)
     note(f"{out}\nNext, on the device: python -m runtime latency-table {out.name}")
 
 

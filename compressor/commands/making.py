@@ -36,7 +36,7 @@ def run(
     missing on this machine. 130: interrupted.
     """
     require_training_packages()
-    from compressor import recipe as recipes
+    from compressor import plan as plans
     from compressor.console import note, set_up_logging, track
     from compressor.run import Run
 
@@ -44,7 +44,7 @@ def run(
     if target is not None:
         of_a_file = target.endswith((".yaml", ".yml"))  # seen from here, not from the recipe
         overrides += (f"target={json.dumps(str(Path(target).resolve()) if of_a_file else target)}",)
-    plan = recipes.load(recipe, overrides)
+    plan = plans.load(recipe, overrides)
     folder = out if out is not None else Path("runs") / plan.recipe.name
     job = Run(plan, folder, track=track, note=note)
     if dry_run:
@@ -64,7 +64,7 @@ def export(run_folder: Path, as_json: bool) -> None:
     """Make the files of a finished RUN again where they are missing or changed, and check them."""
     require_training_packages()
     from compressor import pipeline
-    from compressor import recipe as recipes
+    from compressor import plan as plans
     from compressor.console import note, set_up_logging, track
     from compressor.run import Run
     from compressor.student_search import settled
@@ -77,7 +77,7 @@ def export(run_folder: Path, as_json: bool) -> None:
     written = read_json(origin)
     if not isinstance(written, dict) or not {"path", "overrides"} <= written.keys():
         raise InputError(f"{origin}: not written by a run; is {run_folder} the folder of one?")
-    plan = recipes.load(Path(written["path"]), written["overrides"])
+    plan = plans.load(Path(written["path"]), written["overrides"])
     job = settled(Run(plan, run_folder, track=track, note=note), keep=False)
     if not pipeline.learnt(job):
         raise InputError(
@@ -176,7 +176,7 @@ def label(
     """
     require_training_packages()
     from compressor import pipeline, receipt, selecting
-    from compressor import recipe as recipes
+    from compressor import plan as plans
     from compressor.console import note, set_up_logging, track
     from compressor.run import Run
 
@@ -184,7 +184,7 @@ def label(
         raise InputError("--simulate measures budgets of its own; leave --budget out")
     selecting.require_packages()
     set_up_logging()
-    plan = recipes.load(recipe, overrides)
+    plan = plans.load(recipe, overrides)
     folder = out if out is not None else Path("runs") / plan.recipe.name
     job = Run(plan, folder, track=track, note=note)
     with job.locked():

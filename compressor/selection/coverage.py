@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from compressor.selection.plan import Floats, LabelPlan
-from compressor.selection.space import Space
+from compressor.selection.space import Space, blocks
 
 _DRAWS = 10
 _MEASURED_ON = 20_000
@@ -58,5 +58,9 @@ def _radius(space: Space, centres: int) -> float:
     found = []
     for _ in range(_DRAWS):
         drawn = rng.choice(len(space), centres, replace=False)
-        found.append(np.median(space.between(measured, drawn).min(axis=1)))
+        nearest = [
+            space.between(measured[block], drawn).min(axis=1)
+            for block in blocks(len(measured), centres)
+        ]
+        found.append(np.median(np.concatenate(nearest)))
     return float(np.mean(found))

@@ -325,8 +325,8 @@ def test_cached__a_sample_is_taken_evenly_over_views_and_images(
     monkeypatch.setattr(features, "SAMPLE_POOLED", 6)
     monkeypatch.setattr(features, "SAMPLE_MAPS", 3)
     sample = cached.sample()
-    # 0, 19, 38, 57, 76, 95 of 96; maps of 0, 47.5 (rounded to the even 48) and 95
-    pooled = kept(cached, [(0, 0), (19, 0), (38, 0), (9, 1), (28, 1), (47, 1)])
+    # maps of 0, 47.5 (rounded to the even 48) and 95 of 96; then 19, 38, 57, 76: 0 and 95 are there
+    pooled = kept(cached, [(0, 0), (0, 1), (47, 1), (19, 0), (38, 0), (9, 1), (28, 1)])
     assert torch.equal(sample.pooled, pooled.pooled)
     assert torch.equal(sample.maps, kept(cached, [(0, 0), (0, 1), (47, 1)]).maps)
 

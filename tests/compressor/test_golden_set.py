@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from compressor import golden_set, pipeline, recipe, robustness
+from compressor import golden_set, pipeline, robustness
+from compressor import plan as plans
 from compressor.run import Run
 from runtime import bundle, corruptions, fidelity, golden
 from runtime.check import check
@@ -19,7 +20,7 @@ CHECK = {"check.robustness_images": 4, "export.golden_images": 8, "data.holdout"
 
 
 def ran(write_recipe, folder, changes, *, until="check"):
-    plan = recipe.load(write_recipe(changes, folder / "recipe.yaml"))
+    plan = plans.load(write_recipe(changes, folder / "recipe.yaml"))
     run = Run(plan, folder / "run")
     run.folder.mkdir(exist_ok=True)
     for progress in pipeline.run_all(run):

@@ -12,6 +12,7 @@ from compressor import heads
 from compressor.heads import TeacherHead, figures, fit, pca_basis, pca_head
 from compressor.heads import semi_orthogonality_defect as defect
 from compressor.tintem import sne_divergence
+from compressor.tokens import Features
 
 
 def vectors(seed, *shape):
@@ -88,7 +89,7 @@ def test_a_pca_head_starts_as_the_pca_and_learns_if_told(learns):
 @pytest.fixture
 def sample():
     """Pooled features [60, 12] and maps [8, 2, 3, 12]."""
-    return vectors(0, 60, 12).float(), vectors(1, 8, 2, 3, 12).float()
+    return Features(vectors(0, 60, 12).float(), vectors(1, 8, 2, 3, 12).float())
 
 
 @pytest.fixture
@@ -102,45 +103,58 @@ def made(kind, seed=0):
         return TeacherHead(12, 4) if kind == "norm and linear" else nn.Linear(12, 4, bias=False)
 
 
-def divergence(head, pooled, maps):
+def divergence(head, sample):
+    """L_global of all, and L_local of the images with maps, their embedding among the tokens."""
     with torch.no_grad():
-        tokens = maps.flatten(1, 2)
+        tokens = Features(sample.pooled[: len(sample.maps)], sample.maps).tokens()
         local = sne_divergence(tokens, head(tokens)).mean()
-        return sne_divergence(pooled, head(pooled)).item(), local.item()
+        return sne_divergence(sample.pooled, head(sample.pooled)).item(), local.item()
 
 
 @pytest.mark.parametrize("kind", ["norm and linear", "linear"])
 def test_fitting_lowers_the_divergence_and_freezes_the_head(few_steps, sample, kind):
     head = made(kind)
-    before = divergence(head, *sample)
-    assert fit(head, *sample, seed=0) == 40
-    after = divergence(head, *sample)
+    before = divergence(head, sample)
+    assert fit(head, sample, seed=0) == 40
+    after = divergence(head, sample)
     assert after[0] < 0.8 * before[0]
     assert after[1] < 0.8 * before[1]
     assert not any(each.requires_grad for each in head.parameters())
 
 
 def test_fitting_needs_no_maps_and_they_matter_where_they_are(few_steps, sample):
-    pooled, maps = sample
     without, with_maps = made("linear"), made("linear")
-    before = divergence(without, pooled, maps)
-    fit(without, pooled, None, seed=0)
-    fit(with_maps, pooled, maps, seed=0)
-    on_pooled, on_maps = divergence(without, pooled, maps)
+    before = divergence(without, sample)
+    fit(without, Features(sample.pooled, None), seed=0)
+    fit(with_maps, sample, seed=0)
+    on_pooled, on_maps = divergence(without, sample)
     assert on_pooled < 0.8 * before[0]
-    assert divergence(with_maps, pooled, maps)[1] < on_maps
+    assert divergence(with_maps, sample)[1] < on_maps
+
+
+def test_an_image_s_embedding_is_one_of_its_tokens(monkeypatch):
+    """Cells that are all alike: what L_local can learn is how they lie to the embedding."""
+    monkeypatch.setattr(heads, "FIT_STEPS", 200)
+    pooled, cell = vectors(0, 4, 12).float(), vectors(1, 1, 12).float()
+    maps = cell.expand(4, 2, 3, 12)
+    fitted = made("linear")
+    fit(fitted, Features(pooled, maps), seed=0)
+    alone = made("linear")
+    fit(alone, Features(pooled, None), seed=0)
+    sample = Features(pooled, maps)
+    assert divergence(fitted, sample)[1] < divergence(alone, sample)[1] / 2
 
 
 def test_fitting_follows_from_the_seed_and_leaves_torchs_own_generator_alone(monkeypatch):
     """With more rows and images than a step takes, so that the batches are drawn."""
     monkeypatch.setattr(heads, "FIT_STEPS", 5)
-    pooled, maps = vectors(0, 300, 12).float(), vectors(1, 20, 2, 2, 12).float()
+    sample = Features(vectors(0, 300, 12).float(), vectors(1, 20, 2, 2, 12).float())
     fitted = []
     for seed in (0, 0, 1):
         head = made("linear")
         torch.manual_seed(len(fitted))
         before = torch.get_rng_state()
-        fit(head, pooled, maps, seed=seed)
+        fit(head, sample, seed=seed)
         assert torch.equal(before, torch.get_rng_state())
         fitted.append(head.weight)
     assert torch.equal(fitted[0], fitted[1])
@@ -151,7 +165,7 @@ def test_fitting_ends_when_nothing_is_gained(monkeypatch):
     """A rotation has nothing to gain: two windows, and no more."""
     monkeypatch.setattr(heads, "_FIT_WINDOW", 3)
     head = linear(rotation(0, 4).float())
-    assert fit(head, vectors(1, 20, 4).float(), None, seed=0) < heads.FIT_STEPS / 10
+    assert fit(head, Features(vectors(1, 20, 4).float(), None), seed=0) < heads.FIT_STEPS / 10
 
 
 # --- figures ---------------------------------------------------------------------------------

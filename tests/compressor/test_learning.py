@@ -11,7 +11,8 @@ from safetensors.numpy import load_file
 from compressor import images, learning, preparing, stages
 from compressor.cache import Cache
 from compressor.encoders import EmbeddingNet, load_teacher
-from compressor.recipe import Teacher, load
+from compressor.plan import load
+from compressor.recipe import Teacher
 from compressor.run import Run
 
 MAPS = {  # a student whose 2 x 2 tokens are the teacher's grid

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from compressor import plan as plans
 from compressor import recipe, target
 from compressor.recipe import Distill, Recipe
 from compressor.starter import starter_recipe, write_quickstart
@@ -42,14 +43,14 @@ def mistakes(write):
     def mistakes(text, *overrides):
         path = write(text)
         with pytest.raises(InputError) as caught:
-            recipe.load(path, overrides)
+            plans.load(path, overrides)
         return [line.strip().replace(f"{path}:", "") for line in str(caught.value).splitlines()]
 
     return mistakes
 
 
 def test_a_recipe_of_three_sections_is_whole(write):
-    plan = recipe.load(write())
+    plan = plans.load(write())
     assert plan.recipe.distill == recipe.Distill()
     assert plan.recipe.teacher.weights == "hub"
     assert plan.recipe.student.weights == "none"
@@ -58,7 +59,7 @@ def test_a_recipe_of_three_sections_is_whole(write):
 
 
 def test_a_recipe_cannot_be_changed(write):
-    loaded = recipe.load(write()).recipe
+    loaded = plans.load(write()).recipe
     for section, key in ((loaded, "name"), (loaded.distill, "epochs"), (loaded.data, "images")):
         with pytest.raises(ValidationError):
             setattr(section, key, "other")
@@ -77,8 +78,8 @@ def test_paths_are_relative_to_the_recipe_wherever_the_command_runs(write, tmp_p
     ).replace("student:", "  weights: teacher.pth\nstudent:\n  weights: student.safetensors")
     path = write(text)
     monkeypatch.chdir(tmp_path / "elsewhere")
-    loaded = recipe.load(Path("../recipe.yaml")).recipe
-    assert loaded == recipe.load(path).recipe
+    loaded = plans.load(Path("../recipe.yaml")).recipe
+    assert loaded == plans.load(path).recipe
     assert loaded.data.images == tmp_path / "photos"
     assert loaded.data.holdout == tmp_path / "held"
     assert loaded.data.ood == tmp_path / "other"
@@ -89,15 +90,15 @@ def test_paths_are_relative_to_the_recipe_wherever_the_command_runs(write, tmp_p
 
 def test_an_absolute_path_stays(write, tmp_path):
     path = write(SMALLEST.replace("images: photos", f"images: {tmp_path}"))
-    assert recipe.load(path).recipe.data.images == tmp_path
+    assert plans.load(path).recipe.data.images == tmp_path
 
 
 def test_a_plan_knows_how_to_load_itself_again(write, tmp_path, monkeypatch):
     monkeypatch.chdir(write().parent)
-    plan = recipe.load(Path("recipe.yaml"), ["distill.epochs=2"])
+    plan = plans.load(Path("recipe.yaml"), ["distill.epochs=2"])
     monkeypatch.chdir("/")
     assert json.loads(json.dumps(plan.origin)) == plan.origin
-    again = recipe.load(Path(plan.origin["path"]), plan.origin["overrides"])
+    again = plans.load(Path(plan.origin["path"]), plan.origin["overrides"])
     assert again == plan
 
 
@@ -169,7 +170,7 @@ def test_a_share_or_a_folder_is_held_out(write, mistakes):
     (write().parent / "held").mkdir()
     for value, wanted in (("0.5", 0.5), ("1e-1", 0.1), ("held", write().parent / "held")):
         path = write(SMALLEST.replace("photos", f"photos\n  holdout: {value}"))
-        assert recipe.load(path).recipe.data.holdout == wanted
+        assert plans.load(path).recipe.data.holdout == wanted
     for value in ("0", "1", "1.0", "-0.1", "true", "[0.1]"):
         [line] = mistakes(SMALLEST.replace("photos", f"photos\n  holdout: {value}"))
         assert line.startswith("4: data.holdout: a share between 0 and 1 is wanted, or a folder")
@@ -208,18 +209,18 @@ name: flowers
 
 
 def test_the_digest_is_of_what_was_written_not_of_how(write):
-    digest = recipe.load(write()).digest
-    assert recipe.load(write(SPELLED_OTHERWISE)).digest == digest
-    lr, same = (recipe.load(write(SMALLEST + f"distill: {{lr: {lr}}}")) for lr in ("1e-3", "0.001"))
+    digest = plans.load(write()).digest
+    assert plans.load(write(SPELLED_OTHERWISE)).digest == digest
+    lr, same = (plans.load(write(SMALLEST + f"distill: {{lr: {lr}}}")) for lr in ("1e-3", "0.001"))
     assert lr.digest == same.digest != digest
 
 
 def test_set_changes_the_digest_as_the_file_would(write):
-    plain = recipe.load(write()).digest
-    changed = recipe.load(write(), ["distill.epochs=2"]).digest
+    plain = plans.load(write()).digest
+    changed = plans.load(write(), ["distill.epochs=2"]).digest
     assert plain != changed
-    assert recipe.load(write(SMALLEST + "distill: {epochs: 2}")).digest == changed
-    assert recipe.load(write(SMALLEST + "distill: {epochs: 3}"), ["distill.epochs=2"]).digest == (
+    assert plans.load(write(SMALLEST + "distill: {epochs: 2}")).digest == changed
+    assert plans.load(write(SMALLEST + "distill: {epochs: 3}"), ["distill.epochs=2"]).digest == (
         changed
     )
 
@@ -291,13 +292,13 @@ def test_every_shipped_recipe_loads(tmp_path):
         copy = tmp_path / path.relative_to(folder)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(path.read_bytes())
-        assert recipe.load(copy).recipe.name
+        assert plans.load(copy).recipe.name
 
 
 def test_the_quickstart_folder_holds_what_its_recipe_names(tmp_path):
     folder = tmp_path / "quickstart"
     count = write_quickstart(folder)
-    plan = recipe.load(folder / "cpu.yaml")
+    plan = plans.load(folder / "cpu.yaml")
     assert plan.recipe.data.images == folder / "digits"
     assert Path(plan.recipe.teacher.weights) == folder / "teacher.safetensors"
     images = sorted(plan.recipe.data.images.rglob("*.png"))
@@ -331,7 +332,7 @@ def test_the_starter_recipe_loads_whatever_the_folder_is_called(tmp_path, name, 
     path = tmp_path / "recipes" / "recipe.yaml"
     path.parent.mkdir()
     path.write_text(starter_recipe(folder, relative_to=path.parent), encoding="utf-8")
-    loaded = recipe.load(path).recipe
+    loaded = plans.load(path).recipe
     assert loaded.data.images == folder
     assert loaded.data.labels == ("folders" if classes else "none")
     assert (loaded.require.agreement is None) == (classes == 0)
@@ -350,10 +351,10 @@ def test_the_strategies_of_a_recipe_are_those_there_are():
 
 
 def test_a_label_section_that_is_not_there_or_empty(write, tmp_path):
-    assert recipe.load(write()).recipe.label is None
-    assert "label" not in recipe.load(write()).recipe.resolved()
+    assert plans.load(write()).recipe.label is None
+    assert "label" not in plans.load(write()).recipe.resolved()
     for empty in ("label:\n", "label: {}\n", "label:\n  # budget: 20\n"):
-        label = recipe.load(write(SMALLEST + empty)).recipe.label
+        label = plans.load(write(SMALLEST + empty)).recipe.label
         assert (label.strategy, label.budget, label.seed) == ("cold-paws-cosine", 50, None)
 
 
@@ -361,22 +362,22 @@ def test_a_label_section_that_is_not_there_or_empty(write, tmp_path):
 def test_a_recipe_written_out_in_full_is_the_same_recipe(write, text):
     from compressor.yaml_file import dump
 
-    loaded = recipe.load(write(text)).recipe
-    assert recipe.load(write(dump(loaded.resolved()))).recipe == loaded
+    loaded = plans.load(write(text)).recipe
+    assert plans.load(write(dump(loaded.resolved()))).recipe == loaded
 
 
 def test_labels_may_be_missing_while_they_are_being_given(write, tmp_path):
     text = SMALLEST.replace("photos", "photos\n  labels: mine.csv")
     with pytest.raises(InputError) as caught:
-        recipe.load(write(text))
+        plans.load(write(text))
     assert str(caught.value).endswith(
         f"4: data.labels: no such file: {tmp_path / 'mine.csv'}; "
         "a section `label:` says which images to label in it first"
     )
-    assert recipe.load(write(text + "label:\n")).recipe.data.labels == str(tmp_path / "mine.csv")
+    assert plans.load(write(text + "label:\n")).recipe.data.labels == str(tmp_path / "mine.csv")
     for wrong in ("floders", "nowhere/mine.csv", "photos"):
         with pytest.raises(InputError, match=r"data\.labels: not folders, none, or a CSV file: "):
-            recipe.load(write(text.replace("mine.csv", wrong) + "label:\n"))
+            plans.load(write(text.replace("mine.csv", wrong) + "label:\n"))
 
 
 @pytest.mark.parametrize(
@@ -392,12 +393,12 @@ def test_labels_may_be_missing_while_they_are_being_given(write, tmp_path):
 )  # fmt: skip
 def test_mistakes_about_labelling(write, text, message):
     with pytest.raises(InputError) as caught:
-        recipe.load(write(SMALLEST + text))
+        plans.load(write(SMALLEST + text))
     assert message in str(caught.value)
 
 
 def test_gates_that_need_labels_are_fine_where_labels_will_come(write):
     text = SMALLEST + "require: {agreement: 0.8}\n"
     with pytest.raises(InputError, match=r"require\.agreement: needs labels"):
-        recipe.load(write(text))
-    assert recipe.load(write(text + "label:\n")).recipe.require.agreement == 0.8
+        plans.load(write(text))
+    assert plans.load(write(text + "label:\n")).recipe.require.agreement == 0.8

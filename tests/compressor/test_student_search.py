@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import runtime
-from compressor import recipe as recipes
+from compressor import plan as plans
 from compressor import student_search
 from compressor.run import Run
 from runtime import device, latency_table
@@ -32,7 +32,7 @@ def plan(write_recipe, tmp_path):
         lines = [f"students: [{', '.join(students)}]", f"match: {match}", "batches: [1, 2]"]
         target.write_text("\n".join(["description: a device", "threads: 1", *lines]))
         written = {"student.model": "auto", "target": "device.yaml", "require": require}
-        return recipes.load(write_recipe({**written, **(changes or {})}))
+        return plans.load(write_recipe({**written, **(changes or {})}))
 
     return go
 
@@ -152,7 +152,7 @@ def test_a_run_finds_its_student_once_and_reports_why(plan, tmp_path):
 
 
 def test_a_student_that_was_named_is_left_alone(write_recipe, tmp_path):
-    run = Run(recipes.load(write_recipe()), tmp_path / "nowhere")
+    run = Run(plans.load(write_recipe()), tmp_path / "nowhere")
     assert student_search.settled(run) is run
     assert student_search.found_for(run) is None
 

@@ -9,8 +9,8 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from compressor import pipeline
+from compressor.plan import load
 from compressor.probing.fitting import deployed_probe, other_than_linear
-from compressor.recipe import load
 from compressor.run import Run
 from runtime import golden, report
 from runtime.fidelity import log_softmax

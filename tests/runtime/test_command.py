@@ -1,6 +1,7 @@
 """The command line of the device: exit codes, one JSON document on stdout, never a traceback."""
 
 import errno
+import io
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ import pytest
 
 import runtime
 from runtime import bundle
-from runtime.command import INTERRUPTED, exit_code, guarded
+from runtime.command import INTERRUPTED, bar, exit_code, guarded
 from runtime.errors import ImageError, InputError, MissingDependencyError, ToolError
 from runtime.files import write_text
 from runtime.ort import import_onnxruntime
@@ -33,6 +34,15 @@ def command(*arguments, cwd, options=()):
 @pytest.fixture
 def folder(sound_bundle, tmp_path):
     return shutil.copytree(sound_bundle, tmp_path / "bundle")
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_a_bar_is_drawn_on_a_terminal_only_and_passes_everything_on(monkeypatch, watched):
+    told = io.StringIO()
+    told.isatty = lambda: watched
+    monkeypatch.setattr(sys, "stderr", told)
+    assert list(bar(iter("abc"), label="checking", total=3)) == list("abc")
+    assert ("checking" in told.getvalue() and "100%" in told.getvalue()) == watched
 
 
 # --- python -m runtime -----------------------------------------------------------------------
