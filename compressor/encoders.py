@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,28 @@ class EmbeddingNet(nn.Module):
         """[B, 3, S, S] -> the embedding [B, D], and the backbone's last map if it has one."""
         found = features_of(self.backbone, images)
         return Features(self.embedding(found.pooled), found.maps)
+
+
+class _SideBySide(nn.Module):
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.cat([each(images) for each in self.networks], dim=1)
+
+
+def side_by_side(*encoders: Encoder) -> Encoder:
+    """Encoders that are shown the same pixels, as one: their embeddings side by side, [B, sum D].
+
+    Raises:
+        ValueError: they prepare an image in different ways.
+    """
+    first = encoders[0]
+    if any(each.preprocess != first.preprocess for each in encoders):
+        raise ValueError("encoders that prepare an image in different ways cannot share its pixels")
+    network = EmbeddingNet(_SideBySide([each.module for each in encoders]), nn.Identity())
+    return replace(first, module=network, dim=sum(each.dim for each in encoders), map_shape=None)
 
 
 def load_teacher(spec: Teacher) -> Encoder:

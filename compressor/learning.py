@@ -111,17 +111,19 @@ def _make_probes(run: Run, work: Path) -> None:
     from safetensors.numpy import save_file
 
     from compressor.embeddings import embed
-    from compressor.encoders import create_student
+    from compressor.encoders import create_student, side_by_side
     from compressor.probing.fitting import fit_all
 
     recipe, found, compute = run.plan.recipe, run.images(), run.compute()
     untrained = create_student(recipe.student, seed=recipe.distill.seed)
     encoders = {"student": trained_student(run), "untrained": untrained}
+    both = side_by_side(*encoders.values())  # so that an image is decoded once
     arrays = dict[str, Floats]()
-    for name, encoder in encoders.items():
-        for key, paths in ((name, found.paths), (f"{name}_ood", run.ood_paths())):
-            label, keep = f"{key.replace('_', ' ')} images", work / "parts" / key
-            arrays[key] = embed(encoder, paths, compute, label=label, keep=keep, track=run.track)
+    for end, what, paths in (("", "images", found.paths), ("_ood", "ood images", run.ood_paths())):
+        label, keep = f"student on {what}", work / "parts" / what
+        seen = embed(both, paths, compute, label=label, keep=keep, track=run.track)
+        for name, own in zip(encoders, np.split(seen, len(encoders), axis=1), strict=True):
+            arrays[name + end] = np.ascontiguousarray(own)
     training = np.array([each.split != "holdout" for each in found.photos])
     embedded = {"teacher": run.tensors("embeddings.safetensors")["images"], **arrays}
     of_training = {name: embedded[name][training] for name in ("teacher", *encoders)}

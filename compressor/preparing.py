@@ -311,7 +311,7 @@ STAGES: Sequence[Stage[Run]] = (
     ),
     Stage(
         name="features",
-        summary="the teacher on the fixed seeded views of the training images, once",
+        summary="the teacher on the fixed views of the training images, once",
         outputs=("features",),
         needs=("images", "pixels"),
         inputs=_features_inputs,

@@ -5,7 +5,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from compressor.encoders import CNN_EMBEDDING, create_student, load_teacher
+from compressor.encoders import CNN_EMBEDDING, create_student, load_teacher, side_by_side
 from compressor.loading import to_input
 from compressor.recipe import Student, Teacher
 from runtime.errors import InputError
@@ -147,6 +147,23 @@ def test_the_training_input_equals_the_devices():
     assert ours.is_contiguous(memory_format=torch.channels_last)
     difference = (ours - torch.from_numpy(preprocess.normalise(pixels.numpy()))).abs().max()
     assert difference <= 1e-6
+
+
+def test_side_by_side_each_answers_as_alone():
+    two = [create_student(CNN, seed=seed) for seed in (0, 1)]
+    images = torch.rand(3, 3, 64, 64)
+    both = side_by_side(*two)
+    assert (both.dim, both.map_shape, both.preprocess) == (32, None, two[0].preprocess)
+    with torch.inference_mode():
+        got = both.module.eval()(images)
+        alone = [each.module(images) for each in two]  # eval reaches them
+    assert torch.equal(got, torch.cat(alone, dim=1))
+
+
+def test_side_by_side_they_must_see_the_same_pixels():
+    larger = create_student(CNN.model_copy(update={"image_size": 96}), seed=0)
+    with pytest.raises(ValueError, match="different ways"):
+        side_by_side(create_student(CNN, seed=0), larger)
 
 
 def test_a_classifier_cannot_be_asked_for():
