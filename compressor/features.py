@@ -62,10 +62,10 @@ class Reader:
         ):
             found = module.features(images)
         found = found.float()
-        _require_finite(found.pooled, self.precision or torch.float32)
+        require_finite(found.pooled, self.precision or torch.float32)
         if self.grid is None or found.maps is None:
             return Features(found.pooled, None)
-        _require_finite(found.maps, self.precision or torch.float32)
+        require_finite(found.maps, self.precision or torch.float32)
         return Features(found.pooled, resample(found.maps, self.grid))
 
     def record(self) -> np.dtype[np.void]:
@@ -99,7 +99,7 @@ def write_shard(
             part["pooled"] = found.pooled.cpu().numpy()
             if found.maps is not None:
                 half = found.maps.half()
-                _require_finite(half, torch.float16)
+                require_finite(half, torch.float16)
                 part["maps"] = half.cpu().numpy()
         shard.flush()
 
@@ -203,7 +203,12 @@ def _maps(records: npt.NDArray[np.void]) -> Tensor | None:
     return torch.from_numpy(records["maps"].astype(np.float32))
 
 
-def _require_finite(features: Tensor, computed_in: torch.dtype) -> None:
+def require_finite(features: Tensor, computed_in: torch.dtype) -> None:
+    """Refuse a teacher's features that are infinite or no numbers.
+
+    Raises:
+        InputError: so some are; says what may be the cause.
+    """
     if lost := int((~features.isfinite()).sum()):
         kind = str(computed_in).removeprefix("torch.")
         raise InputError(

@@ -110,7 +110,7 @@ def _make_embeddings(run: Run, work: Path) -> None:
     from safetensors.numpy import save_file
 
     from compressor.embeddings import embed
-    from compressor.features import pooled_of
+    from compressor.features import pooled_of, require_finite
 
     teacher, compute, precision = run.teacher, run.compute(), teacher_precision(run)
 
@@ -124,11 +124,7 @@ def _make_embeddings(run: Run, work: Path) -> None:
             keep=work / "parts" / name,
             track=run.track,
         )
-        if lost := int(np.sum(~np.isfinite(found).all(axis=1))):
-            raise InputError(
-                f"teacher: its features of {lost} of {len(paths)} images are not finite; are "
-                f"the weights damaged? ({run.plan.recipe.teacher.weights})"
-            )
+        require_finite(torch.from_numpy(found), precision or torch.float32)
         return found
 
     def make(path: Path) -> None:

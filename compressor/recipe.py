@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,6 +17,8 @@ Positive = Annotated[float, Field(gt=0, strict=True)]
 VIEWS_SHOWN = 60_000
 """Views that a student is shown by default, the same for a small set of images and a large one."""
 FEWEST_EPOCHS, MOST_EPOCHS = 20, 300
+FEWEST_VIEWS, SHOWN_AT_MOST = 8, 8
+"""Of an image; and how often each is shown, by default: few images would be learnt by heart."""
 MANY_IMAGES = 5_000
 """From so many on a batch is 64 by default."""
 
@@ -152,8 +155,10 @@ class Distill(Section):
     warmup_epochs: Annotated[float, Field(ge=0)] = Field(
         2, description="epochs of linear rise to `lr`; at most a fifth of all steps"
     )
-    views: Count = Field(
-        8, description="fixed views per image: itself as on the device, and seeded augmentations"
+    views: Count | None = Field(
+        None,
+        description="fixed views per image: itself as on the device, then seeded augmentations; "
+        f"null: {FEWEST_VIEWS}, or more, so that none is shown over {SHOWN_AT_MOST} times",
     )
     crop_scale: tuple[Share, Annotated[float, Field(gt=0, le=1)]] = Field(
         (0.08, 1.0), description="share of the image's area that a view shows, from and to"
@@ -208,7 +213,9 @@ class Distill(Section):
     def views_for(self, images: int) -> int:
         """Different views of each: an epoch shows one, so a short run has no more than epochs."""
         epochs = self.epochs_for(images)
-        return epochs if self.teacher == "online" else min(self.views, epochs)
+        if self.teacher == "online":
+            return epochs
+        return min(epochs, self.views or max(FEWEST_VIEWS, math.ceil(epochs / SHOWN_AT_MOST)))
 
 
 class Label(Section):

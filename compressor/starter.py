@@ -51,7 +51,7 @@ student:
 distill:
   method: tintem           # to compare with: proteus | cosine | supervised
   # epochs: 60             # by default as many as show the student 60,000 views
-  views: 8                 # an image itself, then augmentations; the teacher sees each once
+  # views: 8               # an image itself, then augmentations; by default more of few images
   seed: 0
 {asked}# export: {{precisions: [fp32, fp16, int8]}}   # docs/precision.md
 # check: {{robustness_images: 50}}   # held-out images also looked at corrupted; 0 leaves it out

@@ -341,7 +341,8 @@ def test_a_teacher_that_gives_nonsense(project, refused):
     save_file(weights, path)
     project.change()
     message = refused("run", "recipe.yaml", new=["dataset.json"])
-    assert "its features of 48 of 48 images are not finite; are the weights damaged?" in message
+    assert "teacher: 768 of 768 features are not finite in " in message
+    assert "are the weights damaged?" in message
 
 
 def test_cuda_without_a_gpu(project, refused):

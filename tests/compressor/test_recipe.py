@@ -276,10 +276,25 @@ def test_small_sets_take_more_steps_in_an_epoch():
 
 
 def test_a_short_run_has_no_more_views_than_epochs():
-    assert Distill(views=8).views_for(1_000) == 8
+    assert Distill(views=9).views_for(1_000) == 9
     assert Distill(views=8, epochs=3).views_for(1_000) == 3
     # A teacher that is asked at every step sees a new view each epoch.
     assert Distill(views=8, epochs=30, teacher="online").views_for(1_000) == 30
+
+
+@pytest.mark.parametrize(
+    ("images", "views"), [(200, 38), (378, 20), (1_000, 8), (1_350, 8), (50_000, 8)]
+)
+def test_by_default_few_images_have_more_views(images, views):
+    """300, 159, 60, 44 and 20 epochs: none of the views is shown over 8 times."""
+    assert Distill().views_for(images) == views
+    assert Distill().epochs_for(images) / views <= 8
+
+
+def test_epochs_that_are_given_decide_the_views_too():
+    assert Distill(epochs=60).views_for(200) == 8
+    assert Distill(epochs=100).views_for(200) == 13
+    assert Distill(epochs=3).views_for(200) == 3
 
 
 def test_every_shipped_recipe_loads(tmp_path):
