@@ -108,11 +108,10 @@ def _estimate(run: Run) -> dict[str, Any]:
     batch = max(1, recipe.distill.batch_for(train))
     steps = recipe.distill.epochs_for(train) * max(1, train // batch)
     shown = steps * batch
-    # The first view is the image as it is, which the teacher looks at in any case
-    views = train * (recipe.distill.views_for(train) - 1)
-    views = 0 if recipe.distill.method == "supervised" else views
+    # Beside the first, the image as it is, which the teacher looks at in any case
+    more = 0 if recipe.distill.method == "supervised" else recipe.distill.views_for(train) - 1
     corrupted = min(recipe.check.robustness_images, recipe.export.golden_images)
-    passes = (shown if economy.online else views) + len(files)
+    passes = (shown if economy.online else more * train) + len(files)
     passes += min(corrupted, len(files)) * len(corruptions.cells())
     teacher_s, student_s = _seconds_per_image(run, teacher, student)
     return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib import metadata
@@ -129,11 +129,11 @@ def _make_embeddings(run: Run, work: Path) -> None:
 
     def make(path: Path) -> None:
         # The training images as they are: their first view, which the student learns from too
-        seen = pooled_of(_look_at_view(run, PLAIN, work / "parts"))
-        found, training = run.images(), [each.split == "train" for each in run.images().photos]
+        found = run.images()
+        training = np.array([each.split == "train" for each in found.photos])
         of_all = np.empty((len(found), teacher.dim), np.float32)
-        of_all[training] = seen
-        of_all[np.invert(training)] = look("other", found.part("validation", "holdout").paths)
+        of_all[training] = pooled_of(_look_at_views(run, [PLAIN], work / "parts"))
+        of_all[~training] = look("other", found.part("validation", "holdout").paths)
         arrays = {"images": of_all, "ood": look("ood", run.ood_paths())}
         with replacing(path) as temporary:
             save_file(arrays, temporary)
@@ -187,31 +187,37 @@ def _make_features(run: Run, work: Path) -> None:
     spec = run.plan.recipe.distill
     if spec.method == "supervised" or run.economy.online:
         return
-    for number in range(spec.views_for(len(run.images().part("train")))):
-        _look_at_view(run, number, work / "features")
+    count = spec.views_for(len(run.images().part("train")))
+    _look_at_views(run, range(count), work / "features")
 
 
-def _look_at_view(run: Run, number: int, folder: Path) -> list[Path]:
-    """Shards with the teacher's features of one view of the training images, made once."""
+def _look_at_views(run: Run, numbers: Iterable[int], folder: Path) -> list[Path]:
+    """Shards with the teacher's features of views of the training images, each made once."""
     from compressor.features import SHARD_IMAGES, shard_name, write_shard
 
     # Without shards of views there are none of maps either: the disk may not have room for them
     reader = _reader(run, None if run.economy.online else run.economy.grid)
-    train = run.images().part("train")
-    seen = _views_for_teacher(run, whole=number == PLAIN)
-    how = [
-        network_digest(run.plan.recipe.teacher),
-        None if number == PLAIN else [seen.augment.seed, seen.augment.scale, seen.augment.side_px],
-        [str(reader.precision), reader.grid, reader.compute.device.type],
-        _code("compressor.features"),
-    ]
-    shards = []
+    keys, cut = run.images().part("train").keys, augment(run)
+    teacher, code = network_digest(run.plan.recipe.teacher), _code("compressor.features")
+    seen_by = [str(reader.precision), reader.grid, reader.compute.device.type]
     folder.mkdir(exist_ok=True)
-    for start in range(0, len(train), SHARD_IMAGES):
-        of = train.keys[start : start + SHARD_IMAGES]
-        make = partial(write_shard, reader=reader, dataset=seen, number=number, start=start)
-        shards.append(folder / shard_name(number, start))
-        run.once(["features", how, number, of], shards[-1], partial(make, track=run.track))
+    shards = []
+    for number in numbers:
+        whole = number == PLAIN
+        dataset = _views_for_teacher(run, whole=whole)
+        how = [teacher, None if whole else [cut.seed, cut.scale, cut.side_px], seen_by, code]
+        for start in range(0, len(keys), SHARD_IMAGES):
+            of = keys[start : start + SHARD_IMAGES]
+            make = partial(
+                write_shard,
+                reader=reader,
+                dataset=dataset,
+                number=number,
+                start=start,
+                track=run.track,
+            )
+            shards.append(folder / shard_name(number, start))
+            run.once(["features", how, number, of], shards[-1], make)
     return shards
 
 

@@ -30,9 +30,9 @@ class Features:
     def tokens(self) -> Tensor:
         """The embedding and the map's cells as one list: [B, 1 + HW, D], or [B, 1, D] without."""
         embedding = self.pooled[:, None]
-        return (
-            embedding if self.maps is None else torch.cat([embedding, self.maps.flatten(1, 2)], 1)
-        )
+        if self.maps is None:
+            return embedding
+        return torch.cat([embedding, self.maps.flatten(1, 2)], dim=1)
 
     def to(self, device: torch.device) -> Features:
         """The same features on another device."""
