@@ -73,13 +73,13 @@ def bare_rates(recipe: Path, changes: tuple[str, ...]) -> dict[str, float]:
     """Images a second of the teacher's pass and of the student's step, on tensors at hand."""
     import torch
 
-    from compressor import plan as plans
-    from compressor.distill import parameter_groups
-    from compressor.encoders import create_student, load_teacher
-    from compressor.loading import Compute
-    from compressor.memory import keep_freed_memory
-    from compressor.precision import autocast, teacher_dtype, training_dtype
-    from compressor.tintem import cosine_distance
+    from compressor.data.loading import Compute
+    from compressor.distillation.methods.tintem import cosine_distance
+    from compressor.distillation.trainer import parameter_groups
+    from compressor.models.encoder import create_student, load_teacher
+    from compressor.models.memory import keep_freed_memory
+    from compressor.models.precision import autocast, teacher_dtype, training_dtype
+    from compressor.recipe import plan as plans
 
     spec = plans.load(recipe, list(changes)).recipe
     compute = Compute.choose(spec.distill.device, spec.distill.workers)
@@ -141,7 +141,7 @@ def timed_run(
     shutil.rmtree(folder, ignore_errors=True)
     if fresh_cache:
         shutil.rmtree(cache, ignore_errors=True)
-    words = [sys.executable, "-m", "compressor.cli", "run", str(recipe), "--out", str(folder)]
+    words = [sys.executable, "-m", "compressor", "run", str(recipe), "--out", str(folder)]
     words += [word for change in changes for word in ("--set", change)]
     click.echo(f"{name} ...", err=True)
     started = time.monotonic()
@@ -207,7 +207,7 @@ def reckon(
 
 def show(document: dict[str, Any]) -> None:
     """The tables."""
-    from runtime.report import table
+    from runtime.report.markdown import table
 
     runs, rates = document["runs"], document["rates"]
     stages = list(runs[0]["stages_s"])

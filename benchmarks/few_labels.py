@@ -70,8 +70,8 @@ def name_of(run: Path, encoder: str, budget: tuple[str, int], seed: int) -> str:
 
 def cell(run: Path, encoder: str, budget: tuple[str, int], seed: int) -> dict[str, Any]:
     """One draw of labels: held-out figures of the best of every kind, and of the chosen one."""
-    from compressor.probing.candidates import KINDS
-    from compressor.probing.choice import choose, settle
+    from compressor.probes.kinds import KINDS
+    from compressor.probes.model_selection import choose, settle
 
     training, held, labels = material(run, encoder, budget, seed)
     chosen = choose(training, seed=seed)
@@ -89,8 +89,8 @@ def material(run: Path, encoder: str, budget: tuple[str, int], seed: int) -> Any
     """What a probe learns from, and the held-out embeddings [N, D] with their labels [N]."""
     from safetensors.numpy import load_file
 
-    from compressor.probing.training_set import TrainingSet
-    from runtime.fidelity import normalise
+    from compressor.probes.training_set import TrainingSet
+    from runtime.metrics import normalise
 
     dataset = json.loads((run / "dataset.json").read_text(encoding="utf-8"))
     photos = dataset["images"]
@@ -122,7 +122,7 @@ def kept(truth: Any, classes: int, budget: tuple[str, int], seed: int) -> Any:
 
 def figures(logits: Any, labels: Any) -> dict[str, float]:
     """Accuracy and expected calibration error on held-out images."""
-    from runtime.fidelity import calibration_error
+    from runtime.metrics import calibration_error
 
     right = float((logits.argmax(axis=1) == labels).mean())
     return {"accuracy": right, "ece": calibration_error(logits, labels).value}
@@ -130,7 +130,7 @@ def figures(logits: Any, labels: Any) -> dict[str, float]:
 
 def text(found: dict[str, Any], run: Path, encoder: str, seeds: int) -> str:
     """A table of accuracies, and one of the choice and its calibration."""
-    from runtime.report import table
+    from runtime.report.markdown import table
 
     cells = defaultdict(list)
     for seed in range(seeds):

@@ -22,11 +22,11 @@ from typing import Any
 import click
 import numpy as np
 
-from runtime import fidelity
-from runtime.fidelity.directions import row_blocks
-from runtime.fidelity.similarity import _correlation, _of_pairs
+from runtime import metrics
 from runtime.files import write_json
-from runtime.tables import table
+from runtime.metrics.directions import row_blocks
+from runtime.metrics.similarity import _correlation, _of_pairs
+from runtime.report.tables import table
 
 TEACHER, STUDENT, BANK, CLASSES = 384, 192, 5_000, 20
 
@@ -64,36 +64,36 @@ def given(images: int) -> Given:
 
 
 def _votes(x: Given) -> float:
-    votes = fidelity.knn_votes(x.student, x.bank, x.labels, CLASSES)
-    return fidelity.mean_figure(votes.max(axis=1)).value
+    votes = metrics.knn_votes(x.student, x.bank, x.labels, CLASSES)
+    return metrics.mean_figure(votes.max(axis=1)).value
 
 
 def _auroc(inside: Any, outside: Any) -> float:
-    return fidelity.two_sample_figure(fidelity.auroc, inside, outside).value
+    return metrics.two_sample_figure(metrics.auroc, inside, outside).value
 
 
 def _procrustes(x: Given) -> float:
     half = len(x.student) // 2
-    laid = fidelity.fit_orthogonal_map(x.student[:half], x.teacher[:half])
-    return fidelity.mean_figure(laid.cosines(x.student[half:], x.teacher[half:])).value
+    laid = metrics.fit_orthogonal_map(x.student[:half], x.teacher[:half])
+    return metrics.mean_figure(laid.cosines(x.student[half:], x.teacher[half:])).value
 
 
 def _mahalanobis(x: Given) -> float:
-    gaussians = fidelity.fit_gaussians(x.bank, x.labels)
+    gaussians = metrics.fit_gaussians(x.bank, x.labels)
     return _auroc(*(gaussians.scores(each) for each in (x.student, x.outside)))
 
 
 NUMPY: Mapping[str, Callable[[Given], float]] = {
     "kNN votes": _votes,
-    "similarity r": lambda x: fidelity.similarity_correlation(x.student, x.teacher).value,
-    "cosine MAE": lambda x: fidelity.cosine_mae(x.student, x.teacher).value,
-    "linear CKA": lambda x: fidelity.linear_cka(x.student, x.teacher).value,
+    "similarity r": lambda x: metrics.similarity_correlation(x.student, x.teacher).value,
+    "cosine MAE": lambda x: metrics.cosine_mae(x.student, x.teacher).value,
+    "linear CKA": lambda x: metrics.linear_cka(x.student, x.teacher).value,
     "cosine after turning": _procrustes,
     "same neighbours": lambda x: (
-        fidelity.mean_figure(fidelity.neighbour_overlap(x.student, x.teacher)).value
+        metrics.mean_figure(metrics.neighbour_overlap(x.student, x.teacher)).value
     ),
     "OOD by cosine": lambda x: _auroc(
-        *(fidelity.ood_scores(each, x.bank) for each in (x.student, x.outside))
+        *(metrics.ood_scores(each, x.bank) for each in (x.student, x.outside))
     ),
     "OOD by Mahalanobis": _mahalanobis,
 }
@@ -128,7 +128,7 @@ def _torch_votes(x: Given) -> float:
     votes = torch.zeros(len(values), CLASSES, dtype=torch.float64)
     votes.scatter_add_(1, torch.from_numpy(x.labels)[nearest], weights)
     shares = votes / votes.sum(dim=1, keepdim=True)
-    return fidelity.mean_figure(shares.amax(dim=1).numpy()).value
+    return metrics.mean_figure(shares.amax(dim=1).numpy()).value
 
 
 def _torch_similarity(x: Given) -> float:
@@ -143,7 +143,7 @@ def _torch_similarity(x: Given) -> float:
     pairs = ((0, 0), (1, 1), (0, 1))
     columns += [products(sides[one], sides[other]) for one, other in pairs]
     values = np.stack([_of_pairs(each.numpy()) for each in columns], axis=1)
-    return fidelity.smooth_figure(_correlation, values).value
+    return metrics.smooth_figure(_correlation, values).value
 
 
 def _torch_mae(x: Given) -> float:
@@ -156,7 +156,7 @@ def _torch_mae(x: Given) -> float:
         gaps[torch.arange(len(gaps)), torch.arange(rows.start, rows.stop)] = 0
         means.append(gaps.sum(dim=1, dtype=torch.float64) / (count - 1))
     values = _of_pairs(torch.cat(means).numpy())[:, None]
-    return fidelity.smooth_figure(lambda each: each[:, 0], values).value
+    return metrics.smooth_figure(lambda each: each[:, 0], values).value
 
 
 def _torch_cka(x: Given) -> float:
@@ -186,7 +186,7 @@ def _torch_procrustes(x: Given) -> float:
     found = shared > 1e-9 * shared[0]
     mapped = centred[0][half:] @ (left[:, found] @ right[found])
     cosines = torch.nn.functional.cosine_similarity(mapped, centred[1][half:], dim=1)
-    return fidelity.mean_figure(cosines.numpy()).value
+    return metrics.mean_figure(cosines.numpy()).value
 
 
 def _torch_overlap(x: Given) -> float:
@@ -198,7 +198,7 @@ def _torch_overlap(x: Given) -> float:
         len(np.intersect1d(p[p != row][:10], q[q != row][:10])) / 10
         for row, (p, q) in enumerate(zip(*near, strict=True))
     ]
-    return fidelity.mean_figure(np.array(shares)).value
+    return metrics.mean_figure(np.array(shares)).value
 
 
 def _torch_ood(x: Given) -> float:
@@ -214,7 +214,7 @@ def _torch_mahalanobis(x: Given) -> float:
 
     bank, labels = _unit(x.bank).double(), torch.from_numpy(x.labels)
     means = torch.stack([bank[labels == label].mean(dim=0) for label in range(CLASSES)])
-    covariance = fidelity.shrunk_covariance((bank - means[labels]).numpy())
+    covariance = metrics.shrunk_covariance((bank - means[labels]).numpy())
     factor = torch.linalg.cholesky(torch.linalg.inv(torch.from_numpy(covariance)))
     scores = [
         -(torch.cdist(_unit(each).double() @ factor, means @ factor) ** 2).amin(dim=1).numpy()

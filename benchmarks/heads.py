@@ -38,9 +38,9 @@ def main(
     import torch
     from safetensors.numpy import load_file
 
-    from compressor.features import CachedFeatures
-    from compressor.objectives import Centre
-    from runtime.report import table
+    from compressor.distillation.objectives import Centre
+    from compressor.distillation.teacher_features import CachedFeatures
+    from runtime.report.markdown import table
 
     dataset = json.loads((run / "dataset.json").read_text(encoding="utf-8"))["images"]
     train = sum(each["split"] == "train" for each in dataset)
@@ -81,9 +81,9 @@ def made(
     """One head, and how well it does on features it was not made from."""
     import torch
 
-    from compressor import heads
-    from compressor.tintem import sne_divergence
-    from compressor.tokens import Features
+    from compressor.distillation.methods import tintem_head
+    from compressor.distillation.methods.tintem import sne_divergence
+    from compressor.models.features import Features
 
     torch.manual_seed(seed)
     started = time.monotonic()
@@ -91,17 +91,17 @@ def made(
     if kind == "identity":
         head = torch.nn.Identity()
     elif kind.startswith("pca"):
-        head = heads.pca_head(pooled, width, learns=kind != "pca")
+        head = tintem_head.pca_head(pooled, width, learns=kind != "pca")
     else:
-        head = heads.TeacherHead(pooled.shape[1], width)
+        head = tintem_head.TeacherHead(pooled.shape[1], width)
     if kind.endswith("first"):
-        heads.fit(head, Features(pooled, None), seed=seed)
+        tintem_head.fit(head, Features(pooled, None), seed=seed)
     elif kind.endswith("joint"):
         as_beside_a_student(head, pooled, seed, steps)
     seconds = time.monotonic() - started
     with torch.inference_mode():
         divergence = sne_divergence(unseen[:256], head(unseen[:256])).item()
-    figures = asdict(heads.figures(head, unseen))
+    figures = asdict(tintem_head.figures(head, unseen))
     return {**figures, "sne_divergence": divergence, "seconds": seconds}
 
 
@@ -109,9 +109,9 @@ def as_beside_a_student(head: Any, pooled: Any, seed: int, steps: int) -> None:
     """The training loop's own batches and learning rates, without the student."""
     import torch
 
-    from compressor.distill import lr_share, parameter_groups
-    from compressor.recipe import Distill
-    from compressor.tintem import sne_divergence
+    from compressor.distillation.methods.tintem import sne_divergence
+    from compressor.distillation.trainer import lr_share, parameter_groups
+    from compressor.recipe.schema import Distill
 
     spec = Distill()
     generator = torch.Generator().manual_seed(seed)

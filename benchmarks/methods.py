@@ -27,8 +27,8 @@ from typing import Any
 import click
 import numpy as np
 
-from runtime import fidelity
-from runtime.device import describe
+from runtime import metrics
+from runtime.benchmark.machine import describe
 
 METHODS = {
     "tintem": [],
@@ -57,8 +57,8 @@ FIGURES = {
     "kNN agrees": lambda seen: seen["knn_agrees"].mean(),
     "linear agrees": lambda seen: seen["linear_agrees"].mean(),
     "similarity r": lambda seen: similarity(seen),
-    "OOD AUROC": lambda seen: fidelity.auroc(seen["inside"], seen["outside"]),
-    "OOD FPR95": lambda seen: fidelity.fpr95(seen["inside"], seen["outside"]),
+    "OOD AUROC": lambda seen: metrics.auroc(seen["inside"], seen["outside"]),
+    "OOD FPR95": lambda seen: metrics.fpr95(seen["inside"], seen["outside"]),
 }
 RESAMPLES = 500
 
@@ -133,10 +133,10 @@ def run_missing(
 
 def run_one(recipe: Path, cell: tuple[str, str, str], changes: tuple[str, ...], out: Path) -> None:
     """One recipe, student, method and seed: through the stages, and what was seen of it kept."""
-    from compressor import plan as plans
-    from compressor import stages
-    from compressor.pipeline import way
-    from compressor.run import Run
+    from compressor.pipeline import stage as stages
+    from compressor.pipeline.context import Run
+    from compressor.pipeline.runner import way
+    from compressor.recipe import plan as plans
 
     student, method, seed = cell
     folder = folder_of(recipe, cell, out)
@@ -159,15 +159,15 @@ def run_one(recipe: Path, cell: tuple[str, str, str], changes: tuple[str, ...], 
 
 def what_was_seen(folder: Path) -> dict[str, Any]:
     """Per held-out image: was it right, did it agree; the embeddings; the OOD scores."""
-    from runtime import golden
-    from runtime.figures import linear_logits
-    from runtime.session import Outputs
+    from runtime.backends.base import Outputs
+    from runtime.bundle import golden
+    from runtime.evaluation.scores import linear_logits
 
     arrays = golden.load(folder / "holdout").arrays
     known = arrays.bank_labels >= 0
     classes = int(arrays.bank_labels.max()) + 1
     student = arrays.student_embedding
-    votes = fidelity.knn_votes(student, arrays.bank[known], arrays.bank_labels[known], classes)
+    votes = metrics.knn_votes(student, arrays.bank[known], arrays.bank_labels[known], classes)
     linear = linear_logits(arrays, Outputs(student, arrays.student_logits))
     answers = {"knn": votes.argmax(axis=1), "linear": linear.argmax(axis=1)}
     teacher = {"knn": arrays.teacher_knn, "linear": arrays.teacher_logits.argmax(axis=1)}
@@ -176,14 +176,14 @@ def what_was_seen(folder: Path) -> dict[str, Any]:
         seen[f"{name}_right"] = answer == arrays.labels
         seen[f"{name}_agrees"] = answer == teacher[name]
     seen["student"], seen["teacher"] = student, arrays.teacher_embedding
-    seen["inside"] = fidelity.ood_scores(student, arrays.bank)
-    seen["outside"] = fidelity.ood_scores(arrays.student_ood_embedding, arrays.bank)
+    seen["inside"] = metrics.ood_scores(student, arrays.bank)
+    seen["outside"] = metrics.ood_scores(arrays.student_ood_embedding, arrays.bank)
     return seen
 
 
 def tables(recipe: Path, cells: list[Any], out: Path) -> dict[str, Any]:
     """Each student's table, printed and returned."""
-    from runtime.report import table
+    from runtime.report.markdown import table
 
     found: dict[str, Any] = {}
     for student in dict.fromkeys(cell[0] for cell in cells):

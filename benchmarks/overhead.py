@@ -30,9 +30,9 @@ import numpy as np
 import onnxruntime
 
 import runtime
-from runtime.device import describe
-from runtime.report import table
-from runtime.session import open_session
+from runtime.backends.base import open_session
+from runtime.benchmark.machine import describe
+from runtime.report.markdown import table
 
 TURNS = 600
 
@@ -85,9 +85,9 @@ def torch_eager(folder: Path, images: Any) -> Callable[[], object]:
     """The same student as torch runs it."""
     import torch
 
-    from compressor import plan as plans
-    from compressor.learning import trained_student
-    from compressor.run import Run
+    from compressor.pipeline.context import Run
+    from compressor.pipeline.steps.learn import trained_student
+    from compressor.recipe import plan as plans
 
     origin = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
     run = Run(plans.load(Path(origin["path"]), origin["overrides"]), folder)

@@ -62,13 +62,13 @@ class Student:
     @classmethod
     def of(cls, folder: Path) -> Student:
         """Read what a run left."""
-        from compressor import plan as plans
-        from compressor.calibrating import MOST_VALIDATION, normalised
-        from compressor.run import Run
-        from export.quantise import Quantiser
-        from runtime import golden
+        from compressor.pipeline.context import Run
+        from compressor.pipeline.steps.calibration_images import MOST_VALIDATION, normalised
+        from compressor.recipe import plan as plans
+        from export.precision.int8 import Quantiser
+        from runtime.bundle import golden
         from runtime.files import read_json
-        from runtime.preprocess import Preprocess
+        from runtime.images.preprocess import Preprocess
 
         origin = read_json(folder / "recipe.json")
         run = Run(plans.load(Path(origin["path"]), origin["overrides"]), folder)
@@ -107,8 +107,8 @@ class Student:
 
 def calibrate_all(student: Student, seeds: int, images: int) -> tuple[list[dict[str, Any]], Any]:
     """Every choice of images by every method; also the calibration with the least error."""
-    from compressor.calibrating import drawn, normalised, selected
-    from export.calibration import METHODS, calibrate
+    from compressor.pipeline.steps.calibration_images import drawn, normalised, selected
+    from export.precision.calibration import METHODS, calibrate
 
     rows, best = list[dict[str, Any]](), None
     for seed in range(seeds):
@@ -134,10 +134,10 @@ def files_of(student: Student, calibration: Any, batch: int) -> list[dict[str, A
     """FP32, FP16, and INT8 with more and more layers in float: agreement and latency in turns."""
     import onnx
 
-    from export import half
-    from export.quantise import sensitivities, worth_floating
-    from runtime import latency
-    from runtime.session import open_session
+    from export.precision import fp16
+    from export.precision.int8 import sensitivities, worth_floating
+    from runtime.backends.base import open_session
+    from runtime.benchmark import latency
 
     quantiser = student.quantiser
     found = sensitivities(quantiser, calibration)
@@ -150,7 +150,7 @@ def files_of(student: Student, calibration: Any, batch: int) -> list[dict[str, A
     validation = quantiser.validation
     with TemporaryDirectory() as folder:
         half_path = Path(folder) / "half.onnx"
-        half.make(student.source, half_path, validation, validation)
+        fp16.make(student.source, half_path, validation, validation)
         models = {"fp32": onnx.load(student.source), "fp16": onnx.load(half_path)}
         facts: dict[str, dict[str, Any]] = {"fp32": {}, "fp16": {}}
         for step in steps:

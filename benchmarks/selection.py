@@ -24,8 +24,8 @@ import click
 import numpy as np
 
 from compressor.selection.coverage import coverage
-from compressor.selection.plan import Floats, Ints, LabelPlan
-from compressor.selection.simulate import (
+from compressor.selection.label_plan import Floats, Ints, LabelPlan
+from compressor.selection.simulation import (
     BUDGETS,
     CHEAT,
     Grid,
@@ -36,8 +36,8 @@ from compressor.selection.simulate import (
 )
 from compressor.selection.strategies import STRATEGIES, Wanted, choose
 from compressor.selection.tsne_map import tsne_map
-from runtime.device import describe
-from runtime.fidelity import normalise
+from runtime.benchmark.machine import describe
+from runtime.metrics import normalise
 
 Budgets = tuple[int, ...]
 Cell = dict[str, list[dict[str, Any]]]
@@ -83,10 +83,10 @@ def main(
 
 def embedded(recipe: Path, folder: Path) -> tuple[Sample, Sample]:
     """The images to choose from and the held-out ones, by the first stages of a run."""
-    from compressor import plan as plans
-    from compressor import stages
-    from compressor.pipeline import way
-    from compressor.run import Run
+    from compressor.pipeline import stage as stages
+    from compressor.pipeline.context import Run
+    from compressor.pipeline.runner import way
+    from compressor.recipe import plan as plans
 
     run = Run(plans.load(recipe), folder, note=lambda line: None)
     with run.locked():
@@ -145,8 +145,8 @@ def nearest(pool: Sample, chosen: Ints, asked: Floats) -> Ints:
 
 def linear(pool: Sample, chosen: Ints, asked: Floats) -> Ints:
     """What the linear probe of a run answers, at one strength."""
-    from compressor.probing import linear as probes
-    from compressor.probing.training_set import TrainingSet
+    from compressor.probes import linear as probes
+    from compressor.probes.training_set import TrainingSet
 
     labels = np.full(len(pool.labels), -1)
     labels[chosen] = pool.labels[chosen]
@@ -163,7 +163,7 @@ PROBES = {"nearest label": nearest, "linear": linear}
 
 def printed(rows: list[dict[str, Any]], budgets: Budgets) -> str:
     """A row a strategy; a cell a budget: accuracy, (classes found), gain over random."""
-    from runtime.report import table
+    from runtime.report.markdown import table
 
     names = list(dict.fromkeys(row["strategy"] for row in rows))
     cells = {(row["strategy"], row["budget"]): _cell(row) for row in rows}

@@ -22,8 +22,8 @@ from pathlib import Path
 import click
 import numpy as np
 
-from compressor.selection.plan import Floats
-from runtime.device import describe
+from compressor.selection.label_plan import Floats
+from runtime.benchmark.machine import describe
 
 WIDTH, CLUSTERS, BUDGET = 192, 40, 50
 Cell = dict[str, float]
@@ -119,7 +119,7 @@ def peak_mb() -> float:
 
 def printed(cells: dict[str, Cell]) -> str:
     """A row a cell."""
-    from runtime.report import table
+    from runtime.report.markdown import table
 
     names = ("map_s", "choice_s", "seconds", "import_mb", "mb")
     rows = [

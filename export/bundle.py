@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from runtime import contract
-from runtime import passport as passports
-from runtime.decode import decode
+from runtime.backends import engine_manifest as passports
+from runtime.bundle.golden import Golden, evenly
 from runtime.files import sha256_of, write_json, write_text
-from runtime.golden import Golden, evenly
-from runtime.preprocess import Preprocess
+from runtime.images import preprocessing_check
+from runtime.images.decode import decode
+from runtime.images.preprocess import Preprocess
 
 BUNDLE_NAME = "bundle"
 ENGINES = "engines"
@@ -133,7 +133,7 @@ def _copy_golden(golden: Golden, preprocess: Preprocess, folder: Path) -> None:
         arrays=replace(golden.arrays, pixels=pixels),
     )
     carried.save(folder, root=".")
-    contract.save(folder, inside[:CONTRACT_IMAGES], preprocess)
+    preprocessing_check.save(folder, inside[:CONTRACT_IMAGES], preprocess)
 
 
 def _copy(source: Path, folder: Path, below: str, number: int) -> str:

@@ -15,8 +15,8 @@ import numpy.typing as npt
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
+from runtime.backends.ort import import_onnxruntime
 from runtime.files import replacing
-from runtime.ort import import_onnxruntime
 
 Floats = npt.NDArray[np.float32]
 

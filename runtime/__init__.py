@@ -10,7 +10,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from runtime.student import Prediction, Student, load
+    from runtime.predict import Prediction, Student, load
 
 __all__ = ["Prediction", "Student", "load"]
 __version__ = "0.1.0"
@@ -19,7 +19,7 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     """The public names, imported when they are asked for (PEP 562)."""
     if name in __all__:
-        from runtime import student
+        from runtime import predict
 
-        return getattr(student, name)
+        return getattr(predict, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 import runtime
-from runtime.command import bar, check_folder, conclude, guarded, out_option
+from runtime.cli import bar, check_folder, conclude, guarded, out_option
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -23,15 +23,16 @@ def main() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON document.")
 def check(bundle: Path, out: Path | None, as_json: bool) -> None:
     """Verify BUNDLE, run it on this machine and judge it against its requirements."""
-    from runtime import bundle as bundles
-    from runtime import golden, report
-    from runtime.check import check as check_bundle
+    from runtime.bundle import bundle as bundles
+    from runtime.bundle import golden
+    from runtime.evaluation.check import check as check_bundle
+    from runtime.report import markdown
 
     loaded = bundles.load(bundle)
     held_out = golden.load(bundle / "golden")
     found = check_bundle(loaded, held_out, track=bar)
     folder = check_folder(bundle, out)
-    report.write(found, folder, images=held_out.root)
+    markdown.write(found, folder, images=held_out.root)
     conclude(found, folder, "this machine", as_json=as_json)
 
 
@@ -45,7 +46,7 @@ def predict(
     bundle: Path, images: tuple[Path, ...], file: str | None, nearest: int, as_json: bool
 ) -> None:
     """Ask the student of BUNDLE what each IMAGE shows. `?` marks what is none of its task."""
-    from runtime.student import load, table_of
+    from runtime.predict import load, table_of
 
     if not images:
         raise click.UsageError("name at least one image")
@@ -63,13 +64,13 @@ def predict(
 @click.option("--tar", type=click.Path(path_type=Path), help="File to write. Default: BUNDLE.tar.")
 def pack(bundle: Path, tar: Path | None) -> None:
     """Verify BUNDLE and write it as one .tar, to be carried to a device."""
-    from runtime import bundle as bundles
-    from runtime import packing
+    from runtime.bundle import archive
+    from runtime.bundle import bundle as bundles
     from runtime.files import amount
 
     whole = bundles.load(bundle).folder.resolve()
     path = tar if tar is not None else whole.parent / f"{whole.name}.tar"
-    packing.pack(whole, path)
+    archive.pack(whole, path)
     click.echo(f"{path} ({amount(path.stat().st_size)})\nNext, on the device: ", nl=False, err=True)
     click.echo(f"python -m runtime unpack {path.name}", err=True)
 
@@ -79,9 +80,9 @@ def pack(bundle: Path, tar: Path | None) -> None:
 @click.option("--into", type=click.Path(path_type=Path), default=Path(), help="Default: here.")
 def unpack(tar: Path, into: Path) -> None:
     """Unpack a TAR of `pack` and verify it. Links and names that point outside are refused."""
-    from runtime import packing
+    from runtime.bundle import archive
 
-    folder = packing.unpack(tar, into)
+    folder = archive.unpack(tar, into)
     click.echo(f"{folder}\nNext: python -m runtime check {folder}", err=True)
 
 
@@ -90,9 +91,9 @@ def unpack(tar: Path, into: Path) -> None:
 @click.option("--out", type=click.Path(path_type=Path), default=Path("latency.json"))
 def time_candidates(folder: Path, out: Path) -> None:
     """Time the candidates in FOLDER on this device, so that a student can be chosen for it."""
-    from runtime import latency_table
+    from runtime.benchmark import latency_table
     from runtime.files import write_json
-    from runtime.report import table
+    from runtime.report.markdown import table
 
     found = latency_table.measure(folder, track=bar)
     write_json(out, found)

@@ -37,27 +37,27 @@ def test_the_runtime_is_imported_and_helps():
 
 def test_commands_that_need_more_say_what_to_install():
     for words in (["run", "x.yaml"], ["targets"], ["schema"]):
-        answer = call("compressor.cli", *words)
+        answer = call("compressor", *words)
         assert answer.returncode == 3
         assert "pip install 'edge-compressor[train,cpu]'" in answer.stderr
         assert "Traceback" not in answer.stderr
 
 
 def test_init_says_what_to_install_and_audit_runs(tmp_path):
-    answer = call("compressor.cli", "init", str(tmp_path))
+    answer = call("compressor", "init", str(tmp_path))
     assert answer.returncode == 3
     assert "pip install" in answer.stderr
     from PIL import Image
 
     for number in range(12):
         Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / f"{number}.png")
-    answer = call("compressor.cli", "audit", str(tmp_path))
+    answer = call("compressor", "audit", str(tmp_path))
     assert answer.returncode == 0, answer.stderr
     assert "12 usable images" in answer.stdout
 
 
 def test_the_doctor_runs_without_them():
-    answer = call("compressor.cli", "doctor")
+    answer = call("compressor", "doctor")
     assert answer.returncode == 0
     assert "to train: pip install 'edge-compressor[train]'" in answer.stdout
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from compressor import cli
+from compressor.cli import app
 
 HUB_GONE = "http://127.0.0.1:9"
 
@@ -67,7 +67,7 @@ def refused(project, monkeypatch, capfd):
         before = project.snapshot()
         monkeypatch.setattr(sys, "argv", ["compressor", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            app.main()
         out, err = capfd.readouterr()
         assert ended.value.code == code
         assert "Traceback" not in out + err
@@ -166,7 +166,7 @@ def test_set_of_an_unknown_key(refused):
 
 def test_a_mistake_with_json(refused):
     """Stdout has one document also when the command fails."""
-    command = [sys.executable, "-m", "compressor.cli", "run", "nowhere.yaml", "--json"]
+    command = [sys.executable, "-m", "compressor", "run", "nowhere.yaml", "--json"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     wanted = {"error": "nowhere.yaml: no such file", "exit_code": 2}
     assert json.loads(ended.stdout) == wanted
@@ -455,7 +455,7 @@ def test_a_rehearsal_finds_mistakes_and_touches_nothing(project, refused):
 )
 def test_in_a_process_of_its_own(project, arguments, message):
     before = project.snapshot()
-    command = [sys.executable, "-m", "compressor.cli", *arguments]
+    command = [sys.executable, "-m", "compressor", *arguments]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert message in ended.stderr

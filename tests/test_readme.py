@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from compressor import target
-from compressor.cli import commands
+from compressor.cli.app import commands
+from compressor.recipe import target
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -33,7 +33,7 @@ def test_the_two_commands_are_the_makefiles():
 
 
 def test_the_recipe_shown_is_one(tmp_path):
-    from compressor import plan as plans
+    from compressor.recipe import plan as plans
 
     (text,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
     (tmp_path / "recipe.yaml").write_text(text, encoding="utf-8")
@@ -44,8 +44,8 @@ def test_the_recipe_shown_is_one(tmp_path):
 
 
 def test_the_recipe_that_init_writes_is_one(tmp_path):
-    from compressor import plan as plans
-    from compressor.starter import starter_recipe
+    from compressor.recipe import plan as plans
+    from compressor.recipe.templates import starter_recipe
 
     for name in ("red", "blue"):
         (tmp_path / "my photos" / name).mkdir(parents=True)

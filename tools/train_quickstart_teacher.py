@@ -17,10 +17,10 @@ from PIL import Image
 from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 
-from compressor.loading import recolour
-from compressor.starter import DIGITS_FOR_TEACHER, digit_image
-from compressor.target import recipes_folder
-from compressor.views import view_of
+from compressor.data.augmentation import view_of
+from compressor.data.loading import recolour
+from compressor.recipe.target import recipes_folder
+from compressor.recipe.templates import DIGITS_FOR_TEACHER, digit_image
 
 MODEL = "vit_tiny_patch16_224"
 ARGS = {"img_size": 32, "patch_size": 8, "embed_dim": 128, "depth": 4, "num_heads": 4}

@@ -1,1 +1,1 @@
-"""Which images to label first: strategies on the teacher's embeddings, and what goes to people."""
+"""Which images to label first: strategies on embeddings. No networks, no run folder."""

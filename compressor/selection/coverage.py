@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compressor.selection.plan import Floats, LabelPlan
-from compressor.selection.space import Space, blocks
+from compressor.selection.label_plan import Floats, LabelPlan
+from compressor.selection.metric_space import Space, blocks
 
 _DRAWS = 10
 _MEASURED_ON = 20_000

@@ -8,9 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from compressor.selection import centres, medoids, typical
-from compressor.selection.plan import Floats, Ints, LabelPlan
-from compressor.selection.space import Space, distinct
+from compressor.selection import k_center, k_medoids, typiclust
+from compressor.selection.label_plan import Floats, Ints, LabelPlan
+from compressor.selection.metric_space import Space, distinct
 from compressor.selection.tsne_map import map_of
 from runtime.errors import InputError
 
@@ -32,13 +32,13 @@ class Method:
 
 
 METHODS = {
-    "cold-paws": Method(medoids.k_medoids, "map"),
-    "cold-paws-cosine": Method(medoids.k_medoids, "map", central=True),
-    "k-medoids": Method(medoids.k_medoids, "embedding"),
-    "k-center": Method(centres.farthest_first, "embedding", ranks=True),
-    "mini-max": Method(centres.mini_max, "embedding"),
-    "maxi-min": Method(centres.maxi_min, "embedding"),
-    "typiclust": Method(typical.typiclust, "embedding", ranks=True),
+    "cold-paws": Method(k_medoids.k_medoids, "map"),
+    "cold-paws-cosine": Method(k_medoids.k_medoids, "map", central=True),
+    "k-medoids": Method(k_medoids.k_medoids, "embedding"),
+    "k-center": Method(k_center.farthest_first, "embedding", ranks=True),
+    "mini-max": Method(k_center.mini_max, "embedding"),
+    "maxi-min": Method(k_center.maxi_min, "embedding"),
+    "typiclust": Method(typiclust.typiclust, "embedding", ranks=True),
 }
 STRATEGIES = (*METHODS, "random", "stratified-random")
 """`cold-paws` is the paper's: t-SNE with the cosine metric, then k-medoids on the map.
@@ -109,8 +109,8 @@ def _found(space: Space, fixed: Ints, wanted: Wanted, on_map: Floats | None) -> 
         place = Space.euclidean(on_map)
     chosen = method.find(place, wanted.budget, fixed, wanted.seed)
     if method.central:
-        chosen, place = medoids.central(place, chosen, fixed, space), space
-    return chosen if method.ranks else centres.ranked(place, chosen, fixed, wanted.seed)
+        chosen, place = k_medoids.central(place, chosen, fixed, space), space
+    return chosen if method.ranks else k_center.ranked(place, chosen, fixed, wanted.seed)
 
 
 def _plan(space: Space, wanted: Wanted, chosen: Ints, on_map: Floats | None) -> LabelPlan:

@@ -8,14 +8,15 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
-from compressor import pipeline
-from compressor.plan import load
-from compressor.probing.fitting import deployed_probe, other_than_linear
-from compressor.run import Run
-from runtime import golden, report
-from runtime.fidelity import log_softmax
-from runtime.preprocess import Preprocess
-from runtime.session import open_session
+from compressor.pipeline import runner
+from compressor.pipeline.context import Run
+from compressor.probes.fit import deployed_probe, other_than_linear
+from compressor.recipe.plan import load
+from runtime.backends.base import open_session
+from runtime.bundle import golden
+from runtime.images.preprocess import Preprocess
+from runtime.metrics import log_softmax
+from runtime.report import markdown
 
 
 def picture(rng, channel):
@@ -45,7 +46,7 @@ def finished(write_recipe, folder_of_images, tmp_path):
         )
         run = Run(load(path), tmp_path / "run")
         with run.locked():
-            for _ in pipeline.run_all(run):
+            for _ in runner.run_all(run):
                 pass
         return run.folder
 
@@ -62,7 +63,7 @@ def test_few_labels_are_deployed(finished, per_class, calibrated):
     assert bool(probe["candidates"]) is calibrated
     assert found["classes_without_label"] == ["green"]
     assert "**Never answered: green.**" in (folder / "report.md").read_text()
-    assert "**Never answered: green.**" in report.text(found)
+    assert "**Never answered: green.**" in markdown.text(found)
 
     # The file answers what the chosen probe answers in numpy.
     held = golden.load(folder / "holdout")

@@ -19,7 +19,7 @@ STUDENTS = {
 
 
 def start(recipe, out):
-    words = [sys.executable, "-u", "-m", "compressor.cli", "run", str(recipe), "--out", str(out)]
+    words = [sys.executable, "-u", "-m", "compressor", "run", str(recipe), "--out", str(out)]
     return subprocess.Popen(
         words,
         stderr=subprocess.PIPE,

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from compressor import cli
+from compressor.cli import app
 from compressor.selection.strategies import STRATEGIES
 
 pytest.importorskip("openTSNE")
@@ -39,7 +39,7 @@ def go(monkeypatch, capfd):
     def go(*words):
         monkeypatch.setattr(sys, "argv", ["compressor", *map(str, words)])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            app.main()
         out, err = capfd.readouterr()
         assert "Traceback" not in out + err
         return ended.value.code, out, err

@@ -14,7 +14,7 @@ STAGES = ("onnx-fp32", "onnx-fp16", "onnx-int8")
 ENGINES = [f"tensorrt-rtx-{precision}-sm89" for precision in ("fp16", "fp32", "int8")]
 
 
-def compressor(*words, cwd, module="compressor.cli"):
+def compressor(*words, cwd, module="compressor"):
     command = [sys.executable, "-m", module, *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=600)
 

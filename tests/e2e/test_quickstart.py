@@ -10,7 +10,7 @@ import pytest
 
 def compressor(*words, cwd):
     return subprocess.run(
-        [sys.executable, "-m", "compressor.cli", *map(str, words)],
+        [sys.executable, "-m", "compressor", *map(str, words)],
         capture_output=True,
         text=True,
         cwd=cwd,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runtime.preprocess import Preprocess
+from runtime.images.preprocess import Preprocess
 
 SIDE = 32
 PREPROCESS = Preprocess(
@@ -25,9 +25,9 @@ FAMILIES = {
 
 
 def export_student(model, args, path):
-    from compressor.encoders import create_student
-    from compressor.recipe import Student
-    from export.to_onnx import Deployed, export, linear
+    from compressor.models.encoder import create_student
+    from compressor.recipe.schema import Student
+    from export.onnx_file import Deployed, export, linear
 
     width = None if "vit" in model else 16
     spec = Student(model=model, image_size=SIDE, args=args, embedding=width)
@@ -77,7 +77,7 @@ def images(pixels):
 @pytest.fixture(scope="session")
 def precise(students, images, tmp_path_factory):
     """`precise(family, precision)`: path of a finished file."""
-    from export import half, quantise
+    from export.precision import fp16, int8
 
     folder, made = tmp_path_factory.mktemp("precise"), {}
 
@@ -88,13 +88,13 @@ def precise(students, images, tmp_path_factory):
         if key not in made:
             path = folder / f"{family}.{precision}.onnx"
             if precision == "fp16":
-                half.make(students(family), path, images[:16], images[32:48])
+                fp16.make(students(family), path, images[:16], images[32:48])
             else:
-                quantiser = quantise.Quantiser.of(students(family), images[32:48])
-                calibration = quantise.calibrate(
+                quantiser = int8.Quantiser.of(students(family), images[32:48])
+                calibration = int8.calibrate(
                     quantiser.model, images[:16], name="selected", method="minmax"
                 )
-                quantise.graph.save(
+                int8.graph.save(
                     quantiser.quantised(calibration, quantiser.layers), path, {"precision": "int8"}
                 )
             made[key] = path

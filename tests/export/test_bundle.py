@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from export.bundle import FEWEST_IMAGES, Cap, thinned
-from runtime.golden import Golden
-from runtime.golden_arrays import Arrays
+from runtime.bundle.golden import Golden
+from runtime.bundle.golden_arrays import Arrays
 
 COUNT, SIDE = 60, 40
 

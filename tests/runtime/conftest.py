@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runtime import corruptions, fidelity
+from runtime import metrics
+from runtime.bundle.golden import Arrays, Golden
+from runtime.evaluation.robustness import shape_of, stability
 from runtime.files import sha256_of, write_json
-from runtime.golden import Arrays, Golden
-from runtime.preprocess import Preprocess
-from runtime.robustness import shape_of, stability
+from runtime.images import corruptions
+from runtime.images.preprocess import Preprocess
 
 SIDE = 8
 PREPROCESS = Preprocess(
@@ -120,7 +121,7 @@ def shaken(pictures, clean, bank):
     ]
     found = np.stack([embed(each) for each in looks])
     shape = shape_of(len(pictures))
-    mean = fidelity.normalise(bank).mean(axis=0)
+    mean = metrics.normalise(bank).mean(axis=0)
     return (found @ HEAD).argmax(axis=2).reshape(shape), stability(clean, found, mean).reshape(
         shape
     )
@@ -142,7 +143,7 @@ def make_golden(folder, *, images, labels, ood, corrupted):
     # Three numbers are little to tell images apart by: none may seem to be a training image.
     near = 0.9 * (unit @ (bank / np.linalg.norm(bank, axis=1, keepdims=True)).T).max(axis=1)
     widen = rng.normal(size=(3, 5)).astype(np.float32)
-    laid = fidelity.fit_orthogonal_map(bank, bank @ widen)
+    laid = metrics.fit_orthogonal_map(bank, bank @ widen)
     answers, steady = shaken(inside[:corrupted], student[:corrupted], bank) if corrupted else (0, 0)
     # The teacher knows what it looks at, however bad the image.
     of_teacher = np.broadcast_to(truth[:corrupted, None, None], shape_of(corrupted))

@@ -3,8 +3,8 @@ import pytest
 
 from compressor.selection import coverage as coverages
 from compressor.selection.coverage import coverage
-from compressor.selection.plan import LabelPlan
-from compressor.selection.space import Space
+from compressor.selection.label_plan import LabelPlan
+from compressor.selection.metric_space import Space
 from compressor.selection.strategies import Wanted, choose
 from compressor.selection.tsne_map import tsne_map
 

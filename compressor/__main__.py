@@ -1,0 +1,5 @@
+"""`python -m compressor`: the same as the command `compressor`."""
+
+from compressor.cli.app import main
+
+main()

@@ -1,0 +1,49 @@
+"""The command line. Every command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+
+import click
+
+import runtime
+from compressor.cli import check, run, setup
+from runtime.__main__ import pack, predict, unpack
+from runtime.cli import guarded
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+_ABOUT = """\
+Distil a vision foundation model into a small student for the edge, and prove what was kept.
+
+\b
+compressor init photos        write a recipe for a folder of images
+compressor label recipe.yaml  say which images to label first
+compressor run recipe.yaml    make the student, its files for the device and the report
+compressor check RUN/bundle   check the bundle again, here or on the device
+"""
+
+
+@click.group(context_settings=CONTEXT, help=_ABOUT)
+@click.version_option(runtime.__version__, prog_name="edge-compressor")
+def commands() -> None:
+    """The group that all commands are in."""
+
+
+for each in (
+    *(setup.audit, setup.init, setup.quickstart, run.label, run.run, run.export),
+    *(run.engine, check.check, check.compare, check.candidates, predict, pack, unpack),
+    *(setup.targets, setup.schema, setup.doctor, setup.cache),
+):
+    commands.add_command(each)
+
+
+def main() -> None:
+    """Entry point of `compressor`."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "0" if sys.stderr.isatty() else "1")
+    again = shlex.join(["compressor", *sys.argv[1:]])
+    guarded(commands, on_interrupt=lambda: f"What was finished is kept; to continue: {again}")

@@ -1,0 +1,87 @@
+"""What this machine can do: packages, providers that really start, GPU, disk."""
+
+from __future__ import annotations
+
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from runtime.backends.ort import starting_providers
+from runtime.backends.tensorrt_flavour import installed_version
+from runtime.benchmark import machine as device
+from runtime.errors import MissingDependencyError
+
+_TRAINING = ("torch", "torchvision", "timm", "safetensors", "scikit-learn", "openTSNE", "kmedoids",
+             "onnx", "onnxscript", "pydantic", "ruamel.yaml", "rich")  # fmt: skip
+_DEVICE = ("onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx", "cuda-python")
+
+
+def examine() -> dict[str, Any]:
+    """Look, without changing anything."""
+    installed = {name: device.version_of(name) for name in (*_TRAINING, *_DEVICE)}
+    return {
+        "machine": device.describe(),
+        "free_disk_gb": round(shutil.disk_usage(Path.cwd()).free / 1e9, 1),
+        "packages": installed,
+        "torch_sees_gpu": _torch_sees_gpu(),
+        "onnxruntime_providers": _providers(),
+        "tensorrt": {each: installed_version(each) for each in ("tensorrt", "tensorrt-rtx")},
+        "advice": _advice(installed),
+    }
+
+
+def text(found: dict[str, Any]) -> str:
+    """The findings to read."""
+    machine = found["machine"]
+    gpu = {None: "torch is not installed", True: "seen by torch", False: "not seen by torch"}
+    lines = [
+        f"machine      {machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']} GB, "
+        f"{machine['arch']}, load {machine['load_1min']}",
+        f"GPU          {machine['gpu'] or 'none found'} ({gpu[found['torch_sees_gpu']]})",
+        f"disk         {found['free_disk_gb']} GB free here",
+        f"ONNX Runtime {_words(found['onnxruntime_providers'])}",
+    ]
+    engines = ", ".join(
+        f"{name} {version}" for name, version in found["tensorrt"].items() if version
+    )
+    lines.append(f"TensorRT     {engines or 'not installed: no engines are built here'}")
+    lines += [f"  {name:<16}{version or '-'}" for name, version in found["packages"].items()]
+    lines += [f"-> {each}" for each in found["advice"]] or ["Everything for a run is here."]
+    return "\n".join(lines)
+
+
+def _words(providers: dict[str, bool] | None) -> str:
+    if providers is None:
+        return "not installed"
+    return ", ".join(f"{name} {'starts' if ok else 'no'}" for name, ok in providers.items())
+
+
+def _torch_sees_gpu() -> bool | None:
+    if find_spec("torch") is None:
+        return None
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _providers() -> dict[str, bool] | None:
+    try:
+        return starting_providers()
+    except MissingDependencyError:
+        return None
+
+
+def _advice(installed: dict[str, str | None]) -> list[str]:
+    advice = []
+    missing = [name for name in _TRAINING if installed[name] is None]
+    if missing:
+        advice.append(f"to train: pip install 'edge-compressor[train]' ({', '.join(missing)})")
+    if installed["onnxruntime"] and installed["onnxruntime-gpu"]:
+        advice.append(
+            "onnxruntime and onnxruntime-gpu are both installed and break each other: "
+            "pip uninstall both, then install one"
+        )
+    if not installed["onnxruntime"] and not installed["onnxruntime-gpu"]:
+        advice.append("to run ONNX files: pip install 'edge-compressor[cpu]' (or [gpu])")
+    return advice

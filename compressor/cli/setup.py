@@ -1,0 +1,140 @@
+"""Before a recipe runs: look at images, write recipes, see what there is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from compressor.cli.options import FILE, json_option, require_training_packages
+from runtime.errors import InputError
+
+
+@click.command()
+@click.argument("folder", type=FILE)
+@click.option("--labels", default="none", show_default=True, help="folders, none, or a CSV.")
+@json_option
+def audit(folder: Path, labels: str, as_json: bool) -> None:
+    """Decode every file of FOLDER and name the unusable and the duplicates. Writes nothing."""
+    from compressor.cli.console import set_up_logging, track
+    from compressor.data import dataset
+
+    set_up_logging()
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
+    where = labels if labels in ("folders", "none") else str(Path(labels).resolve())
+    found = dataset.audit(
+        folder.resolve(), labels=where, holdout=0.2, validation=0.1, seed=0, track=track
+    )
+    counts = found.counts()
+    if as_json:
+        document = {
+            "counts": counts,
+            "rejected": [vars(each) for each in found.rejected],
+            "duplicates": [vars(each) for each in found.duplicates],
+        }
+        click.echo(json.dumps(document))
+        return
+    for rejected in found.rejected:
+        click.echo(f"rejected   {rejected.id}: {rejected.reason}")
+    for duplicate in found.duplicates:
+        click.echo(f"duplicate  {duplicate.id} has the pixels of {duplicate.twin}")
+    click.echo(
+        f"{counts['images']} usable images, {counts['rejected']} files rejected, "
+        f"{counts['duplicates']} duplicates, {counts['classes']} classes"
+    )
+    click.echo(f"Next: compressor init {folder}", err=True)
+
+
+@click.command()
+@click.argument("folder", type=FILE)
+@click.option(
+    "--recipe", "path", type=FILE, default=Path("recipe.yaml"), show_default=True,
+    help="File to write; one that is there is never overwritten.",
+)  # fmt: skip
+def init(folder: Path, path: Path) -> None:
+    """Write a commented recipe for a FOLDER of images."""
+    require_training_packages()
+    from compressor.recipe.templates import starter_recipe
+
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
+    if path.exists():
+        raise InputError(f"{path}: is there already; name another one with --recipe")
+    from runtime.files import write_text
+
+    write_text(path, starter_recipe(folder, relative_to=path.resolve().parent))
+    click.echo(f"wrote {path}. Read it, then: compressor run {path} --dry-run", err=True)
+
+
+@click.command()
+@click.argument("folder", type=FILE, default=Path("quickstart"))
+def quickstart(folder: Path) -> None:
+    """Write the embedded example (recipe, teacher, scikit-learn's digits as images) into FOLDER."""
+    require_training_packages()
+    from compressor.recipe.templates import write_quickstart
+
+    count = write_quickstart(folder)
+    click.echo(f"wrote {count} images, a teacher and a recipe into {folder}", err=True)
+    click.echo(f"Next: compressor run {folder / 'cpu.yaml'}", err=True)
+
+
+@click.command()
+@json_option
+def targets(as_json: bool) -> None:
+    """List the devices that a recipe can name as its target."""
+    require_training_packages()
+    from compressor.recipe import target
+    from runtime.report.markdown import table
+
+    found = {
+        name: target.load(target.recipes_folder() / "targets" / f"{name}.yaml")
+        for name in target.names()
+    }
+    if as_json:
+        click.echo(json.dumps({name: each.model_dump(mode="json") for name, each in found.items()}))
+        return
+    rows = [
+        [name, each.provider, ", ".join(each.precisions), each.description]
+        for name, each in found.items()
+    ]
+    click.echo(table(["target", "provider", "precisions", "device"], rows))
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON schema of a recipe, for editors."""
+    require_training_packages()
+    from compressor.recipe.schema import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=2))
+
+
+@click.command()
+@json_option
+def doctor(as_json: bool) -> None:
+    """Say what this machine can do, and what to install for the rest."""
+    from compressor.cli.doctor import examine, text
+
+    found = examine()
+    click.echo(json.dumps(found) if as_json else text(found))
+
+
+@click.command()
+@click.option("--clear", is_flag=True, help="Remove everything in it. Finished runs keep theirs.")
+@json_option
+def cache(clear: bool, as_json: bool) -> None:
+    """Show how much runs keep for each other, and where.
+
+    EDGE_COMPRESSOR_CACHE names the folder, EDGE_COMPRESSOR_CACHE_GB how large it may become (20;
+    0 is no cache).
+    """
+    from compressor.cli.console import set_up_logging
+    from compressor.pipeline.cache import Cache, examine, text
+
+    set_up_logging()
+    found = examine(Cache.from_environment(), clear=clear)
+    click.echo(json.dumps(found) if as_json else text(found))
+    if found["entries"]:
+        click.echo("Next: compressor cache --clear removes them", err=True)

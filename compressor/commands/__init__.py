@@ -1,1 +1,0 @@
-"""The commands of `compressor`. Each imports what it needs when it runs."""

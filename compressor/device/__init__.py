@@ -1,0 +1,1 @@
+"""A bundle checked on another machine, over ssh. Knows bundles, not runs."""

@@ -1,0 +1,245 @@
+"""A bundle checked on another machine, over OpenSSH: copied there, checked there, report back.
+
+    here                                    there, in a folder of its own below the home folder
+    bundle.tar, the runtime's wheel   ->    a venv with the wheel and one backend
+                                            python -m runtime unpack, python -m runtime check
+    report.json, report.md            <-    and the folder is removed
+
+OpenSSH does the talking: keys, agents, jump hosts and ports are those of ~/.ssh/config. A host
+whose key is not known is refused, and a password is asked for by ssh itself, once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+from compressor.device.wheel import write_wheel
+from runtime.bundle import archive
+from runtime.bundle import bundle as bundles
+from runtime.errors import InputError, MissingDependencyError
+from runtime.files import amount, write_text
+
+SSH = "EDGE_COMPRESSOR_SSH"
+"""Environment variable with the command to use for ssh, such as `ssh -F other_config`."""
+_FOLDER = ".edge-compressor-check"
+_REPORTS = ("report.json", "report.md", "report.html")
+_SSH_FAILED = 255
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is wanted of the other machine."""
+
+    python: str = "python3"
+    """Its Python, 3.10 or newer."""
+    install: bool = True
+    """Whether to make a venv there and install the backend; else `python` has one already."""
+    keep: bool = False
+    """Whether to leave the folder there."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """A machine that ssh reaches."""
+
+    destination: str
+    command: tuple[str, ...]
+    """ssh and its options."""
+
+    def run(
+        self,
+        words: str,
+        *,
+        stdin: IO[bytes] | int = subprocess.DEVNULL,
+        stderr: IO[bytes] | int | None = subprocess.PIPE,
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a line of its shell.
+
+        Args:
+            words: the line; what it names is quoted already.
+            stdin: what it reads.
+            stderr: where its messages go; None shows them.
+
+        Raises:
+            MissingDependencyError: ssh did not get there.
+        """
+        line = [*self.command, "--", self.destination, words]
+        done = subprocess.run(line, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, check=False)
+        if done.returncode == _SSH_FAILED:
+            said = (done.stderr or b"").decode(errors="replace").strip()
+            raise MissingDependencyError(
+                f"{self.destination}: ssh did not get there: {said or 'it says no more'}\n"
+                f"  Does `{shlex.join([*_ssh(), self.destination])}` work? A host whose key is not "
+                "known yet has to be visited once by hand, so that you see its fingerprint."
+            )
+        return done
+
+    def do(self, words: str, what: str, *, stdin: IO[bytes] | int = subprocess.DEVNULL) -> str:
+        """Run a line that has to succeed; what it printed.
+
+        Raises:
+            MissingDependencyError: it did not, or ssh did not get there.
+        """
+        done = self.run(words, stdin=stdin)
+        if done.returncode:
+            said = done.stderr.decode(errors="replace").strip()[-1500:]
+            raise MissingDependencyError(f"{self.destination}: {what} failed there:\n  {said}")
+        return done.stdout.decode(errors="replace")
+
+    def send(self, path: Path, there: str) -> None:
+        """Copy a file.
+
+        Raises:
+            MissingDependencyError: there is no room for it, or ssh did not get there.
+        """
+        with path.open("rb") as file:
+            self.do(f"cat > {shlex.quote(there)}", f"copying {path.name}", stdin=file)
+
+
+def check(
+    bundle: Path, destination: str, wish: Wish, out: Path, note: Callable[[str], None]
+) -> dict[str, Any]:
+    """Check a bundle on another machine; its report is written here.
+
+    Args:
+        bundle: the bundle's folder.
+        destination: `user@host`, a name of ~/.ssh/config, or `ssh://user@host:port`.
+        wish: what is wanted there.
+        out: folder for the report.
+        note: is told what is going on.
+
+    Returns:
+        The report.
+
+    Raises:
+        InputError: the bundle is not sound, the destination is none, or the check refused.
+        MissingDependencyError: the machine cannot be reached, or lacks Python, a backend or room.
+    """
+    loaded = bundles.load(bundle)
+    backend = "gpu" if loaded.document["target"]["provider"] == "cuda" else "cpu"
+    with _reached(destination) as host, tempfile.TemporaryDirectory() as temporary:
+        packed, wheel = Path(temporary) / f"{_name(bundle)}.tar", write_wheel(Path(temporary))
+        archive.pack(bundle.resolve(), packed)
+        there = _make_folder(host)
+        try:
+            note(f"copying {amount(packed.stat().st_size)} to {destination}")
+            for path in (packed, wheel):
+                host.send(path, f"{there}/{path.name}")
+            python = _python(host, there, wheel.name, backend, wish, note)
+            note(f"checking on {destination}")
+            report = _checked(host, there, python, _name(bundle), packed.name)
+            _fetch(host, f"{there}/report", out)
+        finally:
+            if wish.keep:
+                note(f"left on {destination}: {there}")
+            else:
+                host.run(f"rm -rf -- {shlex.quote(there)}")
+    return report
+
+
+def _name(bundle: Path) -> str:
+    return bundle.resolve().name  # `.` has no name
+
+
+def _ssh() -> list[str]:
+    return shlex.split(os.environ.get(SSH, "ssh"))
+
+
+@contextmanager
+def _reached(destination: str) -> Iterator[Host]:
+    """One connection for all that is to be done, closed at the end."""
+    if re.search(r"^[^@/]*(//)?[^@/]*:[^@/]*@", destination):
+        raise InputError(
+            f"a password in {destination.rpartition('@')[2]!r}'s address: leave it out"
+        )
+    if not re.fullmatch(r"(ssh://)?[A-Za-z0-9_][A-Za-z0-9_.@:%\[\]-]*", destination):
+        raise InputError(f"{destination!r} is no address; wanted is user@host or ssh://host:port")
+    if shutil.which(_ssh()[0]) is None:
+        raise MissingDependencyError(f"{_ssh()[0]}: not found; install OpenSSH's client")
+    with tempfile.TemporaryDirectory(prefix="ec-") as sockets:  # a short path: sockets' have limits
+        options = [
+            "StrictHostKeyChecking=yes",
+            "ConnectTimeout=20",
+            "ServerAliveInterval=15",
+            "ControlMaster=auto",
+            f"ControlPath={sockets}/s",
+            "ControlPersist=60",
+        ]
+        command = [*_ssh(), *(word for option in options for word in ("-o", option))]
+        host = Host(destination, tuple(command))
+        try:
+            yield host
+        finally:
+            closing = [*command, "-O", "exit", "--", destination]
+            subprocess.run(closing, capture_output=True, check=False)
+
+
+def _make_folder(host: Host) -> str:
+    made = host.do(f"umask 077; mktemp -d ~/{_FOLDER}.XXXXXX", "making a folder").strip()
+    if f"/{_FOLDER}." not in made or "\n" in made:
+        raise MissingDependencyError(
+            f"{host.destination}: its shell prints {made!r} where a folder was expected. Does a "
+            "start-up file (.bashrc) print something?"
+        )
+    return made
+
+
+def _python(
+    host: Host, there: str, wheel: str, backend: str, wish: Wish, note: Callable[[str], None]
+) -> str:
+    """The words that begin `-m runtime` there."""
+    python, folder = shlex.quote(wish.python), shlex.quote(there)
+    asked = f'{python} -c "import sys; print(sys.version_info >= (3, 10))"'
+    if host.do(asked, f"starting {wish.python}").strip() != "True":
+        raise MissingDependencyError(
+            f"{host.destination}: {wish.python} is older than 3.10; name another with --python"
+        )
+    if not wish.install:
+        host.do(f"cd {folder} && {python} -m zipfile -e {wheel} lib", "unpacking the wheel")
+        return f"cd {folder} && PYTHONPATH={folder}/lib {python}"
+    note(f"installing the wheel with its {backend} backend on {host.destination}")
+    host.do(f"cd {folder} && {python} -m venv venv", "making a venv")
+    pip = "venv/bin/python -m pip install --quiet --no-compile --disable-pip-version-check"
+    host.do(f"cd {folder} && {pip} './{wheel}[{backend}]'", "installing")
+    return f"cd {folder} && venv/bin/python"
+
+
+def _checked(host: Host, there: str, python: str, name: str, packed: str) -> dict[str, Any]:
+    unpacked = host.run(f"{python} -m runtime unpack {shlex.quote(packed)}")
+    if unpacked.returncode:
+        _pass_on(host, unpacked.returncode, unpacked.stderr)
+    words = f"check {shlex.quote(name)} --out {shlex.quote(there)}/report --json"
+    done = host.run(f"{python} -m runtime {words}")
+    if done.returncode not in (0, 1):
+        _pass_on(host, done.returncode, done.stderr)
+    try:
+        report: dict[str, Any] = json.loads(done.stdout)
+    except json.JSONDecodeError:
+        _pass_on(host, done.returncode, done.stderr or done.stdout)
+    return report
+
+
+def _pass_on(host: Host, code: int, stderr: bytes) -> NoReturn:
+    """The other machine's error as ours, with the same exit code."""
+    said = stderr.decode(errors="replace").strip().removeprefix("error: ")[-1500:]
+    kind = InputError if code == InputError.exit_code else MissingDependencyError
+    raise kind(f"on {host.destination}: {said or f'the check ended with code {code}'}")
+
+
+def _fetch(host: Host, folder: str, out: Path) -> None:
+    for name in _REPORTS:
+        path = f"{shlex.quote(folder)}/{name}"
+        done = host.run(f"test ! -e {path} || cat {path}")
+        if done.stdout:
+            write_text(out / name, done.stdout.decode())

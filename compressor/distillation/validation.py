@@ -1,0 +1,72 @@
+"""How good a student is while it learns, on images kept back from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from threadpoolctl import threadpool_limits
+from torch import Tensor, nn
+
+from compressor.data.dataset import ImageSet
+from compressor.data.loading import BATCH, Compute, Pixels, in_batches, load_batches, to_input
+from compressor.models.encoder import Encoder
+from runtime import metrics
+from runtime.bundle.golden import evenly
+
+MAX_IMAGES = 512
+"""Images that choose the best checkpoint, at most: they are embedded each epoch."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """A few images, decoded once, with the teacher's embeddings of them."""
+
+    pixels: Tensor
+    teacher: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int64]
+    classes: int
+    student: Encoder
+    compute: Compute
+
+    @classmethod
+    def load(
+        cls,
+        images: ImageSet,
+        teacher: npt.NDArray[np.float32],
+        student: Encoder,
+        compute: Compute,
+    ) -> Validation:
+        """Decode at most MAX_IMAGES of the images; `teacher` [N, Dt] is of all of them."""
+        # Evenly over the whole part: it is in the order of the class folders.
+        rows = evenly(len(images), MAX_IMAGES)
+        batches = in_batches(rows.tolist())
+        dataset = Pixels(images.paths, student.preprocess)
+        pixels = torch.cat([each for (each,) in load_batches(dataset, batches, compute.workers)])
+        classes = len(images.classes)
+        return cls(pixels, teacher[rows], images.labels[rows], classes, student, compute)
+
+    def measure(self, module: nn.Module) -> dict[str, float]:
+        """Similarity correlation with the teacher; leave-one-out kNN accuracy with labels."""
+        module.eval()
+        with torch.inference_mode():
+            parts = [
+                module(to_input(part, self.student.preprocess, self.compute.device)).float().cpu()
+                for part in torch.split(self.pixels, BATCH)
+            ]
+        # One thread: numpy's others would spin on, on the cores that the next step needs
+        with threadpool_limits(1, user_api="blas"):
+            return self._figures(torch.cat(parts).numpy())
+
+    def _figures(self, embedding: npt.NDArray[np.float32]) -> dict[str, float]:
+        figures = {}
+        if len(embedding) > 2 and np.all(np.isfinite(embedding)) and np.all(embedding.any(axis=1)):
+            figures["similarity"] = metrics.pair_correlation(embedding, self.teacher)
+            known = self.labels >= 0
+            if known.sum() > 2:
+                votes = metrics.knn_votes_within(embedding[known], self.labels[known], self.classes)
+                right = votes.argmax(axis=1) == self.labels[known]
+                figures["knn_accuracy"] = float(right.mean())
+        return figures

@@ -1,0 +1,71 @@
+"""Images through an encoder, as the device will see them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from compressor.data.loading import Compute, Pixels, in_batches, load_batches, to_input
+from compressor.models.encoder import Encoder
+from compressor.models.precision import autocast
+from runtime.files import replacing
+from runtime.progress import Track, silent
+
+Floats = npt.NDArray[np.float32]
+
+PART_IMAGES = 4096
+"""Embeddings are written in parts of this many images: what a killed run loses at most."""
+
+
+def embed(
+    encoder: Encoder,
+    paths: Sequence[Path],
+    compute: Compute,
+    *,
+    label: str,
+    precision: torch.dtype | None = None,
+    keep: Path | None = None,
+    track: Track = silent,
+) -> Floats:
+    """Embed images as the device will see them: float32 [N, D].
+
+    Args:
+        encoder: what embeds.
+        paths: the N images.
+        compute: where.
+        label: of the progress bar.
+        precision: of autocast; None for float32.
+        keep: a folder for finished parts; those already there are not made again.
+        track: shows the progress.
+    """
+    parts = [np.empty((0, encoder.dim), np.float32)]
+    for start in range(0, len(paths), PART_IMAGES):
+        rows = range(start, min(start + PART_IMAGES, len(paths)))
+        part = keep / f"part-{start:07d}.npy" if keep is not None else None
+        if part is not None and part.exists():
+            parts.append(np.load(part))
+            continue
+        batches = in_batches(rows)
+        loaded = load_batches(Pixels(paths, encoder.preprocess), batches, compute.workers)
+        tracked = track(loaded, label=label, total=len(batches))
+        with autocast(precision, compute):
+            parts.append(_embed(encoder, tracked, compute))
+        if part is not None:
+            with replacing(part) as temporary, temporary.open("wb") as file:
+                np.save(file, parts[-1])
+    return np.concatenate(parts)
+
+
+def _embed(encoder: Encoder, batches: Iterator[tuple[Tensor, ...]], compute: Compute) -> Floats:
+    module: nn.Module = encoder.module.eval().to(compute.device)
+    parts = [np.empty((0, encoder.dim), np.float32)]
+    with torch.inference_mode():
+        for (pixels,) in batches:
+            output = module(to_input(pixels, encoder.preprocess, compute.device))
+            parts.append(output.float().cpu().numpy())
+    return np.concatenate(parts)

@@ -1,0 +1,170 @@
+"""`compressor run --dry-run`: what a run would do and about how long it takes. Writes nothing."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compressor.data import dataset
+from compressor.data.dataset import ImageSet, Photo
+from compressor.data.labels import UNLABELLED
+from compressor.pipeline import runner
+from compressor.pipeline import stage as stages
+from compressor.pipeline.context import Run
+from compressor.pipeline.stage import Stage, State
+from compressor.pipeline.steps import selection
+from compressor.recipe.document import dump
+from runtime.errors import InputError
+from runtime.images import corruptions
+from runtime.report.markdown import table
+
+if TYPE_CHECKING:
+    from compressor.models.encoder import Encoder
+
+_TIMED_IMAGES = 16
+_SIZED_IMAGES = 16  # files that are decoded to see how large the images are
+
+
+def rehearse(run: Run) -> dict[str, Any]:
+    """The resolved recipe, the state of each stage, and an estimate of the work."""
+    planned, waits = _planned(run)
+    return {
+        "recipe": run.plan.recipe.resolved(),
+        "digest": run.plan.digest,
+        "target": {"name": run.plan.target_name, **run.plan.target.model_dump(mode="json")},
+        "folder": str(run.folder),
+        "stages": [
+            {"stage": stage.name, "state": state, "what": stage.summary} for stage, state in planned
+        ],
+        "stops_after_selection": waits,
+        "estimate": _estimate(run),
+    }
+
+
+def _planned(run: Run) -> tuple[list[tuple[Stage[Run], State]], bool | None]:
+    """Each stage with its state, and whether the run would wait for labels; None: not known yet."""
+    if run.plan.recipe.label is None:
+        return stages.plan(runner.way(run), run, run.folder), False
+    planned = stages.plan(runner.way(run), run, run.folder)
+    if planned[0][1] != "cached":
+        return planned, None
+    if not selection.short(run):
+        return planned, False
+    at = len(runner.TO_SELECTION)
+    whole = runner.way(run)
+    way = (*whole[:at], selection.stage(run), *whole[at:])
+    return stages.plan(way, run, run.folder), True
+
+
+def text(found: dict[str, Any]) -> str:
+    """The rehearsal to read."""
+    estimate = found["estimate"]
+    rows = [[each["stage"], each["state"], each["what"]] for each in found["stages"]]
+    return "\n".join(
+        [
+            dump(found["recipe"]),
+            f"would write to {found['folder']}",
+            "",
+            table(["stage", "state", "what it does"], rows),
+            *_about_labels(found),
+            "",
+            f"about {estimate['images']:,} images to train on; if nothing is cached:",
+            f"  teacher {estimate['teacher_passes']:,} passes, {_minutes(estimate['teacher_s'])}",
+            *(f"  {line}" for line in estimate["disk"]),
+            f"  student {estimate['student_steps']:,} steps, {_minutes(estimate['student_s'])}",
+            "  (timed just now on random weights; reading the images comes on top)",
+        ]
+    )
+
+
+def _about_labels(found: dict[str, Any]) -> list[str]:
+    if found["stops_after_selection"] is False:
+        return []
+    budget = found["recipe"]["label"]["budget"]
+    return [
+        "",
+        f"stops after the choice of images to label, while fewer than {budget} have a label",
+    ]
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+def _estimate(run: Run) -> dict[str, Any]:
+    """Counts from the folder's listing; seconds from timing both networks for a moment."""
+    from compressor.distillation.disk_budget import economise
+    from compressor.models.encoder import create_student, load_teacher
+
+    recipe = run.plan.recipe
+    files = dataset.files_below(recipe.data.images)
+    if not files:
+        raise InputError(f"{recipe.data.images}: no files in this folder")
+    share = recipe.data.holdout if isinstance(recipe.data.holdout, float) else 0.0
+    train = round(len(files) * (1 - share) * (1 - recipe.distill.validation))
+    teacher = load_teacher(recipe.teacher.model_copy(update={"weights": "none"}))
+    student = create_student(recipe.student.model_copy(update={"weights": "none"}), seed=0)
+    economy = economise(recipe.distill, _like(files, train), teacher, student)
+    batch = max(1, recipe.distill.batch_for(train))
+    steps = recipe.distill.epochs_for(train) * max(1, train // batch)
+    shown = steps * batch
+    # Beside the first, the image as it is, which the teacher looks at in any case
+    more = 0 if recipe.distill.method == "supervised" else recipe.distill.views_for(train) - 1
+    corrupted = min(recipe.check.robustness_images, recipe.export.golden_images)
+    passes = (shown if economy.online else more * train) + len(files)
+    passes += min(corrupted, len(files)) * len(corruptions.cells())
+    teacher_s, student_s = _seconds_per_image(run, teacher, student)
+    return {
+        "images": train,
+        "teacher_passes": passes,
+        "teacher_s": passes * teacher_s,
+        "disk_mb": economy.bytes / 1e6,
+        "disk": list(economy.lines),
+        "student_steps": steps,
+        "student_s": shown * student_s,
+    }
+
+
+def _like(files: Sequence[Path], count: int) -> ImageSet:
+    """A set of `count` images with the sizes of the first few files."""
+    looks = dataset.inspect(files[:_SIZED_IMAGES]).values()
+    sizes = [(look.width, look.height) for look in looks if isinstance(look, dataset.Look)]
+    photos = [Photo("", "", *size, UNLABELLED, "train") for size in sizes or [(1, 1)]]
+    return ImageSet(Path(), (), tuple(itertools.islice(itertools.cycle(photos), count)))
+
+
+def _seconds_per_image(run: Run, teacher: Encoder, student: Encoder) -> tuple[float, float]:
+    """Of a teacher's pass and of a student's step."""
+    import torch
+
+    device = run.compute().device
+    networks = [
+        each.module.to(device).to(memory_format=torch.channels_last) for each in (teacher, student)
+    ]
+    inputs = [
+        torch.zeros(_TIMED_IMAGES, 3, each.preprocess.size_px, each.preprocess.size_px).to(device)
+        for each in (teacher, student)
+    ]
+
+    def forward() -> None:
+        with torch.inference_mode():
+            networks[0].eval()(inputs[0]).sum().item()  # .item() waits for a GPU
+
+    def step() -> None:
+        loss = networks[1].train()(inputs[1]).mean()
+        loss.backward()
+        next(each.grad for each in networks[1].parameters() if each.grad is not None).sum().item()
+
+    return _timed(forward), _timed(step)
+
+
+def _timed(call: Callable[[], None]) -> float:
+    call()
+    started, calls = time.perf_counter(), 0
+    while calls < 2 or time.perf_counter() - started < 1:
+        call()
+        calls += 1
+    return (time.perf_counter() - started) / calls / _TIMED_IMAGES

@@ -1,0 +1,109 @@
+"""What a run hands to a person who labels, and what it tells them: shared by `run` and `label`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from compressor.pipeline.context import Run
+from compressor.pipeline.steps import selection
+from compressor.selection import state
+from compressor.selection.handoff import files
+from compressor.selection.handoff.page import Origin
+from compressor.selection.handoff.sheet import sheet
+from compressor.selection.handoff.write import hand_out
+
+
+def write_files(run: Run) -> dict[str, Any]:
+    """Write to_label.* of a run whose stage `selection` is made; says what there is to do.
+
+    Raises:
+        InputError: the to_label.csv that is there cannot be read, so labels in it would be lost.
+    """
+    now, everything = selection.standing(run), run.images()
+    embeddings = selection.pool_embeddings(run)
+    plan = state.load(now, run.folder)
+    typed = files.typed_labels(run.folder, [photo.id for photo in everything.photos])
+    given = {photo.id for photo in everything.photos if photo.label >= 0}
+    asked = sheet(now, plan, everything, embeddings, typed)
+    origin = Origin(run.plan.recipe.name, run.root, run.folder / files.PAGE)
+    hand_out(asked, plan, embeddings, origin, track=run.track)
+    written = (files.PAGE, files.CSV, files.TASKS) if asked.open else (files.CSV, files.TASKS)
+    return {
+        "selection": {
+            "strategy": plan.strategy,
+            "seed": plan.seed,
+            "images": len(now.pool),
+            "proposed": len(now.proposed),
+            "open": len(now.open),
+            "labelled": len(now.labelled),
+            "held_out_labelled": int((everything.part("holdout").labels >= 0).sum()),
+            "wanted": selection.wanted(run, now),
+            "classes": _counts(run),
+            "labels_not_handed_back": len(typed.keys() - given),
+        },
+        "files": {Path(name).suffix[1:]: str(run.folder / name) for name in written},
+    }
+
+
+def _counts(run: Run) -> dict[str, int]:
+    found = run.images()
+    return {name: int((found.labels == index).sum()) for index, name in enumerate(found.classes)}
+
+
+def text(found: dict[str, Any], run: Run) -> str:
+    """What was written, where, and what to type next."""
+    chosen, paths = found["selection"], found["files"]
+    lines = [
+        f"\n{run.plan.recipe.name}: {chosen['open']} images to label, {chosen['labelled']} of "
+        f"{chosen['images']:,} labelled ({chosen['strategy']})"
+    ]
+    if chosen["classes"]:
+        lines.append(f"  classes so far: {run.images().class_counts()}")
+    if "html" in paths:
+        lines.append(f"  {paths['html']}   open it in a browser, label there, download labels.csv")
+        lines.append(f"  {paths['csv']}    or fill its column `label`")
+        lines.append(f"  {paths['json']}   or import it into Label Studio (docs/label.md)")
+    else:
+        lines.append(f"  {paths['csv']}    all labels")
+    if left := chosen["labels_not_handed_back"]:
+        lines.append(
+            f"  {left} labels in {paths['csv']} are not in data.labels: they are kept there, and "
+            "count once data.labels names them."
+        )
+    return "\n".join(lines)
+
+
+def next_step(found: dict[str, Any], run: Run) -> str:
+    """How to go on, from where the labels are expected and how many there are."""
+    chosen, recipe = found["selection"], relative(Path(run.plan.origin["path"]))
+    again = f"compressor run {recipe}" + _out(run)
+    if not chosen["open"] and chosen["labelled"] >= chosen["wanted"]:
+        return f"Next: {again}"
+    labels = run.plan.recipe.data.labels
+    if labels in ("none", "folders"):
+        beside = relative(Path(run.plan.origin["path"]).parent / "labels.csv")
+        lines = [
+            f"Next: save the labels as {beside}, write `labels: labels.csv` into the recipe, then",
+            f"  {again}",
+        ]
+    else:
+        lines = [f"Next: save the labels as {relative(Path(labels))}, then", f"  {again}"]
+    if run.plan.recipe.label is not None and chosen["labelled"]:
+        lines.append(f"With no more than these: {again} --set label.budget={chosen['labelled']}")
+    elif run.plan.recipe.label is not None:
+        lines.append("With fewer labels: --set label.budget=N; with none: without `label:`.")
+    if not chosen["held_out_labelled"]:
+        lines.append("Accuracy needs labels of held-out images too: docs/label.md.")
+    return "\n".join(lines)
+
+
+def _out(run: Run) -> str:
+    usual = Path("runs") / run.plan.recipe.name
+    return "" if run.folder == usual else f" --out {run.folder}"
+
+
+def relative(path: Path) -> str:
+    """As one would type it here: relative where that is shorter."""
+    return min(str(path), os.path.relpath(path), key=len)

@@ -1,0 +1,1 @@
+"""The steps of a run, each from files to files. No step calls another."""

@@ -1,0 +1,82 @@
+"""The images that FP16 and INT8 are chosen by: training ones to calibrate on, others to compare.
+
+None of them is held out: the golden set is only reported on, never chosen by.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from compressor.data.dataset import open_rgb
+from compressor.pipeline.context import Run
+from compressor.selection import k_medoids
+from compressor.selection.metric_space import Space, distinct
+from runtime.bundle.golden import evenly
+from runtime.images.preprocess import Preprocess
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+
+MOST_VALIDATION = 256
+"""Validation images that candidates are compared on, at most."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """Normalised images [N, 3, S, S]."""
+
+    selected: Floats
+    """Training images that stand for all: the medoids of the student's embeddings."""
+    random: Floats
+    """As many drawn at random, to compare with."""
+    validation: Floats
+    validation_rows: Ints
+    """Which of the run's images those are."""
+
+
+def gather(run: Run, preprocess: Preprocess) -> Material:
+    """Choose and decode the images of a run.
+
+    Raises:
+        InputError: one of them was moved or changed since the audit.
+    """
+    wanted, seed = run.plan.recipe.export.calibration_images, run.plan.recipe.distill.seed
+    embedded, photos = run.tensors("probes.safetensors")["student"], run.images().photos
+    train = np.array([n for n, each in enumerate(photos) if each.split == "train"], np.int64)
+    kept_back = np.array([n for n, each in enumerate(photos) if each.split == "validation"], int)
+    if not len(kept_back):
+        kept_back = train
+    rows = {
+        "selected": train[selected(embedded[train], wanted, seed)],
+        "random": train[drawn(len(train), wanted, seed)],
+        "validation": kept_back[evenly(len(kept_back), MOST_VALIDATION)],
+    }
+    paths = run.images().paths
+    images = {
+        name: normalised([paths[row] for row in each], preprocess) for name, each in rows.items()
+    }
+    return Material(images["selected"], images["random"], images["validation"], rows["validation"])
+
+
+def selected(embedded: Floats, wanted: int, seed: int) -> Ints:
+    """Rows whose embeddings [N, D] stand for all: k-medoids by cosine distance, in order."""
+    space = Space.cosine(embedded)
+    rows, _ = distinct(space.points)
+    budget = min(wanted, len(rows))
+    chosen = k_medoids.k_medoids(space.part(rows), budget, np.empty(0, np.int64), seed)
+    return np.sort(rows[chosen])
+
+
+def drawn(count: int, wanted: int, seed: int) -> Ints:
+    """Rows of a random choice, in order."""
+    rows = np.random.default_rng(seed).permutation(count)[:wanted]
+    return np.sort(rows).astype(np.int64)
+
+
+def normalised(paths: list[Path], preprocess: Preprocess) -> Floats:
+    """Images as the student sees them, [N, 3, S, S]."""
+    return np.stack([preprocess(open_rgb(path)) for path in paths])

@@ -1,0 +1,238 @@
+"""The golden set of a run: the held-out images with the answers of teacher and student."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from compressor.pipeline import stage
+from compressor.pipeline.context import Run
+from compressor.pipeline.stage import Stage
+from compressor.pipeline.steps import corruptions as robustness
+from runtime.files import write_json
+from runtime.images import corruptions
+
+if TYPE_CHECKING:
+    from compressor.data.dataset import ImageSet
+    from compressor.probes.probe import LinearProbe, Probe
+    from runtime.bundle.golden import Arrays, Golden
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+
+MAX_BANK = 20_000
+"""Training embeddings that the kNN and the OOD score search, at most; labelled ones come first."""
+
+
+def _inputs(run: Run) -> dict[str, Any]:
+    return {
+        "root": str(run.root),
+        "embeddings": stage.outputs_digest("embeddings", run.folder),
+        "probes": stage.outputs_digest("probes", run.folder),
+        "robustness": stage.outputs_digest("robustness", run.folder),
+        "images": stage.outputs_digest("images", run.folder)["dataset.json"],
+    }
+
+
+def _make(run: Run, work: Path) -> None:
+    from runtime.backends.base import Outputs
+    from runtime.evaluation.ledger import as_entry
+    from runtime.evaluation.scores import Answers, fidelity_figures
+
+    golden = of_student(run, "student")
+    golden.save(work / "holdout", root=str(run.root))
+    before = of_student(run, "untrained").arrays
+    outside = None
+    if before.student_ood_embedding is not None:
+        outside = Outputs(before.student_ood_embedding, before.student_ood_logits)
+    inside = Outputs(before.student_embedding, before.student_logits)
+    measured = replace(golden, arrays=before)
+    figures = fidelity_figures(measured, Answers(inside, outside))
+    write_json(work / "untrained.json", as_entry(figures))
+
+
+@dataclass(frozen=True)
+class Side:
+    """Teacher or student: what it makes of all images, and its probes."""
+
+    embedded: Floats
+    """[A, D], of all usable images."""
+    ood: Floats
+    """[M, D]"""
+    corrupted: Floats
+    """[R, C, D], of some held-out images with every corruption; no rows where there are none."""
+    linear: LinearProbe | None
+    other: Probe | None
+    """Of the deployed kind; None where that is the linear one."""
+
+    def logits(self, embedded: Floats) -> Floats | None:
+        """[N, D] -> [N, K], of the probe of the deployed kind."""
+        probe = self.other or self.linear
+        return probe.logits(embedded) if probe else None
+
+
+def _side(run: Run, name: str, corrupted: Mapping[str, Floats]) -> Side:
+    from compressor.probes.fit import linear_probe, other_than_linear
+
+    probed = run.tensors("probes.safetensors")
+    if name == "teacher":
+        arrays = run.tensors("embeddings.safetensors")
+        embedded, ood = arrays["images"], arrays["ood"]
+    else:
+        embedded, ood = probed[name], probed[f"{name}_ood"]
+    none = np.empty((0, len(corruptions.cells()), embedded.shape[1]), np.float32)
+    return Side(
+        embedded,
+        ood,
+        corrupted.get(name, none),
+        linear_probe(probed, name),
+        other_than_linear(probed, name),
+    )
+
+
+def of_student(run: Run, student: str) -> Golden:
+    """Held-out images with the answers of the teacher and of `student` (or `untrained`)."""
+    from runtime.bundle.golden import Golden
+
+    found, corrupted = run.images(), run.tensors("corrupted.safetensors")
+    held = np.array([photo.split == "holdout" for photo in found.photos])
+    bank = bank_rows(found.labels, ~held)
+    sides = _side(run, "teacher", corrupted), _side(run, student, corrupted)
+    arrays = _of_held_out(sides, found, held, bank)
+    px = 0
+    if len(sides[1].corrupted):
+        arrays = _with_corrupted(arrays, sides, bank, corrupted)
+        px = int(corrupted["short_side_px"][0])
+    arrays = _with_outside(arrays, sides, bank)
+    names = tuple(photo.id for photo in found.part("holdout").photos)
+    return Golden(
+        run.root,
+        names,
+        tuple(run.ood_ids()),
+        found.classes,
+        arrays,
+        bank_images=tuple(found.photos[row].id for row in bank),
+        corrupted_px=px,
+    )
+
+
+def _of_held_out(
+    sides: tuple[Side, Side], found: ImageSet, held: npt.NDArray[np.bool_], bank: Ints
+) -> Arrays:
+    """What is known of the held-out images, and the bank of training images."""
+    from runtime import metrics
+    from runtime.bundle.golden import Arrays
+
+    (teacher, student), labels = sides, found.labels
+    known = bank[labels[bank] >= 0]
+    votes = None
+    if len(known):
+        of_known = teacher.embedded[known], labels[known], len(found.classes)
+        votes = metrics.knn_votes(teacher.embedded[held], *of_known)
+    own = teacher.other.logits(teacher.embedded[held]) if teacher.other else None
+    linear = student.linear if teacher.other else None
+    laid = metrics.fit_orthogonal_map(student.embedded[bank], teacher.embedded[bank])
+    return Arrays(
+        labels=labels[held],
+        teacher_embedding=teacher.embedded[held],
+        teacher_knn=None if votes is None else votes.argmax(axis=1),
+        teacher_logits=teacher.linear.logits(teacher.embedded[held]) if teacher.linear else None,
+        teacher_probe=None if own is None else own.argmax(axis=1),
+        teacher_probe_logits=own,
+        teacher_ood_inside=metrics.ood_scores(teacher.embedded[held], teacher.embedded[bank]),
+        teacher_ood_outside=None,
+        student_embedding=student.embedded[held],
+        student_logits=student.logits(student.embedded[held]),
+        student_ood_embedding=None,
+        bank=student.embedded[bank],
+        bank_labels=labels[bank],
+        linear_weight=linear.weight if linear else None,
+        linear_bias=linear.bias if linear else None,
+        map_turn=laid.turn,
+        map_source_mean=laid.source_mean,
+        map_target_mean=laid.target_mean,
+    )
+
+
+def _with_outside(arrays: Arrays, sides: tuple[Side, Side], bank: Ints) -> Arrays:
+    """With images that are not of the task: the recipe's, else held-out ones corrupted badly."""
+    from runtime import metrics
+
+    seeds = arrays.corrupted_seeds
+    if len(sides[0].ood):
+        outside = [side.ood for side in sides]
+    elif seeds is not None:
+        worst = [corruptions.cells().index(corruptions.worst_cell(seed)) for seed in seeds.tolist()]
+        outside = [side.corrupted[np.arange(len(worst)), worst] for side in sides]
+    else:
+        return arrays
+    teacher, student = sides
+    trained = teacher.embedded[bank]
+    gaussians = metrics.fit_gaussians(trained, arrays.bank_labels)
+    inside = gaussians.scores(arrays.teacher_embedding)
+    return replace(
+        arrays,
+        teacher_ood_outside=metrics.ood_scores(outside[0], trained),
+        teacher_mahalanobis_inside=inside.astype(np.float32),
+        teacher_mahalanobis_outside=gaussians.scores(outside[0]).astype(np.float32),
+        teacher_ood_logits=teacher.logits(outside[0]),
+        student_ood_embedding=outside[1],
+        student_ood_logits=student.logits(outside[1]),
+    )
+
+
+def _with_corrupted(
+    arrays: Arrays, sides: tuple[Side, Side], bank: Ints, corrupted: Mapping[str, Floats]
+) -> Arrays:
+    """With what corruptions of some held-out images do to teacher and student."""
+    from runtime import metrics
+    from runtime.evaluation.robustness import shape_of, stability
+
+    rows = corrupted["rows"].astype(np.int64)
+    clean = arrays.teacher_embedding[rows], arrays.student_embedding[rows]
+    changes: dict[str, Any] = {
+        "corrupted_rows": rows,
+        "corrupted_seeds": corrupted["seeds"].astype(np.int64),
+    }
+    for name, side, as_it_is in zip(("teacher", "student"), sides, clean, strict=True):
+        mean = metrics.normalise(side.embedded[bank]).mean(axis=0)
+        steady = stability(as_it_is, side.corrupted, mean)
+        changes[f"{name}_corrupted_stability"] = steady.reshape(shape_of(len(rows)))
+        logits = side.logits(side.corrupted.reshape(-1, side.corrupted.shape[2]))
+        if logits is not None:
+            said = logits.argmax(axis=1).reshape(shape_of(len(rows)))
+            changes[f"{name}_corrupted_answers"] = said
+    return replace(arrays, **changes)
+
+
+def bank_rows(labels: Ints, usable: npt.NDArray[np.bool_]) -> Ints:
+    """Rows of the bank: labelled images first, then evenly over the rest, at most MAX_BANK."""
+    from runtime.bundle.golden import evenly
+
+    labelled = np.flatnonzero(usable & (labels >= 0))
+    others = np.flatnonzero(usable & (labels < 0))
+    rows = []
+    left = MAX_BANK
+    for candidates in (labelled, others):
+        rows.append(candidates[evenly(len(candidates), left)])
+        left -= len(rows[-1])
+    return np.sort(np.concatenate(rows))
+
+
+STAGES: Sequence[Stage[Run]] = (
+    robustness.STAGE,
+    Stage(
+        name="golden",
+        summary="the answers of teacher and student to the held-out images",
+        outputs=("holdout", "untrained.json"),
+        needs=("images", "embeddings", "probes", "robustness"),
+        inputs=_inputs,
+        make=_make,
+        code=("compressor.pipeline.steps.golden",),
+    ),
+)

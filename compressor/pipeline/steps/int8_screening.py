@@ -1,0 +1,85 @@
+"""What a file would get in `require`, told by validation images: the held-out ones are not asked.
+
+The probes have seen these images, the teacher's as much as the student's; so it is a hint, which
+decides whether INT8 is worth more work, and no figure of a report.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from compressor.pipeline.context import Run
+from runtime import metrics
+from runtime.backends.base import Outputs, open_session
+
+if TYPE_CHECKING:
+    from compressor.pipeline.steps.calibration_images import Material
+    from compressor.recipe.schema import Require
+
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Foretold:
+    """Figures on validation images; None where there are no labels for them."""
+
+    agreement: float | None
+    accuracy_drop: float | None
+    similarity_correlation: float
+
+    def missed(self, require: Require) -> list[str]:
+        """Gates of the recipe that it would miss."""
+        missed = []
+        for name in ("agreement", "similarity_correlation"):
+            wanted, got = getattr(require, name), getattr(self, name)
+            if wanted is not None and got is not None and got < wanted:
+                missed.append(name)
+        drop = require.accuracy_drop
+        if drop is not None and self.accuracy_drop is not None and self.accuracy_drop > drop:
+            missed.append("accuracy_drop")
+        return missed
+
+    def better_than(self, other: Foretold) -> bool:
+        """More of the teacher's answers; without labels, more of its similarities."""
+        if self.agreement is not None and other.agreement is not None:
+            mine, others = (self.agreement, other.agreement)
+            if mine != others:
+                return mine > others
+        return self.similarity_correlation > other.similarity_correlation
+
+    def to_dict(self) -> dict[str, float | None]:
+        """As plain JSON values."""
+        return asdict(self)
+
+
+def foretell(run: Run, path: Path, material: Material) -> Foretold:
+    """Run an ONNX file on the validation images and hold it against the teacher."""
+    from compressor.probes.fit import deployed_probe
+
+    session, rows = open_session(path, provider="cpu"), material.validation_rows
+    images = material.validation
+    answered = [session.run(images[n : n + _BATCH]) for n in range(0, len(images), _BATCH)]
+    answers = Outputs.joined(answered)
+    teacher = run.tensors("embeddings.safetensors")["images"][rows]
+    similarity = float(metrics.pair_correlation(answers.embedding, teacher))
+    probe = deployed_probe(run.tensors("probes.safetensors"), "teacher")
+    if probe is None or answers.logits is None:
+        return Foretold(None, None, similarity)
+    got, wanted = answers.logits.argmax(axis=1), probe.logits(teacher).argmax(axis=1)
+    labels = run.images().labels[rows]
+    return Foretold(float((got == wanted).mean()), _drop(got, wanted, labels), similarity)
+
+
+def _drop(
+    got: npt.NDArray[np.int64], teacher: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]
+) -> float | None:
+    known = labels >= 0
+    if not known.any():
+        return None
+    right = [(answers == labels)[known].mean() for answers in (teacher, got)]
+    return float(right[0] - right[1])

@@ -1,0 +1,177 @@
+"""The stage that stops for a person: which images to label next, while labels are missing."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compressor.pipeline import stage as stages
+from compressor.pipeline.context import Run, digest
+from compressor.pipeline.stage import Stage
+from compressor.recipe.schema import Label
+from compressor.selection import state
+from compressor.selection.label_plan import Floats, LabelPlan
+from compressor.selection.state import Standing
+from runtime.benchmark.machine import version_of
+from runtime.errors import InputError, MissingDependencyError
+from runtime.files import replacing
+
+NAME = "selection"
+_LIBRARIES = ("openTSNE", "kmedoids", "scikit-learn", "numpy")
+
+
+def standing(run: Run) -> Standing:
+    """How far the labelling is; reads what the stage `images` has made."""
+    return state.standing(run.images().part("train", "validation"), run.folder)
+
+
+def settings(run: Run) -> Label:
+    """The recipe's `label:` section, or its defaults."""
+    return run.plan.recipe.label or Label()
+
+
+def wanted(run: Run, now: Standing) -> int:
+    """Labelled images wanted in all: the recipe's budget, or every image where there are fewer."""
+    return min(settings(run).budget, len(now.pool))
+
+
+def short(run: Run) -> bool:
+    """Whether the run has to wait for labels.
+
+    Raises:
+        InputError: there are enough of them, but all of one class.
+    """
+    if run.plan.recipe.label is None:
+        return False
+    now = standing(run)
+    if len(now.labelled) < wanted(run, now):
+        return True
+    if len(found := run.images().classes) < 2:
+        raise InputError(
+            f"{run.plan.recipe.data.labels}: {len(now.labelled)} images have a label, all of them "
+            f"{', '.join(found)!r}; at least two classes are needed.\n"
+            "  Label more: `compressor label RECIPE --budget 50` says which. Or take the section\n"
+            "  `label:` out of the recipe and set `data.labels: none`."
+        )
+    return False
+
+
+def require_packages() -> None:
+    """Find what is missing before the long work.
+
+    Raises:
+        MissingDependencyError: names it, and how to get it.
+    """
+    missing = [name for name in _LIBRARIES if version_of(name) is None]
+    if missing:
+        raise MissingDependencyError(
+            f"choosing images to label needs packages that are not installed: {', '.join(missing)}"
+            "\n  pip install 'edge-compressor[train]', or leave `label:` out of the recipe."
+        )
+
+
+def stage(run: Run, *, more: int | None = None) -> Stage[Run]:
+    """The stage that chooses.
+
+    Args:
+        run: its stage `images` is made.
+        more: how many images beyond those labelled or proposed; None: up to the recipe's budget.
+
+    Raises:
+        MissingDependencyError: a package that choosing needs is not installed.
+    """
+    require_packages()
+    now = standing(run)
+    total = wanted(run, now) if more is None else len(now.settled) + more
+    total = max(len(now.settled), min(total, len(now.pool)))
+    return Stage(
+        name=NAME,
+        summary="which images to label first",
+        outputs=state.OUTPUTS,
+        needs=("images", "embeddings"),
+        inputs=partial(_inputs, total),
+        make=partial(_make, total),
+        code=("compressor.selection.strategies", "compressor.selection.state"),
+        libraries=_LIBRARIES,
+    )
+
+
+def _inputs(total: int, run: Run) -> dict[str, Any]:
+    """Neither labels of proposed images nor the proposals themselves: they change no choice."""
+    now = standing(run)
+    return {
+        "embeddings": stages.outputs_digest("embeddings", run.folder),
+        "pool": digest([photo.id for photo in now.pool.photos]),
+        "elsewhere": digest([now.pool.photos[row].id for row in now.elsewhere]),
+        "strategy": settings(run).strategy,
+        "seed": _seed(run),
+        "total": total,
+    }
+
+
+def _make(total: int, run: Run, work: Path) -> None:
+    now, embeddings = standing(run), pool_embeddings(run)
+    on_map = _map(run, embeddings, work)
+    more = total - len(now.settled)
+    plan = _choice(run, embeddings, on_map, more) if more else _as_it_is(run, embeddings, on_map)
+    state.save(now, plan, work)
+
+
+def _seed(run: Run) -> int:
+    seed = settings(run).seed
+    return run.plan.recipe.distill.seed if seed is None else seed
+
+
+def pool_embeddings(run: Run) -> Floats:
+    """The teacher's embeddings of the images that can be chosen: [N, D]."""
+    held = np.array([photo.split == "holdout" for photo in run.images().photos])
+    embeddings: Floats = run.tensors("embeddings.safetensors")["images"][~held]
+    return embeddings
+
+
+def _map(run: Run, embeddings: Floats, work: Path) -> Floats | None:
+    """Made once: asking for more goes on with the same map."""
+    from safetensors.numpy import load_file, save_file
+
+    from compressor.selection.tsne_map import tsne_map
+
+    def make(path: Path) -> None:
+        made = tsne_map(embeddings, _seed(run))
+        with replacing(path) as temporary:
+            save_file({"map": np.empty((0, 2), np.float32) if made is None else made}, temporary)
+
+    code = stages.code_digest(("compressor.selection.tsne_map",))
+    held = digest([photo.split for photo in run.images().photos])
+    key = ["map", stages.outputs_digest("embeddings", run.folder), held, _seed(run), code]
+    run.once(key, work / "map.safetensors", make)
+    found: Floats = load_file(work / "map.safetensors")["map"]
+    return found if len(found) else None
+
+
+def _choice(run: Run, embeddings: Floats, on_map: Floats | None, more: int) -> LabelPlan:
+    from compressor.selection.strategies import Wanted, choose
+
+    now, spec = standing(run), settings(run)
+    run.note(f"choosing {more} of {len(embeddings):,} images by {spec.strategy}")
+    asked = Wanted(strategy=spec.strategy, budget=more, seed=_seed(run), settled=now.settled)
+    return choose(embeddings, asked, on_map=on_map)
+
+
+def _as_it_is(run: Run, embeddings: Floats, on_map: Floats | None) -> LabelPlan:
+    """Nothing more is wanted, but labels came from elsewhere, or the recipe changed."""
+    from compressor.selection.metric_space import Space
+
+    now = standing(run)
+    nearest, distance = Space.cosine(embeddings).nearest(now.settled)
+    return LabelPlan(
+        strategy=settings(run).strategy,
+        seed=_seed(run),
+        chosen=np.empty(0, np.int64),
+        settled=now.settled,
+        centre=now.settled[nearest],
+        distance=distance,
+        map=on_map,
+    )

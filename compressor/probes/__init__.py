@@ -1,0 +1,1 @@
+"""Classifiers on frozen embeddings: fitted, chosen, calibrated. No networks, no run folder."""

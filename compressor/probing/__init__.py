@@ -1,1 +1,0 @@
-"""What answers a class from an embedding, chosen and calibrated with the labels there are."""

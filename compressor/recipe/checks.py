@@ -1,0 +1,85 @@
+"""What is wrong with a recipe between its keys, or between a key and the disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from compressor.recipe.document import Key
+from compressor.recipe.schema import Recipe
+
+
+def mistakes_of(recipe: Recipe) -> list[tuple[Key, str]]:
+    """Every mistake that no key shows alone, each with the key to mend.
+
+    Args:
+        recipe: its paths resolved.
+    """
+    data, require, mistakes = recipe.data, recipe.require, list[tuple[Key, str]]()
+    folders: list[tuple[Key, Any]] = [(("data", "images"), data.images)]
+    folders += [(("data", "holdout"), data.holdout), (("data", "ood"), data.ood)]
+    for key, folder in folders:
+        if isinstance(folder, Path) and not folder.is_dir():
+            mistakes.append((key, f"no such folder: {folder}"))
+    if mistake := _about_labels(recipe):
+        mistakes.append((("data", "labels"), mistake))
+    if recipe.label is not None and recipe.label.strategy == "stratified-random":
+        what = "reads the labels that are to be made; only `compressor label --simulate` uses it"
+        mistakes.append((("label", "strategy"), what))
+    if recipe.teacher.weights == "none":
+        mistakes.append((("teacher", "weights"), "a teacher needs weights: `hub` or a local file"))
+    for role, network in (("teacher", recipe.teacher), ("student", recipe.student)):
+        if network.weights not in ("hub", "none") and not Path(network.weights).is_file():
+            mistakes.append(((role, "weights"), f"no such file: {network.weights}"))
+    mistakes += _about_auto(recipe)
+    if not recipe.export.precisions:
+        mistakes.append((("export", "precisions"), "empty: name at least one"))
+    for field in ("precisions", "engines"):
+        named = getattr(recipe.export, field)
+        if len(set(named)) < len(named):
+            mistakes.append((("export", field), "names one twice"))
+    if recipe.distill.crop_scale[0] > recipe.distill.crop_scale[1]:
+        mistakes.append((("distill", "crop_scale"), "the first share is above the second"))
+    batch = recipe.distill.batch or 32
+    if batch < 3 * recipe.distill.accumulate and recipe.distill.accumulate > 1:
+        mistakes.append((("distill", "accumulate"), "leaves parts of under 3 images"))
+    if data.labels == "none" and recipe.label is None:
+        if recipe.distill.method == "supervised":
+            mistakes.append((("distill", "method"), "supervised needs labels; data.labels is none"))
+        for gate in ("agreement", "accuracy_drop"):
+            if getattr(require, gate) is not None:
+                mistakes.append((("require", gate), "needs labels, and data.labels is none"))
+    if data.ood is None and require.ood_auroc is not None:
+        mistakes.append((("require", "ood_auroc"), "needs data.ood"))
+    return mistakes
+
+
+def _about_auto(recipe: Recipe) -> list[tuple[Key, str]]:
+    """A student that is looked for needs something to fit, and nothing of one model alone."""
+    student, require, mistakes = recipe.student, recipe.require, list[tuple[Key, str]]()
+    if student.latency_table is not None and not student.latency_table.is_file():
+        mistakes.append((("student", "latency_table"), f"no such file: {student.latency_table}"))
+    if student.model != "auto":
+        return mistakes
+    if require.latency_p95_ms is None and require.size_mb is None:
+        what = "auto looks for what fits; say require.latency_p95_ms or require.size_mb"
+        mistakes.append((("student", "model"), what))
+    if student.args:
+        mistakes.append((("student", "args"), "are of one model; with model auto leave them out"))
+    if student.weights not in ("none", "hub"):
+        mistakes.append((("student", "weights"), "are of one model; with model auto: none or hub"))
+    return mistakes
+
+
+def _about_labels(recipe: Recipe) -> str | None:
+    """A CSV of labels must be there, unless the recipe says that they are still being given."""
+    labels = recipe.data.labels
+    path = Path(labels)
+    if labels in ("folders", "none") or path.is_file():
+        return None
+    could_be_written = path.suffix.lower() == ".csv" and not path.exists()
+    if could_be_written and path.parent.is_dir():
+        if recipe.label is not None:
+            return None
+        return f"no such file: {path}; a section `label:` says which images to label in it first"
+    return f"not folders, none, or a CSV file: {path}"

@@ -1,0 +1,80 @@
+"""From a recipe's file to what a run goes by: paths resolved, mistakes refused, its target read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compressor.recipe import target as targets
+from compressor.recipe.checks import mistakes_of
+from compressor.recipe.document import Document
+from compressor.recipe.schema import Recipe
+from compressor.recipe.target import Target
+from runtime.errors import InputError
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recipe ready to run: paths resolved, target read."""
+
+    recipe: Recipe
+    target: Target
+    target_name: str
+    digest: str
+    """sha256 of what the user wrote (file and `--set`), whatever the spelling."""
+    origin: dict[str, Any]
+    """Path of the recipe and the changes laid over it, to load it again."""
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Plan:
+    """Read a recipe, lay `--set` over it, resolve its paths against its folder, read its target.
+
+    Raises:
+        InputError: with file, line and key of every mistake.
+    """
+    document = Document(path, overrides)
+    written = document.validate(Recipe)
+    recipe = _with_resolved_paths(written, path.resolve().parent)
+    if mistakes := mistakes_of(recipe):
+        raise document.error(mistakes)
+    try:
+        target_path = targets.path_of(recipe.target, path.resolve().parent)
+    except InputError as error:
+        raise document.error([(("target",), str(error))]) from error
+    canonical = json.dumps(document.data, sort_keys=True)
+    return Plan(
+        recipe=recipe,
+        target=targets.load(target_path),
+        target_name=target_path.stem,
+        digest=hashlib.sha256(canonical.encode()).hexdigest(),
+        origin={"path": str(path.resolve()), "overrides": list(overrides)},
+    )
+
+
+def _with_resolved_paths(recipe: Recipe, folder: Path) -> Recipe:
+    def resolved(value: Any, keywords: tuple[str, ...] = ()) -> Any:
+        return value if value is None or value in keywords else (folder / value).resolve()
+
+    data = recipe.data
+    holdout = data.holdout if isinstance(data.holdout, float) else resolved(data.holdout)
+    data = data.model_copy(
+        update={
+            "images": resolved(data.images),
+            "labels": str(resolved(data.labels, ("folders", "none"))),
+            "holdout": holdout,
+            "ood": resolved(data.ood),
+        }
+    )
+    networks: dict[str, Any] = {
+        role: network.model_copy(
+            update={"weights": str(resolved(network.weights, ("hub", "none")))}
+        )
+        for role, network in (("teacher", recipe.teacher), ("student", recipe.student))
+    }
+    timings = resolved(networks["student"].latency_table)
+    networks["student"] = networks["student"].model_copy(update={"latency_table": timings})
+    return recipe.model_copy(update={"data": data, **networks})

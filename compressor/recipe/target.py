@@ -1,0 +1,127 @@
+"""A target: the device a student is made for, as `recipes/targets/NAME.yaml` describes it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from compressor.recipe.document import Document, Section
+from runtime.errors import InputError
+
+
+def _compiles(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from error
+    return pattern
+
+
+Regex = Annotated[str, AfterValidator(_compiles)]
+
+
+class Match(Section):
+    """How to know the device: regular expressions, all of which must be found. Empty: any."""
+
+    arch: Regex | None = Field(None, description="processor architecture, as `uname -m` prints it")
+    cpu: Regex | None = Field(None, description="CPU model, as /proc/cpuinfo has it")
+    board: Regex | None = Field(None, description="board, as /proc/device-tree/model has it")
+    gpu: Regex | None = Field(None, description="GPU, as nvidia-smi names it")
+
+
+STUDENTS = (
+    "mobilenetv4_conv_medium",
+    "convnext_femto",
+    "efficientnet_b0",
+    "convnext_atto",
+    "mobilenetv3_large_100",
+    "efficientnet_lite0",
+    "mobilenetv4_conv_small",
+    "mobilenetv2_100",
+    "lcnet_100",
+    "mobilenetv3_small_100",
+    "lcnet_050",
+    "mobilenetv3_small_050",
+)
+"""In the order of their ImageNet accuracy in timm's results (79 % to 58 %): what they can learn."""
+
+
+class Target(Section):
+    """One device: what runs there and how to know it."""
+
+    description: str = Field(description="what the device is, for `compressor targets`")
+    match: Match = Field(Match(), description="how to know that we are on it")
+    provider: Literal["cpu", "cuda", "tensorrt"] = Field(
+        "cpu", description="ONNX Runtime's execution provider; one that does not start is an error"
+    )
+    threads: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="CPU threads within one operator; null leaves it to the backend"
+    )
+    batches: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = Field(
+        (1, 8),
+        description="batch sizes to time; the first is the one requirements are about",
+    )
+    precisions: tuple[Literal["fp32", "fp16", "int8"], ...] = Field(
+        ("fp32",), description="precisions worth trying there"
+    )
+    engines: tuple[Literal["tensorrt", "tensorrt-rtx"], ...] = Field(
+        (), description="TensorRT flavours that run there"
+    )
+    compute_capability: str | None = Field(
+        None, pattern=r"^\d+\.\d$", description="CUDA compute capability of its GPU, such as 8.9"
+    )
+    students: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+        STUDENTS,
+        description="timm models that `student.model: auto` tries, the most capable first",
+    )
+    memory_gb: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="memory that the student can use, in GB; of the GPU where there is one"
+    )
+
+    @property
+    def pattern(self) -> dict[str, str]:
+        """What `match` gives, as `machine.matches` takes it and a bundle carries it."""
+        found: dict[str, str] = self.match.model_dump(exclude_none=True)
+        return found
+
+
+def recipes_folder() -> Path:
+    """Where the recipes lie: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    packaged = package / "_recipes"
+    return packaged if packaged.is_dir() else package.parent / "recipes"
+
+
+def names() -> list[str]:
+    """Names of the targets that come with the tool."""
+    return sorted(path.stem for path in (recipes_folder() / "targets").glob("*.yaml"))
+
+
+def path_of(name: str, relative_to: Path) -> Path:
+    """The file of a target: one of ours by name, or a path to a `.yaml` of the user's.
+
+    Raises:
+        InputError: neither.
+    """
+    if name.endswith((".yaml", ".yml")):
+        if not (relative_to / name).is_file():
+            raise InputError(f"no such file: {relative_to / name}")
+        return relative_to / name
+    if name in names():
+        return recipes_folder() / "targets" / f"{name}.yaml"
+    close = difflib.get_close_matches(name, names(), n=1)
+    hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(names())}"
+    raise InputError(f"{name!r} is no target; {hint} (or a path to a .yaml of your own)")
+
+
+def load(path: Path) -> Target:
+    """Read a target file.
+
+    Raises:
+        InputError: with file, line and key of every mistake.
+    """
+    return Document(path).validate(Target)

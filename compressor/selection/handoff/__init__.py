@@ -1,0 +1,1 @@
+"""The files that a person labels in: page, CSV, tasks. Chooses nothing."""

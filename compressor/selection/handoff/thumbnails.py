@@ -1,0 +1,34 @@
+"""Small pictures that travel inside a page."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+
+from PIL import Image
+
+from compressor.data.dataset import open_rgb
+
+SIDES = ((100, 320), (300, 192), (1_000, 96))
+"""Up to so many images, the longer side in pixels: some 3 MB a page."""
+MOST_IMAGES = SIDES[-1][0]
+_QUALITY = 78
+
+
+def side_for(images: int) -> int:
+    """The longer side of each of so many thumbnails, in pixels."""
+    return next((side for count, side in SIDES if images <= count), SIDES[-1][1])
+
+
+def data_uri(path: Path, side: int) -> str:
+    """An image as a JPEG of at most `side` pixels, in a `data:` address.
+
+    Raises:
+        InputError: it was moved or changed since the audit.
+    """
+    image = open_rgb(path)
+    image.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    file = io.BytesIO()
+    image.save(file, format="JPEG", quality=_QUALITY, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")

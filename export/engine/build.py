@@ -1,0 +1,243 @@
+"""A TensorRT engine from an ONNX file: one way for `tensorrt` and `tensorrt-rtx`.
+
+Precision is what the file says: networks are strongly typed, and nothing here names a precision to
+the builder. `tensorrt` builds on the GPU it is for; `tensorrt-rtx` needs none and is told which
+compute capability. Needs numpy and the flavour, no training package.
+"""
+
+from __future__ import annotations
+
+import platform
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from export.engine import layers as inside
+from export.engine import onnx_parser as networks
+from export.engine.layers import Layer
+from export.engine.onnx_parser import Log
+from runtime.backends import gpu as gpus
+from runtime.backends.engine_manifest import Passport, Profile
+from runtime.backends.tensorrt_flavour import Flavour, cuda_of, import_flavour
+from runtime.errors import InputError, MissingDependencyError
+from runtime.files import replacing, sha256_of, write_json, write_text
+
+Precision = Literal["fp32", "fp16", "int8"]
+Tell = Callable[[str], None]
+
+FOLDER = "engines"
+"""Below a bundle, where engines lie."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What engine is wanted."""
+
+    flavour: Flavour
+    precision: Precision
+    """What the ONNX file is; the finished engine is held against it."""
+    profile: Profile
+    compute_capability: str | None = None
+    """Such as `8.9`; None: that of the GPU in this machine."""
+    workspace_mb: int | None = None
+    """Most scratch memory that a layer may take, 10^6 bytes; None: all of the GPU's."""
+    timing_cache: Path | None = None
+    """A file of measured kernels that later builds on the same GPU take up (`tensorrt` only)."""
+
+
+def build(onnx: Path, folder: Path, order: Order, *, tell: Tell = lambda line: None) -> Path:
+    """Build an engine and write it with its passport, its layers and the command by hand.
+
+    Args:
+        onnx: float32 or uint8 images in, a dynamic first side.
+        folder: to write into; made if it is not there.
+        order: what is wanted.
+        tell: is given a line for each phase of the build.
+
+    Returns:
+        The `.engine` file. Beside it: `.engine.json`, `.engine.layers.json`, `.engine.sh`.
+
+    Raises:
+        InputError: TensorRT cannot read the file, cannot build it, or the engine is not what was
+            ordered.
+        MissingDependencyError: the flavour or the GPU that it needs is not here.
+    """
+    if not onnx.is_file():
+        raise InputError(f"{onnx}: no such file")
+    trt, gpu = import_flavour(order.flavour), gpus.find()
+    capability = _capability(order, gpu.compute_capability if gpu else None)
+    log = Log()
+    logger = log.logger(trt)
+    network, config, builder = _prepare(trt, onnx, logger, order)
+    if order.flavour == "tensorrt-rtx":
+        config.num_compute_capabilities = 1
+        config.set_compute_capability(_of_rtx(trt, capability), 0)
+    config.progress_monitor = _monitor(trt, tell)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        said = "\n  ".join(log.problems[-5:]) or "it gave no reason"
+        raise InputError(
+            f"{onnx}: {order.flavour} {trt.__version__} could not build an engine\n  {said}\n"
+            "  A smaller largest batch (`export.batches`) or more workspace "
+            "(`export.workspace_mb`) may help."
+        )
+    _keep_timing_cache(config, order)
+    content = bytes(plan)
+    listed, inspected_by = _look_inside(trt, logger, content, log)
+    weights = inside.prove(listed, order.precision)
+    path = folder / f"{onnx.stem}.{order.flavour}-sm{capability.replace('.', '')}.engine"
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+    Passport(
+        flavour=order.flavour,
+        version=trt.__version__,
+        cuda=gpu.cuda if gpu else cuda_of(order.flavour),
+        compute_capability=capability,
+        gpu=gpu.name if gpu else None,
+        driver=gpu.driver if gpu else None,
+        os=platform.system(),
+        arch=platform.machine(),
+        onnx=onnx.name,
+        onnx_sha256=sha256_of(onnx),
+        engine_sha256=sha256_of(path),
+        profile=order.profile,
+        precision=order.precision,
+        weights_found=weights,
+        inspected_by=inspected_by,
+    ).save(path)
+    write_json(path.with_name(f"{path.name}.layers.json"), [each.to_dict() for each in listed])
+    write_text(path.with_name(f"{path.name}.sh"), _script(network, onnx, path, order, capability))
+    return path
+
+
+def _capability(order: Order, here: str | None) -> str:
+    """The compute capability to build for.
+
+    Raises:
+        MissingDependencyError: it is that of a GPU, and there is none.
+        InputError: `tensorrt` is asked for another GPU than the one here.
+    """
+    wanted = order.compute_capability
+    if order.flavour == "tensorrt" and here is None:
+        raise MissingDependencyError(
+            "tensorrt builds an engine on the GPU that it is for, and CUDA sees none here.\n"
+            "  On the device: compressor engine BUNDLE --flavour tensorrt\n"
+            "  Without one:   compressor engine BUNDLE --flavour tensorrt-rtx "
+            "--compute-capability 8.9"
+        )
+    if order.flavour == "tensorrt" and wanted not in (None, here):
+        raise InputError(
+            f"tensorrt builds for the GPU in this machine (compute capability {here}), not for "
+            f"{wanted}.\n  Build on the device itself, or with --flavour tensorrt-rtx."
+        )
+    found = wanted or here
+    if found is None:
+        raise InputError(
+            "tensorrt-rtx must be told what GPU to build for, as there is none here.\n"
+            "  `compute_capability` in the target file, or --compute-capability, such as 8.9"
+        )
+    return found
+
+
+def _of_rtx(trt: Any, capability: str) -> Any:
+    name = f"SM{capability.replace('.', '')}"
+    known = sorted(each for each in trt.ComputeCapability.__members__ if each.startswith("SM"))
+    if name not in known:
+        raise InputError(
+            f"tensorrt-rtx {trt.__version__} builds for {', '.join(known)}, not for {name}.\n"
+            "  Build with `tensorrt` on the device itself (Jetson: it comes with JetPack)."
+        )
+    return trt.ComputeCapability.__members__[name]
+
+
+def _prepare(trt: Any, onnx: Path, logger: Any, order: Order) -> tuple[Any, Any, Any]:
+    """The network read, and a configuration with its profile and limits."""
+    builder = trt.Builder(logger)
+    # 10.12 asks for it, 11 takes every network as strongly typed and ignores it.
+    flag = trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED
+    network = builder.create_network(1 << int(flag))
+    networks.parse(trt, network, onnx, logger)
+    config = builder.create_builder_config()
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    if order.workspace_mb is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, order.workspace_mb * 10**6)
+    images, profile = network.get_input(0), builder.create_optimization_profile()
+    profile.set_shape(images.name, *_shapes(network, order.profile))
+    if config.add_optimization_profile(profile) < 0:
+        raise InputError(
+            f"{onnx}: takes no batches of {order.profile.min_batch} to {order.profile.max_batch}; "
+            f"its input is {tuple(images.shape)}. Is its first side dynamic?"
+        )
+    if order.flavour == "tensorrt":  # RTX chooses kernels on the device, and has no such cache
+        path = order.timing_cache
+        measured = path.read_bytes() if path is not None and path.is_file() else b""
+        config.set_timing_cache(config.create_timing_cache(measured), ignore_mismatch=False)
+    return network, config, builder
+
+
+def _shapes(network: Any, profile: Profile) -> list[tuple[int, ...]]:
+    sides = tuple(network.get_input(0).shape)[1:]
+    return [(batch, *sides) for batch in (profile.min_batch, profile.opt_batch, profile.max_batch)]
+
+
+def _keep_timing_cache(config: Any, order: Order) -> None:
+    if order.flavour == "tensorrt" and order.timing_cache is not None:
+        with replacing(order.timing_cache) as temporary:
+            temporary.write_bytes(bytes(config.get_timing_cache().serialize()))
+
+
+def _look_inside(trt: Any, logger: Any, content: bytes, log: Log) -> tuple[list[Layer], str]:
+    """The layers of an engine, and who listed them: it can be opened only where there is a GPU."""
+    if gpus.find() is not None:
+        engine = trt.Runtime(logger).deserialize_cuda_engine(content)
+        if engine is not None:
+            said = engine.create_engine_inspector().get_engine_information(
+                trt.LayerInformationFormat.JSON
+            )
+            return inside.from_inspector(said), "inspector"
+    return inside.from_builder(log.layers), "builder"
+
+
+def _monitor(trt: Any, tell: Tell) -> Any:
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc, name-defined, unused-ignore]
+        """Tells the outermost phases; the inner ones are many."""
+
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self._outer: dict[str, int] = {}
+
+        def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
+            depth = 0 if parent is None else self._outer.get(parent, 9) + 1
+            self._outer[phase] = depth
+            if depth <= 1:
+                tell(f"{'  ' * depth}{phase} ({steps} steps)")
+
+        def phase_finish(self, phase: str) -> None:
+            self._outer.pop(phase, None)
+
+        def step_complete(self, phase: str, step: int) -> bool:
+            return True  # False would end the build
+
+    return Monitor()
+
+
+def _script(network: Any, onnx: Path, engine: Path, order: Order, capability: str) -> str:
+    """The same build as one would type it."""
+    name = network.get_input(0).name
+    shapes = ["x".join(map(str, shape)) for shape in _shapes(network, order.profile)]
+    words = ["trtexec", "--stronglyTyped"]
+    if order.flavour == "tensorrt-rtx":
+        words = ["tensorrt_rtx", f"--computeCapabilities={capability.replace('.', '')}"]
+    words += [f"--onnx={onnx.name}", f"--saveEngine={engine.name}"]
+    words += [f"--{kind}Shapes={name}:{each}" for kind, each in zip(_KINDS, shapes, strict=True)]
+    if order.workspace_mb is not None:
+        words.append(f"--memPoolSize=workspace:{order.workspace_mb * 1e6 / 2**20:.0f}")
+    if order.flavour == "tensorrt" and order.timing_cache is not None:
+        words.append(f"--timingCacheFile={order.timing_cache.name}")
+    words += ["--profilingVerbosity=detailed", "--skipInference"]
+    return f"#!/bin/sh\n# Where {onnx.name} lies:\n{shlex.join(words)}\n"
+
+
+_KINDS = ("min", "opt", "max")

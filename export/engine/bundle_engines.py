@@ -1,0 +1,123 @@
+"""Engines into a bundle that is there: on the device, or for another GPU."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from export import bundle as bundles
+from export.engine import build
+from export.engine.build import Order, Precision, Tell
+from runtime.backends.engine_manifest import Profile
+from runtime.backends.tensorrt_flavour import Flavour
+from runtime.bundle import bundle as existing
+from runtime.bundle.bundle import Artifact, Bundle
+from runtime.errors import InputError
+from runtime.files import sha256_of, write_json
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What engines a bundle is to get; None: what its recipe says."""
+
+    flavours: Sequence[Flavour] = ()
+    capabilities: Sequence[str] = ()
+    """Compute capabilities for `tensorrt-rtx`; empty: the target's, else that of the GPU here."""
+    precisions: Sequence[str] = ()
+    batches: tuple[int, int, int] | None = None
+    workspace_mb: int | None = None
+
+
+def add(folder: Path, wish: Wish, *, tell: Tell = lambda line: None) -> list[Path]:
+    """Build engines from the ONNX files of a bundle, into it; its manifest is written anew.
+
+    Returns:
+        The engines.
+
+    Raises:
+        InputError: the bundle is damaged, has no such file, or an engine cannot be built.
+        MissingDependencyError: the flavour or the GPU that it needs is not here.
+    """
+    bundle = existing.load(folder)
+    sources, made = _sources(bundle, wish), []
+    for flavour in _flavours(bundle, wish):
+        for capability in _capabilities(bundle, wish, flavour):
+            for source in sources:
+                order = _order(bundle, wish, flavour, source.precision, capability)
+                tell(f"{flavour} from {source.path.name}, {capability or 'the GPU of here'}")
+                made.append(build.build(source.path, folder / bundles.ENGINES, order, tell=tell))
+    _note(bundle)
+    bundles.seal(folder)
+    return made
+
+
+def _sources(bundle: Bundle, wish: Wish) -> list[Artifact]:
+    there = {each.precision: each for each in bundle.artifacts if not each.is_engine}
+    if missing := [each for each in wish.precisions if each not in there]:
+        raise InputError(
+            f"{bundle.folder}: has no {', '.join(missing)} file; it has {', '.join(there)}.\n"
+            "  `export.precisions` of the recipe says which are made."
+        )
+    return [there[each] for each in wish.precisions or there]
+
+
+def _flavours(bundle: Bundle, wish: Wish) -> Sequence[Flavour]:
+    said = bundle.document.get("engines", {}).get("flavours") or []
+    flavours = wish.flavours or cast("list[Flavour]", said)
+    if not flavours:
+        raise InputError(
+            f"{bundle.folder}: its recipe names no engines. Name a flavour:\n"
+            "  --flavour tensorrt       on the device, with its GPU\n"
+            "  --flavour tensorrt-rtx   anywhere, for --compute-capability"
+        )
+    return flavours
+
+
+def _capabilities(bundle: Bundle, wish: Wish, flavour: Flavour) -> Sequence[str | None]:
+    if flavour == "tensorrt":
+        return wish.capabilities or [None]
+    return wish.capabilities or [bundle.document["target"].get("compute_capability")]
+
+
+def _order(
+    bundle: Bundle, wish: Wish, flavour: Flavour, precision: str, capability: str | None
+) -> Order:
+    said: dict[str, Any] = bundle.document.get("engines", {})
+    sizes = bundle.document["target"]["batches"]
+    batches = wish.batches or said.get("batches") or (1, sizes[0], max(sizes))
+    try:
+        profile = Profile(*batches)
+    except ValueError as error:
+        raise InputError(f"batches {batches}: {error}") from error
+    return Order(
+        flavour=flavour,
+        precision=cast("Precision", precision),
+        profile=profile,
+        compute_capability=capability,
+        workspace_mb=wish.workspace_mb or said.get("workspace_mb"),
+        timing_cache=bundle.folder / bundles.ENGINES / f"{flavour}.timing-cache",
+    )
+
+
+def _note(bundle: Bundle) -> None:
+    """Let bundle.json name every engine that lies in the bundle now."""
+    document = json.loads(json.dumps(bundle.document))
+    kept = [each for each in document["artifacts"] if not each["file"].endswith(".engine")]
+    built = bundles.engines_in(bundle.folder / bundles.ENGINES)
+    for stage, precision, path in built:
+        file = path.relative_to(bundle.folder).as_posix()
+        entry = {"stage": stage, "file": file, "precision": precision, "sha256": sha256_of(path)}
+        kept.append(entry)
+    stages = [stage for stage, _, _ in built]
+    waiting = [
+        each
+        for each in document.get("engines_to_build", [])
+        if not any(stage.startswith(f"{each['stage']}-") for stage in stages)
+    ]
+    write_json(
+        bundle.folder / "bundle.json",
+        document | {"artifacts": kept, "engines_to_build": waiting},
+    )

@@ -1,0 +1,138 @@
+"""Proof of precision: whether a finished ONNX file is inside what it is said to be."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
+
+from export import graph
+from runtime.backends.ort import import_onnxruntime
+from runtime.errors import InputError
+
+Precision = Literal["fp32", "fp16", "int8"]
+
+_LEAST = {"fp32": 1.0, "fp16": 0.9, "int8": 0.5}
+"""Of the weights of convolutions and matrix products before the probe, this share must be of the
+file's precision: overflowing operators may stay float32, and sensitive layers may."""
+_TYPE = {"fp32": "float32", "fp16": "float16", "int8": "int8"}
+_AGAIN = "  `compressor export RUN` makes the file again."
+
+
+def prove(path: Path, precision: Precision) -> dict[str, Any]:
+    """What is inside an ONNX file, if that is what it is said to be.
+
+    Returns:
+        `weights`: share of the weights by type; for INT8 also `integer_kernels`: share of the
+        quantised operators that ONNX Runtime runs in integers on a CPU.
+
+    Raises:
+        InputError: a type at the ends, of the weights, or the placement of Q/DQ is not right.
+    """
+    model = onnx.load(path)
+    _prove_ends(path, model)
+    found = graph.weights(model)
+    counted = Counter[str]()
+    for weight in found:
+        counted[_name(weight.type)] += weight.elements
+    total = sum(counted.values())
+    shares = {name: round(count / total, 4) for name, count in counted.most_common()}
+    wanted, least = _TYPE[precision], _LEAST[precision]
+    if shares.get(wanted, 0.0) < least:
+        inside = ", ".join(f"{name} {share:.0%}" for name, share in shares.items()) or "none"
+        raise InputError(
+            f"{path}: said to be {precision}, so at least {least:.0%} of its weights must be "
+            f"{wanted}; inside are: {inside}.\n{_AGAIN}"
+        )
+    if precision != "int8":
+        return {"weights": shares}
+    _prove_placement(path, model)
+    return {"weights": shares, "integer_kernels": integer_kernels(path)}
+
+
+def _prove_ends(path: Path, model: ModelProto) -> None:
+    inputs = {each.name: each.type.tensor_type.elem_type for each in model.graph.input}
+    outputs = {each.name: each.type.tensor_type.elem_type for each in model.graph.output}
+    wrong = [
+        f"{name} is {_name(kind)}"
+        for names, allowed in (
+            (inputs, (TensorProto.FLOAT, TensorProto.UINT8)),
+            (outputs, (TensorProto.FLOAT,)),
+        )
+        for name, kind in names.items()
+        if kind not in allowed
+    ]
+    if wrong:
+        raise InputError(
+            f"{path}: takes float32 or uint8 and answers in float32, but {'; '.join(wrong)}.\n"
+            f"{_AGAIN}"
+        )
+
+
+def _prove_placement(path: Path, model: ModelProto) -> None:
+    """Every quantised weight meets a quantised activation; symmetric; no int32; none left over."""
+    made, problems = graph.producers(model), list[str]()
+    stored = {each.name: each for each in model.graph.initializer}
+    behind = set(graph.head(model))
+    for node in model.graph.node:
+        if node.op_type in graph.MATRIX_OPERATORS:
+            through = [_dequantises(made.get(name)) for name in node.input[:2]]
+            if any(through) and node.name in behind:
+                problems.append(f"{node.name}: the probe is quantised")
+            elif any(through) != all(through):
+                problems.append(f"{node.name}: only one of its two factors is quantised")
+        elif node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            problems += _of_pair(node, stored)
+    if problems:
+        shown = "\n  ".join(problems[:5])
+        raise InputError(
+            f"{path}: Q/DQ is not where ONNX Runtime and TensorRT fuse it\n  {shown}\n{_AGAIN}"
+        )
+
+
+def _of_pair(node: NodeProto, stored: Mapping[str, TensorProto]) -> list[str]:
+    problems = []
+    if node.op_type == "DequantizeLinear" and node.input[0] in stored:
+        kind = stored[node.input[0]].data_type
+        if kind != TensorProto.INT8:
+            problems.append(f"{node.name}: dequantises {_name(kind)}; TensorRT takes int8 only")
+    if len(node.input) > 2 and node.input[2] in stored:
+        zero = stored[node.input[2]]
+        if zero.data_type != TensorProto.INT8 or np.any(numpy_helper.to_array(zero)):
+            problems.append(f"{node.name}: not symmetric int8; TensorRT refuses it")
+    return problems
+
+
+def _dequantises(node: NodeProto | None) -> bool:
+    return node is not None and node.op_type == "DequantizeLinear"
+
+
+def integer_kernels(path: Path) -> float:
+    """Share of the quantised operators that ONNX Runtime fuses into integer kernels on a CPU."""
+    ort = import_onnxruntime()
+    quantised = sum(
+        _dequantises(graph.producers(model).get(node.input[0]))
+        for model in (onnx.load(path),)
+        for node in model.graph.node
+        if node.op_type in graph.MATRIX_OPERATORS
+    )
+    with TemporaryDirectory() as folder:
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        options.optimized_model_filepath = str(Path(folder) / "fused.onnx")
+        ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        fused = onnx.load(options.optimized_model_filepath)
+    integer = {"QLinearConv", "QLinearMatMul", "QGemm", "MatMulIntegerToFloat", "ConvInteger"}
+    count = sum(node.op_type in integer for node in fused.graph.node)
+    return round(min(1.0, count / quantised), 4) if quantised else 0.0
+
+
+def _name(kind: int) -> str:
+    name: str = TensorProto.DataType.Name(kind).lower()
+    return {"float": "float32"}.get(name, name)

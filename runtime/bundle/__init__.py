@@ -1,0 +1,1 @@
+"""The folder that travels to a device: read and verified before it is used."""

@@ -1,0 +1,124 @@
+"""A bundle as one `.tar`, and back: nothing is written outside the folder asked for."""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+from pathlib import Path, PurePosixPath
+
+from runtime.bundle import bundle
+from runtime.errors import InputError
+from runtime.files import amount, replacing, stays_below
+
+MAX_FILES = 20_000
+MAX_BYTES = 4_000_000_000
+"""Of all files together; a student for a device and its golden set are a hundredth of it."""
+
+
+def pack(folder: Path, path: Path) -> None:
+    """Write a bundle as a tar that unpacks to one folder; the same bytes for the same bundle."""
+    with (
+        replacing(path) as temporary,
+        tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        for file in sorted(folder.rglob("*")):
+            if file.is_file():
+                tar.add(file, f"{folder.name}/{file.relative_to(folder).as_posix()}", filter=_plain)
+
+
+def unpack(path: Path, into: Path) -> Path:
+    """Unpack a tar of `pack` below a folder and verify it; the bundle's folder.
+
+    It is made under another name first, so that a refused or interrupted one leaves nothing.
+
+    Raises:
+        InputError: it is no tar of a sound bundle, or holds what a bundle has not: links, devices,
+            names that point outside, more or larger files; or its folder is there already.
+    """
+    try:
+        with tarfile.open(path, "r:") as tar:
+            members = _members(path, tar)
+            name = _only_folder(path, members)
+            folder, making = into / name, into / f".{name}.unpacking"
+            if folder.exists():
+                raise InputError(f"{folder}: is there already; remove it, or unpack elsewhere")
+            shutil.rmtree(making, ignore_errors=True)
+            try:
+                for member in members:
+                    _write(tar, member, making / Path(*PurePosixPath(member.name).parts[1:]))
+                bundle.load(making)  # a tar that was cut between two files looks whole
+                making.replace(folder)
+            finally:
+                shutil.rmtree(making, ignore_errors=True)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file") from error
+    except (tarfile.TarError, EOFError) as error:
+        raise InputError(
+            f"{path}: not a whole tar of a bundle ({error}). Copy it again."
+        ) from error
+    return folder
+
+
+def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Without what differs between machines: owner, time, permissions."""
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    member.mtime, member.mode = 0, 0o644
+    return member
+
+
+def _members(path: Path, tar: tarfile.TarFile) -> list[tarfile.TarInfo]:
+    """What lies in the tar, read no further than a bundle can go.
+
+    Raises:
+        InputError: something in it is not as in a bundle.
+    """
+    members: list[tarfile.TarInfo] = []
+    total = 0
+    for member in tar:
+        members.append(member)
+        total += member.size
+        _refuse_strange(path, member)
+        if len(members) > MAX_FILES:
+            raise InputError(f"{path}: more than {MAX_FILES:,} files, the most a bundle has")
+        if total > MAX_BYTES:
+            raise InputError(f"{path}: more than {amount(MAX_BYTES)}, the most a bundle takes")
+    return members
+
+
+def _refuse_strange(path: Path, member: tarfile.TarInfo) -> None:
+    name = member.name
+    parts = PurePosixPath(name).parts
+    if not parts or not stays_below(name) or "\\" in name:
+        raise InputError(f"{path}: {name!r} points outside the bundle; refused")
+    if any(len(part.encode(errors="surrogateescape")) > 255 for part in parts):
+        raise InputError(f"{path}: {name[:60]!r}... is no name for a file; refused")
+    if not (member.isreg() or member.isdir()):
+        raise InputError(f"{path}: {name!r} is a link or a device, not a plain file; refused")
+
+
+def _only_folder(path: Path, members: list[tarfile.TarInfo]) -> str:
+    """The one folder that everything lies in, each file once."""
+    paths = [PurePosixPath(member.name) for member in members]
+    files = [each for each, member in zip(paths, members, strict=True) if member.isreg()]
+    tops = sorted({each.parts[0] for each in paths})
+    if len(tops) != 1 or not files or any(len(each.parts) < 2 for each in files):
+        raise InputError(f"{path}: not one folder with a bundle, but {tops[:5]}")
+    taken = {parent for each in files for parent in each.parents}
+    for each in files:
+        if each in taken:
+            raise InputError(f"{path}: {str(each)!r} is in it twice; refused")
+        taken.add(each)
+    return tops[0]
+
+
+def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
+    if member.isdir():
+        target.mkdir(parents=True, exist_ok=True)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source = tar.extractfile(member)
+    if source is None:  # only for what is no plain file, which was refused
+        raise InputError(f"{member.name}: cannot be read")
+    with source, target.open("xb") as file:  # x: a name that comes twice is refused
+        shutil.copyfileobj(source, file)

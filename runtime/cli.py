@@ -1,0 +1,110 @@
+"""What every command line of ours does with errors, interruptions and verdicts."""
+
+from __future__ import annotations
+
+import errno
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from runtime.errors import InputError, MissingDependencyError, ToolError
+
+T = TypeVar("T")
+
+INTERRUPTED = 130
+
+out_option = click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder to write to.",
+)
+
+
+def bar(items: Iterable[T], *, label: str, total: int) -> Iterator[T]:
+    """A progress bar on a terminal, nothing elsewhere; see `runtime.progress.Track`."""
+    if total < 2 or not sys.stderr.isatty():
+        yield from items
+        return
+    with click.progressbar(items, length=total, label=label, file=sys.stderr) as shown:
+        yield from shown
+
+
+def check_folder(bundle: Path, out: Path | None) -> Path:
+    """Where the report of a check goes: as asked, else beside the bundle."""
+    whole = bundle.resolve()  # `.` has no name
+    return out if out is not None else whole.parent / f"{whole.name}-check"
+
+
+def conclude(report: Mapping[str, Any], folder: Path, where: str, *, as_json: bool) -> NoReturn:
+    """Print a finished check and end with the exit code of its verdict.
+
+    Args:
+        report: what was found.
+        folder: where it was written.
+        where: the machine, in words.
+        as_json: whether stdout gets the report as one JSON document.
+    """
+    from runtime.report import markdown as reports
+
+    click.echo(json.dumps(report) if as_json else reports.text(report))
+    click.echo(
+        f"{report['recipe']['name']} on {where}: {reports.verdict_line(report)}\n"
+        f"report: {folder / 'report.html'} (and .md, .json)",
+        err=True,
+    )
+    sys.exit(exit_code(report))
+
+
+def exit_code(report: Mapping[str, Any]) -> int:
+    """0 if the verdict is passed, 1 if not."""
+    return 0 if report["verdict"]["passed"] else 1
+
+
+def guarded(main: click.Command, *, on_interrupt: Callable[[], str] = lambda: "") -> None:
+    """Run a command line; users' mistakes become a message and an exit code, never a traceback.
+
+    Args:
+        main: the click command.
+        on_interrupt: what to tell after Ctrl-C beside "interrupted".
+    """
+    try:
+        code = main.main(standalone_mode=False)
+    except click.UsageError as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo(f"\ninterrupted. {on_interrupt()}", err=True)
+        sys.exit(INTERRUPTED)
+    except ToolError as error:
+        _fail(error)
+    except OSError as error:
+        translated = _from_os(error)
+        if translated is None:
+            raise
+        _fail(translated)
+    sys.exit(code or 0)
+
+
+def _fail(error: ToolError) -> None:
+    if "--json" in sys.argv:
+        click.echo(json.dumps({"error": str(error), "exit_code": error.exit_code}))
+    click.echo(f"{click.style('error', fg='red', bold=True)}: {error}", err=True)
+    sys.exit(error.exit_code)
+
+
+def _from_os(error: OSError) -> ToolError | None:
+    """What the file system refused, as one of our errors; None if it is none of the known kinds."""
+    where = error.filename or "a file"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return MissingDependencyError(
+            f"{where}: no space left on this disk. What was finished is kept: free some space and "
+            "run the same command again, or choose another folder with --out."
+        )
+    refused = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
+    if error.errno in refused:
+        return InputError(f"{where}: {error.strerror}. Choose another folder with --out.")
+    return None

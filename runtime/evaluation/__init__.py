@@ -1,0 +1,1 @@
+"""A file against the teacher: scores, ledger, verdict. Draws nothing."""

@@ -1,0 +1,1 @@
+"""An image file becomes the array that a student sees. Numpy and Pillow only."""

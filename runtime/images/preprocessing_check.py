@@ -1,0 +1,100 @@
+"""The preprocessing contract: what the desk made of a few images, step by step.
+
+A device repeats the steps and names the first whose result is not the same to the bit. The
+network's own step is not among them: that is parity, which has a tolerance.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from runtime.errors import InputError
+from runtime.files import read_json, stays_below, write_json
+from runtime.images.preprocess import Preprocess
+from runtime.images.source import Picture
+
+FILE = "contract.json"
+STEPS = ("decode", "resize", "crop", "normalise")
+
+
+def steps(path: Path, preprocess: Preprocess) -> dict[str, str]:
+    """Hex sha256 of what each step makes of an image: sizes and values.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    decoded = Picture(path).open()
+    resized = preprocess.resize(decoded)
+    cropped = preprocess.crop(resized)
+    made = (_pixels(decoded), _pixels(resized), _pixels(cropped), preprocess(decoded))
+    return {step: _digest(values) for step, values in zip(STEPS, made, strict=True)}
+
+
+def save(folder: Path, images: Sequence[str], preprocess: Preprocess) -> None:
+    """Write what the steps make of some images below a folder."""
+    made = [{"image": name, **steps(folder / name, preprocess)} for name in images]
+    write_json(folder / FILE, made)
+
+
+def repeat(folder: Path, preprocess: Preprocess) -> dict[str, Any] | None:
+    """The steps again, here; None for a golden set that does not carry a contract.
+
+    Returns:
+        `images`: of how many; `first_difference`: the first step that differs in any of them, or
+        None; `differ`: the images in which it does.
+
+    Raises:
+        InputError: the contract is damaged, or an image cannot be read.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return None
+    wanted = read_json(path)
+    if not isinstance(wanted, list) or not all(_is_entry(each) for each in wanted):
+        raise InputError(f"{path}: not a contract of preprocessing")
+    differing: dict[str, list[str]] = {step: [] for step in STEPS}
+    for each in wanted:
+        found = steps(folder / Path(each["image"]), preprocess)
+        first = next((step for step in STEPS if found[step] != each[step]), None)
+        if first is not None:
+            differing[first].append(each["image"])
+    first = next((step for step in STEPS if differing[step]), None)
+    return {
+        "images": len(wanted),
+        "first_difference": first,
+        "differ": differing[first] if first else [],
+    }
+
+
+def told(found: dict[str, Any] | None, levels: int | None) -> str | None:
+    """A difference in words; None where there is none to tell."""
+    if not found or found["first_difference"] is None:
+        return None
+    largest = "" if levels is None else f"; after resize and crop by up to {levels} of 255 levels"
+    step = found["first_difference"]
+    return (
+        f"**Preprocessing differs from the desk**, first in the step `{step}`: "
+        f"in {len(found['differ'])} of {found['images']} images{largest}."
+    )
+
+
+def _is_entry(value: Any) -> bool:
+    if not isinstance(value, dict) or not isinstance(value.get("image"), str):
+        return False
+    return stays_below(value["image"]) and all(isinstance(value.get(step), str) for step in STEPS)
+
+
+def _pixels(image: Image.Image) -> np.ndarray[Any, Any]:
+    return np.asarray(image)
+
+
+def _digest(values: np.ndarray[Any, Any]) -> str:
+    digest = hashlib.sha256(f"{values.dtype.str} {values.shape} ".encode())
+    digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()

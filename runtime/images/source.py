@@ -1,0 +1,35 @@
+"""An image to be looked at: as it lies there, or made worse."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from runtime.errors import ImageError, InputError
+from runtime.images.corruptions import Corruption
+from runtime.images.decode import decode
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image to look at, as it lies there or made worse."""
+
+    path: Path
+    corruption: Corruption | None = None
+
+    def open(self) -> Image.Image:
+        """The image as RGB.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        try:
+            image = decode(self.path)
+        except ImageError as error:
+            raise InputError(
+                f"{self.path}: {error}\n"
+                "  This held-out image was readable before: was it moved or changed?"
+            ) from error
+        return self.corruption(image) if self.corruption else image

@@ -1,0 +1,66 @@
+"""How much of the teacher is left: the one definition of every figure, in plain numpy.
+
+*Fidelity* compares anything with the teacher, on images that nothing was trained or tuned on.
+(A file against the file it was made from is *parity*, `runtime/evaluation/parity.py`.)
+"""
+
+from runtime.metrics.alignment import OrthogonalMap, fit_orthogonal_map, linear_cka
+from runtime.metrics.directions import normalise
+from runtime.metrics.intervals import (
+    RESAMPLES,
+    Figure,
+    difference,
+    mean_figure,
+    smooth_figure,
+    two_sample_figure,
+)
+from runtime.metrics.neighbours import knn_votes, knn_votes_within, neighbour_overlap, ood_scores
+from runtime.metrics.outliers import (
+    Gaussians,
+    auroc,
+    energy_scores,
+    fit_gaussians,
+    fpr95,
+    shrunk_covariance,
+)
+from runtime.metrics.probabilities import (
+    NEVER,
+    calibration_error,
+    jensen_shannon,
+    log_loss,
+    log_softmax,
+    total_variation,
+)
+from runtime.metrics.similarity import cosine_mae, pair_correlation, similarity_correlation
+
+__all__ = [
+    "NEVER",
+    "RESAMPLES",
+    "Figure",
+    "Gaussians",
+    "OrthogonalMap",
+    "auroc",
+    "calibration_error",
+    "cosine_mae",
+    "difference",
+    "energy_scores",
+    "fit_gaussians",
+    "fit_orthogonal_map",
+    "fpr95",
+    "jensen_shannon",
+    "knn_votes",
+    "knn_votes_within",
+    "linear_cka",
+    "log_loss",
+    "log_softmax",
+    "mean_figure",
+    "neighbour_overlap",
+    "normalise",
+    "ood_scores",
+    "pair_correlation",
+    "shrunk_covariance",
+    "similarity_correlation",
+    "smooth_figure",
+    "total_variation",
+    "two_sample_figure",
+]

@@ -1,0 +1,125 @@
+"""Two embeddings laid on each other: linear CKA, and cosines after the best orthogonal map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime.metrics.directions import Doubles, Floats, normalise, unit_rows
+from runtime.metrics.intervals import Figure, pseudo_values, smooth_figure
+
+LEAST_VARIANCE = 1e-24
+"""Of an embedding whose rows are all the same but for rounding."""
+LEAST_SHARED = 1e-9
+"""Singular values below this share of the largest are rounding."""
+
+
+# --- centred kernel alignment ----------------------------------------------------------------
+
+
+def linear_cka(a: Floats, b: Floats, *, seed: int = 0) -> Figure:
+    """Linear centred kernel alignment of `a` [N, Da] and `b` [N, Db], rows of unit length, N > 4.
+
+    1 where one is a rotation and scaling of the other, 0 where they are independent (Kornblith et
+    al., ICML 2019). The debiased form (HSIC_1 of Song et al., JMLR 2012, as in Nguyen et al.,
+    ICLR 2021): the plain one of two *independent* embeddings of width 192 is .66 on 100 images,
+    and this one 0. In feature space: [D, D] matrices, never [N, N].
+    """
+    x, y = unit_rows(a), unit_rows(b)
+    x -= x.mean(axis=0)  # HSIC does not see it; the digits are kept
+    y -= y.mean(axis=0)
+    columns = [_hsic(*pair) for pair in ((x, y), (x, x), (y, y))]
+    return smooth_figure(_alignment, np.stack(columns, axis=1), seed=seed)
+
+
+def _alignment(means: Doubles) -> Doubles:
+    both, first, second = means.T
+    scale = np.maximum(first, 0) * np.maximum(second, 0)
+    found: Doubles = np.zeros(len(means))
+    np.divide(both, np.sqrt(scale), out=found, where=scale > LEAST_VARIANCE**2)
+    return found
+
+
+def _hsic(x: Doubles, y: Doubles) -> Doubles:
+    """Pseudo-values of the unbiased HSIC of linear kernels: [N, Da], [N, Db] -> [N]."""
+    own_x, own_y = (np.einsum("nd,nd->n", each, each) for each in (x, y))
+    # p and q: sums of an image's kernel with the others; both: of the products of the two
+    p, q = x @ x.sum(axis=0) - own_x, y @ y.sum(axis=0) - own_y
+    both = np.einsum("nd,nd->n", x @ (x.T @ y), y) - own_x * own_y
+    count, products = len(x), float(p @ q)
+    whole = _hsic_of(count, both.sum(), p.sum(), q.sum(), products)
+    with_y, with_x = y @ (p @ y) - p * own_y, x @ (q @ x) - q * own_x
+    without = _hsic_of(
+        count - 1,
+        both.sum() - 2 * both,
+        p.sum() - 2 * p,
+        q.sum() - 2 * q,
+        products - p * q - with_y - with_x + both,
+    )
+    return pseudo_values(float(whole), np.asarray(without))
+
+
+def _hsic_of(
+    count: int,
+    both: Doubles | float,
+    p: Doubles | float,
+    q: Doubles | float,
+    products: Doubles | float,
+) -> Doubles | float:
+    across = p * q / ((count - 1) * (count - 2))
+    return (both + across - 2 / (count - 2) * products) / (count * (count - 3))
+
+
+# --- the best orthogonal map -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class OrthogonalMap:
+    """Lays a student's embedding on the teacher's: centred, turned, perhaps mirrored, not bent."""
+
+    turn: npt.NDArray[np.float32]
+    """[D, Dt]; its rows are orthonormal where D <= Dt, else its columns. (Of a lower rank where
+    fewer images than D were fitted.)"""
+    source_mean: npt.NDArray[np.float32]
+    """[D]"""
+    target_mean: npt.NDArray[np.float32]
+    """[Dt]"""
+
+    def cosines(self, source: Floats, target: Floats) -> Doubles:
+        """Of each mapped row with its target, both centred: [N, D], [N, Dt] -> [N].
+
+        0 for a row that lies on the mean and so has no direction.
+        """
+        mapped = (normalise(source) - self.source_mean).astype(np.float64) @ self.turn
+        wanted = (normalise(target) - self.target_mean).astype(np.float64)
+        lengths = np.linalg.norm(mapped, axis=1) * np.linalg.norm(wanted, axis=1)
+        products = np.einsum("nd,nd->n", mapped, wanted)
+        cosines: Doubles = np.zeros(len(products))
+        np.divide(products, lengths, out=cosines, where=lengths > 1e-12)
+        return cosines
+
+
+def fit_orthogonal_map(source: Floats, target: Floats) -> OrthogonalMap:
+    """The map with the least squared distance between mapped `source` and `target` rows.
+
+    Rows are first made of unit length, and centred. The map is U V' of the singular value
+    decomposition of source' target (Schönemann 1966); with unequal widths it is semi-orthogonal:
+    a narrower student is laid into a subspace of the teacher's space, a wider one is projected.
+    Directions of which so few images say nothing are left out: any turn of them would do.
+    Fit it on other images than those it is judged on: it has D x Dt numbers to bend to them.
+
+    Args:
+        source: [M, D]
+        target: [M, Dt], of the same images.
+    """
+    one, other = unit_rows(source), unit_rows(target)
+    means = one.mean(axis=0), other.mean(axis=0)
+    left, shared, right = np.linalg.svd(
+        (one - means[0]).T @ (other - means[1]), full_matrices=False
+    )
+    found = shared > LEAST_SHARED * max(shared[0], 1e-12)
+    left, right = left[:, found], right[found]
+    turn, source_mean, target_mean = (each.astype(np.float32) for each in (left @ right, *means))
+    return OrthogonalMap(turn, source_mean, target_mean)

@@ -1,0 +1,88 @@
+"""Nearest neighbours by cosine: their votes, whether two embeddings have the same ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime.metrics.directions import Doubles, Floats, Ints, normalise, row_blocks
+
+
+def knn_votes(
+    query: Floats, bank: Floats, labels: Ints, classes: int, *, k: int = 10, tau: float = 0.07
+) -> Doubles:
+    """Share of the vote of each class among the k nearest by cosine (DINO's weighted kNN).
+
+    A neighbour's vote is exp(cosine / tau). k = 10, tau = 0.07 are the TinTeM authors' values.
+
+    Args:
+        query: [N, D]; rows need not be normalised.
+        bank: [M, D]; with fewer than k rows, all of them vote.
+        labels: [M], 0..classes-1.
+        classes: K.
+        k: how many neighbours vote.
+        tau: temperature of the vote.
+
+    Returns:
+        [N, K], rows sum to 1.
+    """
+    return _votes(*_nearest(query, bank, k), labels, classes, tau)
+
+
+def knn_votes_within(
+    x: Floats, labels: Ints, classes: int, *, k: int = 10, tau: float = 0.07
+) -> Doubles:
+    """`knn_votes` of each row among the other rows (leave one out): [N, D] -> [N, K]."""
+    return _votes(*_nearest_others(x, min(k, len(x) - 1)), labels, classes, tau)
+
+
+def _votes(similarity: Floats, nearest: Ints, labels: Ints, classes: int, tau: float) -> Doubles:
+    # exp of a difference: the same shares, and no overflow at small temperatures
+    weights = np.exp((similarity - similarity.max(axis=1, keepdims=True)).astype(np.float64) / tau)
+    votes = np.zeros((len(similarity), classes))
+    np.add.at(votes, (np.arange(len(similarity))[:, None], labels[nearest]), weights)
+    votes /= votes.sum(axis=1, keepdims=True)
+    return votes
+
+
+def ood_scores(query: Floats, bank: Floats) -> npt.NDArray[np.float32]:
+    """Cosine to the nearest training embedding: high means in distribution. [N, D] -> [N]."""
+    query, bank = normalise(query), normalise(bank)
+    highest = np.empty(len(query), np.float32)
+    for rows in row_blocks(len(query), len(bank)):
+        highest[rows] = (query[rows] @ bank.T).max(axis=1)
+    return highest
+
+
+def neighbour_overlap(a: Floats, b: Floats, *, k: int = 10) -> Doubles:
+    """Per image, the share of its k nearest images that `a` and `b` agree on. -> [N]."""
+    k = min(k, len(a) - 1)
+    (_, near_a), (_, near_b) = _nearest_others(a, k), _nearest_others(b, k)
+    shares = [len(np.intersect1d(p, q)) / k for p, q in zip(near_a, near_b, strict=True)]
+    return np.array(shares, np.float64)
+
+
+def _nearest(query: Floats, bank: Floats, k: int) -> tuple[npt.NDArray[np.float32], Ints]:
+    """The k highest cosines of each query and where they stand: two [N, k], highest first."""
+    query, bank = normalise(query), normalise(bank)
+    k = min(k, len(bank))
+    similarity = np.empty((len(query), k), np.float32)
+    index = np.empty((len(query), k), np.int64)
+    for rows in row_blocks(len(query), len(bank)):
+        cosines = query[rows] @ bank.T
+        top = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
+        values = np.take_along_axis(cosines, top, axis=1)
+        order = np.argsort(-values, axis=1, kind="stable")
+        index[rows] = np.take_along_axis(top, order, axis=1)
+        similarity[rows] = np.take_along_axis(values, order, axis=1)
+    return similarity, index
+
+
+def _nearest_others(x: Floats, k: int) -> tuple[npt.NDArray[np.float32], Ints]:
+    """`_nearest` of each row among the other rows."""
+    similarity, index = _nearest(x, x, k + 1)
+    # The image itself comes first, unless a twin ties with it: drop it where it stands, else the
+    # last. A stable sort keeps the others in their order.
+    is_self = index == np.arange(len(x))[:, None]
+    keep = np.argsort(is_self, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(similarity, keep, axis=1), np.take_along_axis(index, keep, axis=1)

@@ -1,0 +1,1 @@
+"""The report for people: Markdown, HTML, comparison. Measures nothing."""

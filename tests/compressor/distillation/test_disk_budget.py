@@ -1,0 +1,371 @@
+"""What is kept on disk: counted to the byte, and what is given up first when it is too much."""
+
+import math
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from compressor.data import dataset as auditing
+from compressor.data import image_store
+from compressor.data.dataset import ImageSet, Photo
+from compressor.data.image_store import store_bytes
+from compressor.data.loading import Augment, Compute, Views
+from compressor.distillation import teacher_features
+from compressor.distillation.disk_budget import Economy, economise, require_maps
+from compressor.distillation.teacher_features import Reader
+from compressor.models.encoder import create_student, load_teacher
+from compressor.recipe.schema import Distill, Student, Teacher
+from runtime.errors import InputError
+
+CPU = Compute(torch.device("cpu"), workers=0)
+VIT = {"patch_size": 16, "embed_dim": 24, "depth": 1, "num_heads": 2}
+SIDE = 64
+"""Of the store, for networks that see 32 pixels."""
+VIEWS, IMAGES = 3, 1000
+POOLED = 4 * 24 * VIEWS * IMAGES
+MAPS = 2 * 24 * 2 * 2 * VIEWS * IMAGES
+PIXELS = (3 * 64 * 64 + 8) * IMAGES
+
+
+@pytest.fixture(scope="module")
+def teacher(tiny_teacher):
+    """24 wide, a map of 2 x 2."""
+    teacher = load_teacher(Teacher(**tiny_teacher))
+    assert (teacher.dim, teacher.map_shape) == (24, (2, 2, 24))
+    return teacher
+
+
+@pytest.fixture(scope="module")
+def student():
+    """The same grid, another width."""
+    spec = Student(model="vit_tiny_patch16_224", image_size=32, args={**VIT, "embed_dim": 16})
+    student = create_student(spec, seed=0)
+    assert (student.dim, student.map_shape) == (16, (2, 2, 16))
+    return student
+
+
+@pytest.fixture(scope="module")
+def finer():
+    """A student with a map of 4 x 4."""
+    spec = Student(model="vit_tiny_patch16_224", image_size=32, args={**VIT, "patch_size": 8})
+    finer = create_student(spec, seed=0)
+    assert finer.map_shape == (4, 4, 24)
+    return finer
+
+
+TRAIN = ImageSet(Path(), (), (Photo("", "", 100, 100, -1, "train"),) * IMAGES)
+
+
+def spec(limit=20e9, **changes):
+    """Three views, each shown once, at most `limit` bytes."""
+    return Distill(disk_gb=limit / 1e9, **{"views": VIEWS, "epochs": VIEWS, **changes})
+
+
+def without_map(encoder):
+    return replace(encoder, map_shape=None)
+
+
+# --- the bytes -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shard_images", [7, 4096])
+@pytest.mark.parametrize("token_maps", ["auto", "off"])
+def test_the_bytes_are_those_that_are_written(
+    folder_of_images, teacher, finer, tmp_path, monkeypatch, token_maps, shard_images
+):
+    for name, size in (("large", (150, 200)), ("long", (500, 70)), ("small", (20, 10))):
+        noise = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{name}.png")
+    for path in sorted(folder_of_images.rglob("*.png"))[:17]:
+        (tmp_path / f"{path.parent.name}{path.name}").write_bytes(path.read_bytes())
+    found = auditing.audit(tmp_path, labels="none", holdout=0.2, validation=0.2, seed=0)
+    train = found.images
+    assert len(train) == 20
+
+    monkeypatch.setattr(image_store, "SHARD_IMAGES", shard_images)
+    monkeypatch.setattr(teacher_features, "SHARD_IMAGES", shard_images)
+    chosen = spec(views=2, epochs=2, token_maps=token_maps)
+    economy = economise(chosen, train, teacher, finer)
+    assert economy.stored
+    assert not economy.online
+    augment = Augment(0, chosen.crop_scale, economy.side_px)
+    views = Views(train, augment, (teacher.preprocess,))
+    reader = Reader(teacher, CPU, None, economy.grid)
+    kept = tmp_path / "kept"
+    for start in range(0, len(train), shard_images):
+        image_store.write_shard(kept / image_store.shard_name(start), train, start, economy.side_px)
+        for number in range(chosen.views_for(len(train))):
+            path = kept / teacher_features.shard_name(number, start)
+            teacher_features.write_shard(path, reader, views, number, start)
+    written = [np.load(path, mmap_mode="r") for path in kept.iterdir()]
+    assert len(written) == 3 * math.ceil(20 / shard_images)
+    assert economy.bytes == sum(shard.nbytes for shard in written)
+    # The headers, which are not counted, are small.
+    on_disk = sum(path.stat().st_size for path in kept.iterdir())
+    assert on_disk - economy.bytes <= 192 * len(written)
+
+
+def test_the_views_that_count_are_those_shown(teacher, student):
+    def pooled(**changes):
+        chosen = spec(token_maps="off", **changes)
+        return economise(chosen, TRAIN, teacher, student).bytes - PIXELS
+
+    assert pooled() == POOLED
+    assert pooled(views=2, epochs=2) == POOLED * 2 / 3
+    assert pooled(views=8, epochs=5) == POOLED * 5 / 3
+    assert pooled(views=8, epochs=1) == POOLED / 3
+
+
+def test_where_all_fits_all_is_kept(teacher, student):
+    assert economise(spec(), TRAIN, teacher, student) == Economy(
+        grid=(2, 2),
+        online=False,
+        stored=True,
+        rendered=False,
+        side_px=SIDE,
+        bytes=POOLED + MAPS + PIXELS,
+        lines=(
+            "teacher features of 3,000 views: 0.9 MB (0.3 KB a view)",
+            "decoded images: 12.3 MB",
+        ),
+    )
+
+
+def test_large_amounts_are_told_in_gb(teacher, student):
+    many = replace(TRAIN, photos=TRAIN.photos * 100)
+    assert economise(spec(), many, teacher, student).lines[1] == "decoded images: 1.2 GB"
+
+
+# --- what is given up first ------------------------------------------------------------------
+
+
+def above_and_below(count):
+    """Limits that `count` bytes just fit in, and just do not."""
+    return count + 0.5, count - 0.5
+
+
+def test_images_that_are_too_many_are_decoded_again(teacher, student):
+    fits, too_small = above_and_below(POOLED + MAPS + PIXELS)
+    assert economise(spec(fits), TRAIN, teacher, student).stored
+    economy = economise(spec(too_small), TRAIN, teacher, student)
+    assert (economy.grid, economy.online, economy.stored) == ((2, 2), False, False)
+    assert economy.bytes == POOLED + MAPS
+    assert economy.lines == (
+        "teacher features of 3,000 views: 0.9 MB (0.3 KB a view)",
+        f"decoded images would take 12.3 MB, over what is left of distill.disk_gb "
+        f"({too_small / 1e9:g}): files are decoded again for every view",
+    )
+
+
+def test_maps_that_are_too_large_are_left_out_under_auto(teacher, student):
+    fits, too_small = above_and_below(POOLED + MAPS)
+    assert economise(spec(fits), TRAIN, teacher, student).grid == (2, 2)
+    economy = economise(spec(too_small), TRAIN, teacher, student)
+    assert (economy.grid, economy.online, economy.stored) == (None, False, False)
+    assert economy.bytes == POOLED
+    assert economy.lines[:2] == (
+        "token maps of 3,000 views would take 0.6 MB, over distill.disk_gb "
+        f"({too_small / 1e9:g}): learning from the pooled features alone",
+        "teacher features of 3,000 views: 0.3 MB (0.1 KB a view)",
+    )
+
+
+def test_maps_that_are_too_large_are_made_at_every_step_where_they_must_be(teacher, student):
+    fits, too_small = above_and_below(POOLED + MAPS)
+    assert not economise(spec(fits, token_maps="on"), TRAIN, teacher, student).online
+    economy = economise(spec(too_small, token_maps="on"), TRAIN, teacher, student)
+    assert (economy.grid, economy.online, economy.stored) == ((2, 2), True, False)
+    assert economy.bytes == 0
+    assert economy.lines[0] == (
+        "token maps of 3,000 views would take 0.6 MB, over distill.disk_gb "
+        f"({too_small / 1e9:g}): the teacher runs at every step instead"
+    )
+    assert len(economy.lines) == 2
+
+
+@pytest.mark.parametrize("token_maps", ["auto", "on", "off"])
+def test_features_that_are_too_many_are_made_at_every_step(teacher, student, token_maps):
+    fits, too_small = above_and_below(POOLED)
+    chosen = spec(fits, token_maps="off")
+    assert not economise(chosen, TRAIN, teacher, student).online
+    economy = economise(spec(too_small, token_maps=token_maps), TRAIN, teacher, student)
+    # A teacher that runs anyway gives its maps as well.
+    assert economy.grid == (None if token_maps == "off" else (2, 2))
+    assert (economy.online, economy.stored, economy.bytes) == (True, False, 0)
+    assert economy.lines[0] == (
+        "the teacher's features of 3,000 views would take 0.3 MB, over distill.disk_gb "
+        f"({too_small / 1e9:g}): the teacher runs at every step instead"
+    )
+
+
+def test_without_features_the_images_have_all_the_room(teacher, student):
+    # Images smaller than their features: here 2 x 2 pixels.
+    small = ImageSet(Path(), (), (Photo("", "", 2, 2, -1, "train"),) * IMAGES)
+    economy = economise(spec(store_bytes(small, SIDE) + 0.5), small, teacher, student)
+    assert (economy.online, economy.stored) == (True, True)
+    assert economy.bytes == store_bytes(small, SIDE) == 20 * IMAGES
+
+
+def test_a_teacher_asked_to_run_at_every_step_keeps_nothing_and_says_nothing(teacher, student):
+    economy = economise(spec(teacher="online"), TRAIN, teacher, student)
+    assert (economy.grid, economy.online, economy.stored) == ((2, 2), True, True)
+    assert economy.bytes == PIXELS
+    assert economy.lines == ("decoded images: 12.3 MB",)
+
+
+def test_supervised_keeps_the_images_and_no_features(teacher, student):
+    for chosen in (spec(PIXELS + 0.5), spec(PIXELS + 0.5, teacher="online")):
+        chosen = chosen.model_copy(update={"method": "supervised"})
+        economy = economise(chosen, TRAIN, teacher, student)
+        lines = ("decoded images: 12.3 MB",)
+        assert economy == Economy(None, False, True, False, SIDE, PIXELS, lines)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    limit=st.floats(1, 20e6),
+    token_maps=st.sampled_from(["auto", "on", "off"]),
+    method=st.sampled_from(["tintem", "proteus", "cosine", "supervised"]),
+    asked=st.sampled_from(["cached", "online"]),
+    resample=st.booleans(),
+    epochs=st.sampled_from([1, VIEWS, 9]),
+)
+def test_the_limit_is_kept_and_a_step_always_has_what_it_needs(
+    teacher, student, limit, token_maps, method, asked, resample, epochs
+):
+    how = {"token_maps": token_maps, "method": method, "teacher": asked, "resample": resample}
+    chosen = spec(limit, epochs=epochs, **how)
+    economy = economise(chosen, TRAIN, teacher, student)
+    assert 0 <= economy.bytes <= limit * (1 + 1e-9)
+    fell_back = any("at every step" in line for line in economy.lines)
+    assert economy.online == (method != "supervised" and (asked == "online" or fell_back))
+    if method == "supervised" or token_maps == "off":
+        assert economy.grid is None
+    elif token_maps == "on":
+        assert economy.grid == (2, 2)
+    assert economy.stored == ("decoded images: 12.3 MB" in economy.lines)
+    assert economy.rendered == any("while it trains" in line for line in economy.lines)
+    assert not (economy.rendered and (economy.online or epochs <= VIEWS))
+
+
+def test_views_shown_again_are_kept_while_there_is_room(teacher, student):
+    chosen = {"epochs": VIEWS + 1, "token_maps": "off"}
+    shown = 3 * 32 * 32 * VIEWS * IMAGES
+    fits, too_small = above_and_below(POOLED + PIXELS + shown)
+    economy = economise(spec(fits, **chosen), TRAIN, teacher, student)
+    assert (economy.rendered, economy.bytes) == (True, POOLED + PIXELS + shown)
+    assert economy.lines[-1] == "the student's views, while it trains: 9.2 MB"
+    economy = economise(spec(too_small, **chosen), TRAIN, teacher, student)
+    assert (economy.rendered, economy.stored, economy.bytes) == (False, True, POOLED + PIXELS)
+    assert economy.lines[-1] == (
+        "the student's views would take 9.2 MB, over what is left of distill.disk_gb "
+        f"({too_small / 1e9:g}): each is cut again whenever it is shown"
+    )
+
+
+@pytest.mark.parametrize("changes", [{"epochs": VIEWS}, {"epochs": 9, "teacher": "online"}])
+def test_views_shown_once_are_not_kept(teacher, student, changes):
+    economy = economise(spec(**changes), TRAIN, teacher, student)
+    assert not economy.rendered
+    assert economy.lines[-1] == "decoded images: 12.3 MB"
+
+
+# --- maps that do not go together ------------------------------------------------------------
+
+
+def pooled_alone(reason):
+    return f"learning from the pooled features alone: {reason}"
+
+
+def test_other_grids_are_brought_together(teacher, student, finer):
+    assert economise(spec(), TRAIN, teacher, finer).grid == (4, 4)  # the student's
+    economy = economise(spec(), TRAIN, finer, student)
+    assert economy.grid == (2, 2)
+    assert economy.bytes == POOLED + MAPS + PIXELS
+
+
+def test_other_grids_leave_the_maps_out_where_they_may_not_be_brought_together(
+    teacher, student, finer
+):
+    economy = economise(spec(resample=False), TRAIN, teacher, finer)
+    assert (economy.grid, economy.bytes) == (None, POOLED + PIXELS)
+    assert economy.lines[0] == pooled_alone(
+        "the teacher's map is 2 x 2, the student's 4 x 4, and distill.resample is off"
+    )
+    # The same grid needs no bringing together.
+    assert economise(spec(resample=False), TRAIN, teacher, student).grid == (2, 2)
+
+
+def test_a_network_without_a_map_leaves_the_maps_out(teacher, student):
+    economy = economise(spec(), TRAIN, without_map(teacher), student)
+    assert (economy.grid, economy.bytes) == (None, POOLED + PIXELS)
+    assert economy.lines[0] == pooled_alone(f"the teacher {teacher.name} has no feature map")
+    economy = economise(spec(), TRAIN, teacher, without_map(student))
+    assert economy.grid is None
+    assert economy.lines[0] == pooled_alone(f"the student {student.name} has no feature map")
+
+
+def test_a_map_of_another_width_than_the_embedding_is_left_out(teacher, student):
+    wide = replace(teacher, map_shape=(2, 2, 32))
+    economy = economise(spec(), TRAIN, wide, student)
+    assert (economy.grid, economy.bytes) == (None, POOLED + PIXELS)
+    assert economy.lines[0] == pooled_alone(
+        "the teacher's map is 32 wide and its embedding 24, and one head serves both"
+    )
+
+
+def test_maps_that_are_not_wanted_are_not_spoken_of(teacher, student):
+    economy = economise(spec(token_maps="off"), TRAIN, without_map(teacher), student)
+    assert economy.grid is None
+    assert not any("map" in line for line in economy.lines)
+
+
+@pytest.mark.parametrize("method", ["tintem", "proteus", "cosine"])
+def test_maps_asked_for_that_cannot_be_are_an_error_with_the_way_out(
+    teacher, student, finer, method
+):
+    chosen = spec(token_maps="on", method=method)
+    pairs = [
+        (without_map(teacher), student, chosen),
+        (teacher, without_map(student), chosen),
+        (replace(teacher, map_shape=(2, 2, 32)), student, chosen),
+        (teacher, finer, chosen.model_copy(update={"resample": False})),
+    ]
+    for one, other, refused in pairs:
+        for refuse in (
+            partial(require_maps, refused, one, other),
+            partial(economise, refused, TRAIN, one, other),
+        ):
+            with pytest.raises(InputError) as told:
+                refuse()
+            assert str(told.value).startswith("distill.token_maps is on, but the ")
+            assert str(told.value).endswith("; set it to auto or off")
+        for token_maps in ("auto", "off"):
+            require_maps(refused.model_copy(update={"token_maps": token_maps}), one, other)
+    require_maps(chosen, teacher, student)
+    require_maps(chosen, teacher, finer)
+
+
+# --- the side that views are cut from --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("teacher_px", "student_px", "side_px"), [(32, 32, 64), (48, 32, 96), (32, 48, 96)]
+)
+def test_a_quarter_of_the_area_still_fills_the_larger_network(
+    teacher, student, teacher_px, student_px, side_px
+):
+    networks = [
+        replace(each, preprocess=replace(each.preprocess, size_px=size, resize_px=size))
+        for each, size in ((teacher, teacher_px), (student, student_px))
+    ]
+    economy = economise(spec(), TRAIN, *networks)
+    assert economy.side_px == side_px
+    assert math.sqrt(0.25) * side_px >= max(teacher_px, student_px)

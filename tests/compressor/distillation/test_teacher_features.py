@@ -1,0 +1,422 @@
+"""The teacher's features: what the shards hold is what the teacher says of those very views."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from compressor.data import loading
+from compressor.data.augmentation import PLAIN, view_of
+from compressor.data.dataset import ImageSet, Photo
+from compressor.data.loading import Augment, Compute, Views, load_batches, to_input
+from compressor.distillation import teacher_features
+from compressor.distillation.teacher_features import (
+    CachedFeatures,
+    OnlineFeatures,
+    Reader,
+    shard_name,
+    write_shard,
+)
+from compressor.models.encoder import create_student
+from compressor.recipe.schema import Student
+from runtime.errors import InputError
+
+CPU = Compute(torch.device("cpu"), workers=0)
+AUGMENT = Augment(seed=1, scale=(0.25, 1.0), side_px=64)
+GRID = (3, 2)
+VIEWS = 2
+COUNT = 48
+VIT = Student(
+    model="vit_tiny_patch16_224",
+    image_size=32,
+    args={"patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2, "drop_path_rate": 0.5},
+)
+CNN = Student(model="mobilenetv3_small_050", image_size=32, embedding=24)
+
+
+def make_teacher():
+    """A small ViT that sees 4 x 4 patches of 32 pixels."""
+    teacher = create_student(VIT, seed=0)
+    assert (teacher.dim, teacher.map_shape) == (24, (4, 4, 24))
+    return teacher
+
+
+@pytest.fixture(scope="module")
+def images(folder_of_images):
+    paths = sorted(folder_of_images.rglob("*.png"))
+    photos = tuple(
+        Photo(path.relative_to(folder_of_images).as_posix(), f"{n:064x}", 32, 32, 0, "train")
+        for n, path in enumerate(paths)
+    )
+    return ImageSet(folder_of_images, ("a",), photos)
+
+
+@pytest.fixture(scope="module")
+def teacher():
+    return make_teacher()
+
+
+@pytest.fixture(scope="module")
+def views(images, teacher):
+    return Views(images, AUGMENT, (teacher.preprocess,))
+
+
+@pytest.fixture
+def small_shards(monkeypatch):
+    """Three shards a view."""
+    monkeypatch.setattr(teacher_features, "SHARD_IMAGES", 20)
+    monkeypatch.setattr(loading, "BATCH", 7)
+
+
+def write(reader, views, folder, count=VIEWS):
+    for number in range(count):
+        for start in range(0, len(views.paths), teacher_features.SHARD_IMAGES):
+            write_shard(folder / shard_name(number, start), reader, views, number, start)
+    return CachedFeatures(folder, count, len(views.paths))
+
+
+def look(teacher, images, row, number):
+    """What the teacher says of one view, alone."""
+    with Image.open(images.paths[row]) as file:
+        image = file.convert("RGB")
+    if number == PLAIN:
+        seen = teacher.preprocess.pixels(image)
+    else:
+        view = view_of(images.keys[row], number, seed=1, size=image.size, scale=(0.25, 1.0))
+        seen = view.of(image, 32, teacher.preprocess.resampling)
+    one = to_input(torch.from_numpy(seen.copy())[None], teacher.preprocess, CPU.device)
+    with torch.inference_mode():
+        found = teacher.module.eval().features(one)
+    return found.pooled[0].numpy(), found.maps[0].numpy()
+
+
+def on_grid(maps, grid):
+    """Pillow's antialiased bilinear resize of each channel: [H, W, C] -> [*grid, C]."""
+    channels = [
+        Image.fromarray(np.ascontiguousarray(maps[..., channel])).resize(
+            grid[::-1], Image.Resampling.BILINEAR
+        )
+        for channel in range(maps.shape[2])
+    ]
+    return np.stack([np.asarray(each) for each in channels], axis=2)
+
+
+def some_jobs(views=VIEWS, count=30):
+    rng = np.random.default_rng(0)
+    return [(int(rng.integers(COUNT)), int(rng.integers(views))) for _ in range(count)]
+
+
+def shown(views, jobs):
+    """Pixels of some views."""
+    ((pixels,),) = load_batches(views, [jobs], 0)
+    return pixels
+
+
+def kept(cached, jobs):
+    """What the shards hold, which does not depend on what is shown."""
+    return cached.of(jobs, [])
+
+
+def asked(reader, views, jobs):
+    """What the teacher answers at once."""
+    return OnlineFeatures(reader, views).of(jobs, [shown(views, jobs)])
+
+
+# --- shards ----------------------------------------------------------------------------------
+
+
+def test_a_record_is_what_the_teacher_says_of_that_view(
+    teacher, images, views, tmp_path, small_shards
+):
+    write(Reader(teacher, CPU, None, GRID), views, tmp_path)
+    for row, number in ((0, 0), (19, 1), (20, 0), (33, 1), (47, 0), (47, 1)):
+        record = np.load(tmp_path / shard_name(number, row // 20 * 20))[row % 20]
+        pooled, maps = look(teacher, images, row, number)
+        assert np.allclose(record["pooled"], pooled, atol=1e-5)
+        assert record["maps"].shape == (3, 2, 24)
+        assert np.allclose(record["maps"], on_grid(maps, GRID), rtol=1e-3, atol=2e-3)
+
+
+def test_a_map_of_the_same_grid_is_kept_as_it_is(teacher, images, views, tmp_path):
+    write(Reader(teacher, CPU, None, (4, 4)), views, tmp_path, count=1)
+    record = np.load(tmp_path / shard_name(0, 0))[5]
+    _, maps = look(teacher, images, 5, 0)
+    assert np.allclose(record["maps"], maps, rtol=1e-3, atol=1e-4)
+
+
+def test_a_shard_is_float32_pooled_and_float16_maps_and_nothing_else(teacher, views, tmp_path):
+    write(Reader(teacher, CPU, None, GRID), views, tmp_path, count=1)
+    (path,) = tmp_path.iterdir()
+    shard = np.load(path)
+    assert shard.dtype == [("pooled", "<f4", (24,)), ("maps", "<f2", (3, 2, 24))]
+    assert shard.nbytes == COUNT * (4 * 24 + 2 * 3 * 2 * 24)
+    assert path.stat().st_size - shard.nbytes <= 192
+
+
+def test_without_a_grid_there_are_no_maps(teacher, views, tmp_path):
+    cached = write(Reader(teacher, CPU, None, None), views, tmp_path)
+    assert np.load(tmp_path / shard_name(0, 0)).nbytes == COUNT * 4 * 24
+    with_maps = write(Reader(teacher, CPU, None, GRID), views, tmp_path / "with maps")
+    jobs = some_jobs()
+    found = kept(cached, jobs)
+    assert found.maps is None
+    assert torch.equal(found.pooled, kept(with_maps, jobs).pooled)
+    assert cached.sample().maps is None
+    reader = Reader(teacher, CPU, None, None)
+    assert asked(reader, views, jobs).maps is None
+    assert OnlineFeatures(reader, views).sample().maps is None
+
+
+def test_reader_processes_change_no_bit(teacher, views, tmp_path):
+    write(Reader(teacher, CPU, None, GRID), views, tmp_path / "alone", count=1)
+    fed = Compute(torch.device("cpu"), workers=2)
+    write(Reader(teacher, fed, None, GRID), views, tmp_path / "fed", count=1)
+    one, other = (tmp_path / name / shard_name(0, 0) for name in ("alone", "fed"))
+    assert one.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.parametrize("network", [VIT, CNN], ids=["vit", "cnn"])
+def test_bf16_is_near_and_what_it_gives_is_float32(views, network):
+    teacher, seen = create_student(network, seed=0), shown(views, some_jobs())
+    exact = Reader(teacher, CPU, None, GRID).read(seen)
+    rough = Reader(teacher, CPU, torch.bfloat16, GRID).read(seen)
+    for one, other in ((exact.pooled, rough.pooled), (exact.maps, rough.maps)):
+        assert one.dtype == other.dtype == torch.float32
+        assert not torch.equal(one, other)
+        assert torch.nn.functional.cosine_similarity(one, other, dim=-1).min() > 0.99
+
+
+def test_a_teacher_in_training_is_asked_in_peace(views):
+    teacher = make_teacher()
+    reader, seen = Reader(teacher, CPU, None, GRID), shown(views, some_jobs())
+    expected = reader.read(seen)
+    teacher.module.train()  # would drop half of the paths
+    assert torch.equal(reader.read(seen).pooled, expected.pooled)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_the_teacher_is_asked_where_it_is_told(teacher, views):
+    on_gpu = replace(CPU, device=torch.device("cuda"))
+    seen = shown(views, some_jobs())
+    expected = Reader(make_teacher(), CPU, None, GRID).read(seen)
+    got = Reader(make_teacher(), on_gpu, None, GRID).read(seen)
+    assert got.pooled.device.type == "cuda"
+    assert torch.allclose(got.pooled.cpu(), expected.pooled, atol=1e-3)
+
+
+def test_progress_is_shown_and_counts_views_from_one(teacher, views, tmp_path, small_shards):
+    told = []
+
+    def track(items, *, label, total):
+        told.append((label, total))
+        yield from items
+
+    write_shard(tmp_path / "s.npy", Reader(teacher, CPU, None, None), views, 1, 40, track=track)
+    write_shard(tmp_path / "t.npy", Reader(teacher, CPU, None, None), views, 0, 40, track=track)
+    assert told == [("teacher on view 2", 2), ("teacher on images", 2)]
+    assert len(np.load(tmp_path / "s.npy")) == 8
+
+
+# --- what goes wrong -------------------------------------------------------------------------
+
+
+class KilledError(Exception):
+    """Stands for SIGKILL."""
+
+
+def test_a_shard_is_written_whole_or_not_at_all(teacher, views, tmp_path, small_shards):
+    reader, path = Reader(teacher, CPU, None, GRID), tmp_path / shard_name(0, 0)
+
+    def killer(items, *, label, total):
+        for number, item in enumerate(items):
+            if number == total - 1:
+                assert not path.exists()
+                raise KilledError
+            yield item
+
+    with pytest.raises(KilledError):
+        write_shard(path, reader, views, 0, 0, track=killer)
+    assert list(tmp_path.iterdir()) == []
+    write_shard(path, reader, views, 0, 0)
+    assert list(tmp_path.iterdir()) == [path]
+    whole = np.load(path)
+    assert whole["pooled"].any(axis=1).all()
+    assert whole["maps"].any(axis=(1, 2, 3)).all()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_image_that_went_away_is_named(teacher, images, tmp_path, workers):
+    photos = (*images.photos[:30], replace(images.photos[30], id="gone.png"))
+    views = Views(replace(images, photos=photos), AUGMENT, (teacher.preprocess,))
+    reader = Reader(teacher, Compute(torch.device("cpu"), workers), None, GRID)
+    with pytest.raises(InputError, match=r"gone\.png: cannot be read: No such file"):
+        write_shard(tmp_path / "shards" / "s.npy", reader, views, 0, 0)
+    assert list((tmp_path / "shards").iterdir()) == []
+
+
+def test_features_that_are_not_finite_are_refused(views, tmp_path):
+    teacher = make_teacher()
+    with torch.no_grad():
+        teacher.module.backbone.norm.bias[3] = torch.nan
+    for grid in (None, GRID):
+        with pytest.raises(InputError) as told:
+            write_shard(tmp_path / "s.npy", Reader(teacher, CPU, None, grid), views, 0, 0)
+        assert str(told.value).startswith(
+            "teacher: 48 of 1152 features are not finite in float32. "
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_maps_beyond_float16_are_refused_with_the_way_out(views, tmp_path):
+    teacher = make_teacher()
+    with torch.no_grad():
+        teacher.module.backbone.norm.weight *= 1e6
+    with pytest.raises(InputError, match=r"not finite in float16\.(.|\n)*distill.token_maps: off"):
+        write_shard(tmp_path / "s.npy", Reader(teacher, CPU, None, GRID), views, 0, 0)
+    assert list(tmp_path.iterdir()) == []
+    write_shard(tmp_path / "s.npy", Reader(teacher, CPU, None, None), views, 0, 0)
+    assert np.abs(np.load(tmp_path / "s.npy")["pooled"]).max() > 65_504
+
+
+# --- CachedFeatures --------------------------------------------------------------------------
+
+
+def test_cached__features_of_any_jobs_across_shards_and_views(
+    teacher, views, tmp_path, small_shards
+):
+    cached = write(Reader(teacher, CPU, None, GRID), views, tmp_path)
+    assert cached.dim == 24
+    assert cached.inputs == ()
+    jobs = [(19, 0), (20, 0), (47, 1), (0, 1), (19, 0), *some_jobs()]
+    found = kept(cached, jobs)
+    assert found.pooled.shape == (35, 24)
+    assert found.maps.shape == (35, *GRID, 24)
+    assert found.pooled.dtype == found.maps.dtype == torch.float32
+    for at, (row, number) in enumerate(jobs):
+        record = np.load(tmp_path / shard_name(number, row // 20 * 20))[row % 20]
+        assert np.array_equal(found.pooled[at], record["pooled"])
+        assert np.array_equal(found.maps[at], record["maps"])
+
+
+def test_cached__shards_of_any_size_hold_the_same(teacher, views, tmp_path, monkeypatch):
+    reader, jobs = Reader(teacher, CPU, None, GRID), some_jobs()
+    whole = kept(write(reader, views, tmp_path / "whole"), jobs)
+    for size in (1, 24, 47):
+        monkeypatch.setattr(teacher_features, "SHARD_IMAGES", size)
+        cached = write(reader, views, tmp_path / str(size))
+        found = kept(cached, jobs)
+        assert torch.allclose(found.pooled, whole.pooled, atol=1e-5)
+        assert torch.allclose(found.maps, whole.maps, atol=2e-3)
+
+
+def test_cached__what_it_gives_may_be_changed_and_the_file_stays(teacher, views, tmp_path):
+    cached = write(Reader(teacher, CPU, None, GRID), views, tmp_path)
+    found = kept(cached, [(0, 0)])
+    before = found.pooled.clone()
+    found.pooled.zero_()
+    found.maps.zero_()
+    again = kept(cached, [(0, 0)])
+    assert torch.equal(again.pooled, before)
+    assert again.maps.any()
+
+
+def test_cached__a_sample_is_taken_evenly_over_views_and_images(
+    teacher, views, tmp_path, small_shards, monkeypatch
+):
+    cached = write(Reader(teacher, CPU, None, GRID), views, tmp_path)
+    monkeypatch.setattr(teacher_features, "SAMPLE_POOLED", 6)
+    monkeypatch.setattr(teacher_features, "SAMPLE_MAPS", 3)
+    sample = cached.sample()
+    # maps of 0, 47.5 (rounded to the even 48) and 95 of 96; then 19, 38, 57, 76: 0 and 95 are there
+    pooled = kept(cached, [(0, 0), (0, 1), (47, 1), (19, 0), (38, 0), (9, 1), (28, 1)])
+    assert torch.equal(sample.pooled, pooled.pooled)
+    assert torch.equal(sample.maps, kept(cached, [(0, 0), (0, 1), (47, 1)]).maps)
+
+
+def test_cached__a_sample_of_few_is_all_of_them_once(teacher, views, tmp_path, small_shards):
+    cached = write(Reader(teacher, CPU, None, GRID), views, tmp_path)
+    everything = kept(cached, [(row, number) for number in range(VIEWS) for row in range(COUNT)])
+    sample = cached.sample()
+    assert torch.equal(sample.pooled, everything.pooled)
+    assert torch.equal(sample.maps, everything.maps)
+
+
+def resident_bytes():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_cached__shards_are_not_read_whole(tmp_path):
+    # 300 MB, which the file has as a hole, of images whose maps are 3 MB each.
+    record = np.dtype([("pooled", np.float32, (4,)), ("maps", np.float16, (612, 612, 4))])
+    path = tmp_path / shard_name(0, 0)
+    shard = np.lib.format.open_memmap(path, mode="w+", dtype=record, shape=(100,))
+    shard[70]["pooled"] = [1, 2, 3, 4]
+    shard.flush()
+    del shard
+    before, cached = resident_bytes(), CachedFeatures(tmp_path, 1, 100)
+    found = kept(cached, [(70, 0)])
+    assert found.pooled.tolist() == [[1, 2, 3, 4]]
+    assert resident_bytes() - before < 80e6
+
+
+# --- OnlineFeatures --------------------------------------------------------------------------
+
+
+def test_online__says_what_the_shards_say(teacher, views, tmp_path, small_shards):
+    reader, jobs = Reader(teacher, CPU, None, GRID), some_jobs()
+    cached = kept(write(reader, views, tmp_path), jobs)
+    online = OnlineFeatures(reader, views)
+    assert online.dim == 24
+    assert online.inputs == (teacher.preprocess,)
+    found = asked(reader, views, jobs)
+    assert torch.allclose(found.pooled, cached.pooled, atol=1e-5)
+    assert found.maps.shape == cached.maps.shape
+    assert torch.allclose(found.maps, cached.maps, rtol=1e-3, atol=2e-3)
+
+
+def test_online__a_student_s_batch_shows_it_the_views(teacher, images, tmp_path):
+    # As a training step has it: the teacher's cut first, then one for a student of 16 pixels.
+    student = replace(teacher.preprocess, size_px=16, resize_px=16)
+    online = OnlineFeatures(
+        Reader(teacher, CPU, None, GRID), Views(images, AUGMENT, (teacher.preprocess,))
+    )
+    jobs = some_jobs()
+    both = Views(images, AUGMENT, (*online.inputs, student))
+    ((*looks, _),) = load_batches(both, [jobs], 0)
+    found = online.of(jobs, looks)
+    for at in (0, 11, 29):
+        pooled, _ = look(teacher, images, *jobs[at])
+        assert np.allclose(found.pooled[at], pooled, atol=1e-5)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_online__a_sample_is_the_first_cut_of_some_images(
+    teacher, views, tmp_path, small_shards, monkeypatch, workers
+):
+    monkeypatch.setattr(teacher_features, "SAMPLE_MAPS", 10)
+    reader = Reader(teacher, Compute(torch.device("cpu"), workers), None, GRID)
+    sample = OnlineFeatures(reader, views).sample()
+    rows = [0, 5, 10, 16, 21, 26, 31, 37, 42, 47]
+    cached = write(reader, views, tmp_path)
+    expected = kept(cached, [(row, 1) for row in rows])
+    assert torch.allclose(sample.pooled, expected.pooled, atol=1e-5)
+    assert torch.allclose(sample.maps, expected.maps, rtol=1e-3, atol=2e-3)
+
+
+def test_a_student_can_learn_from_either_and_the_teacher_from_neither(teacher, views, tmp_path):
+    reader, jobs = Reader(teacher, CPU, None, GRID), some_jobs()
+    cached = kept(write(reader, views, tmp_path), jobs)
+    online = asked(reader, views, jobs)
+    for found in (cached, online):
+        assert not found.pooled.requires_grad
+        assert not found.maps.requires_grad
+        layer = torch.nn.Linear(24, 24)
+        loss = (layer(found.pooled) * found.pooled).sum() + (layer(found.maps) * found.maps).sum()
+        loss.backward()
+        assert layer.weight.grad.any()
+    assert all(each.grad is None for each in teacher.module.parameters())

@@ -1,0 +1,404 @@
+"""The training loop on real, small networks: what it learns, and that it can be killed."""
+
+import itertools
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from compressor.data.dataset import ImageSet, Photo
+from compressor.data.loading import Augment, Compute, Views, load_batches
+from compressor.distillation.teacher_features import CachedFeatures, shard_name
+from compressor.distillation.trainer import Material, Training, distill, lr_share, parameter_groups
+from compressor.models.embed import embed
+from compressor.models.encoder import create_student
+from compressor.models.features import Features
+from compressor.recipe.schema import Distill, Student
+from runtime import metrics
+from runtime.errors import InputError
+from runtime.files import sha256_of
+
+CPU = Compute(torch.device("cpu"), workers=0)
+CNN = Student(model="mobilenetv3_small_050", image_size=32, embedding=16)
+VIT = Student(
+    model="vit_tiny_patch16_224",
+    image_size=32,
+    args={"patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2, "drop_path_rate": 0.1},
+)
+SPEC = Distill(
+    epochs=3, batch=8, views=2, lr=2e-3, checkpoint_s=1e9, head="learned", head_fit="joint"
+)
+AUGMENT = Augment(seed=0, scale=(0.25, 1.0), side_px=64)
+GRID = (2, 2)
+
+
+@pytest.fixture(scope="module")
+def with_maps(tmp_path_factory):
+    """Forty pictures of coloured bars, and a made-up teacher that sees their colours."""
+    root = tmp_path_factory.mktemp("bars")
+    rng = np.random.default_rng(0)
+    photos = []
+    for number in range(40):
+        colour = rng.integers(0, 256, 3)
+        pixels = np.zeros((32, 32, 3), np.uint8)
+        pixels[:, 8:24] = colour
+        name = f"{number:02d}.png"
+        Image.fromarray(pixels).save(root / name)
+        split = "validation" if number % 4 == 0 else "train"
+        photos.append(Photo(name, f"{number:064x}", 32, 32, number % 2, split))
+    images = ImageSet(root, ("a", "b"), tuple(photos))
+    train, validation = images.part("train"), images.part("validation")
+    mixing = rng.normal(size=(3, 20)).astype(np.float32)
+
+    def teacher(pixels):  # [n, S, S, 3] -> mean colour -> 20 numbers
+        colour = np.asarray(pixels, np.float32).mean(axis=(1, 2)) / 255 - 0.3
+        return (colour @ mixing).astype(np.float32)
+
+    views = Views(train, AUGMENT, (create_student(CNN, seed=0).preprocess,))
+    folder = tmp_path_factory.mktemp("features")
+    record = np.dtype([("pooled", np.float32, (20,)), ("maps", np.float16, (*GRID, 20))])
+    for number in range(SPEC.views):
+        jobs = [(row, number) for row in range(len(train))]
+        ((pixels,),) = load_batches(views, [jobs], 0)
+        seen = pixels.numpy()
+        shard = np.zeros(len(train), record)
+        shard["pooled"] = teacher(seen)
+        for row, column in np.ndindex(*GRID):
+            quarter = seen[:, 16 * row :, 16 * column :][:, :16, :16]
+            shard["maps"][:, row, column] = teacher(quarter)
+        np.save(folder / shard_name(number, 0), shard)
+    teaching = CachedFeatures(folder, SPEC.views, len(train))
+    still = teacher([np.asarray(Image.open(path)) for path in validation.paths])
+    return Material(train, AUGMENT, None, False, teaching, validation, still)
+
+
+@pytest.fixture(scope="module")
+def material(with_maps, tmp_path_factory):
+    """The same, of the pooled features alone."""
+    folder = tmp_path_factory.mktemp("pooled")
+    for path in with_maps.teaching.folder.glob("*.npy"):
+        shard = np.load(path)
+        pooled = np.zeros(len(shard), np.dtype([("pooled", np.float32, (20,))]))
+        pooled["pooled"] = shard["pooled"]
+        np.save(folder / path.name, pooled)
+    return replace(with_maps, teaching=replace(with_maps.teaching, folder=folder))
+
+
+def log_of(work):
+    return [json.loads(line) for line in (work / "train.jsonl").read_text().splitlines()]
+
+
+def train(material, work, *, student=CNN, spec=SPEC, compute=CPU):
+    work.mkdir(parents=True, exist_ok=True)
+    encoder = create_student(student, seed=spec.seed)
+    return distill(encoder, material, spec, compute, work)
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_the_student_comes_nearer_to_the_teacher(material, tmp_path):
+    spec = SPEC.model_copy(update={"epochs": 12})
+    train(material, tmp_path, student=VIT, spec=spec)
+    log = log_of(tmp_path)
+    assert [entry["epoch"] for entry in log] == list(range(1, 13))
+    assert log[-1]["student_loss"] < 0.5 * log[0]["student_loss"]
+    assert log[-1]["head_loss"] < 0.5 * log[0]["head_loss"]
+    assert {"similarity", "knn_accuracy", "lr"} <= log[-1].keys()
+
+
+@pytest.mark.parametrize("student", [CNN, VIT], ids=["cnn", "vit"])
+def test_the_same_seed_gives_the_same_bits(material, tmp_path, student):
+    first = train(material, tmp_path / "a", student=student)
+    again = train(material, tmp_path / "b", student=student)
+    assert same(first, again)
+    other = train(
+        material, tmp_path / "c", student=student, spec=SPEC.model_copy(update={"seed": 1})
+    )
+    assert not same(first, other)
+
+
+def test_reader_processes_do_not_change_the_bits(material, tmp_path):
+    alone = train(material, tmp_path / "a")
+    fed = train(material, tmp_path / "b", compute=Compute(torch.device("cpu"), workers=2))
+    assert same(alone, fed)
+
+
+class KilledError(Exception):
+    """Stands for SIGKILL."""
+
+
+@pytest.mark.parametrize("student", [CNN, VIT], ids=["cnn", "vit"])
+@pytest.mark.parametrize("after_steps", [1, 3, 7], ids=["first step", "end of epoch", "later"])
+def test_a_killed_training_continues_to_the_same_bits(material, tmp_path, student, after_steps):
+    undisturbed = train(material, tmp_path / "a", student=student)
+
+    def killer(items, *, label, total):
+        for number, item in enumerate(items):
+            if number == after_steps:
+                raise KilledError
+            yield item
+
+    work = tmp_path / "b"
+    work.mkdir()
+    spec = SPEC.model_copy(update={"checkpoint_s": 0})
+    encoder = create_student(student, seed=0)
+    with pytest.raises(KilledError):
+        distill(encoder, material, spec, CPU, work, track=killer)
+    assert (work / "checkpoint.pt").exists()
+    notes = []
+    encoder = create_student(student, seed=0)
+    continued = distill(encoder, material, spec, CPU, work, note=notes.append)
+    assert any(note.startswith("continuing after step") for note in notes)
+    assert same(undisturbed, continued)
+
+
+def test_the_best_epoch_is_kept_not_the_last(material, tmp_path):
+    state = train(material, tmp_path, spec=SPEC.model_copy(update={"epochs": 6, "lr": 0.05}))
+    log = log_of(tmp_path)
+    best = max(log, key=lambda entry: entry["similarity"])
+    assert best["epoch"] == max(entry["epoch"] for entry in log if entry["best_so_far"])
+    student = create_student(CNN, seed=0)
+    student.module.load_state_dict(state)
+    got = metrics.pair_correlation(
+        embed(student, material.validation.paths, CPU, label=""), material.validation_features
+    )
+    assert got == pytest.approx(best["similarity"], abs=1e-3)
+
+
+def test_accumulation_changes_the_memory_not_the_gradient(material, tmp_path):
+    """A student without batch norm takes the same step in parts as at once."""
+    still = VIT.model_copy(update={"args": {**VIT.args, "drop_path_rate": 0.0}})
+    states = []
+    for parts in (1, 2, 4):
+        spec = SPEC.model_copy(update={"accumulate": parts, "epochs": 1})
+        training = Training(create_student(still, seed=0), material, spec, CPU)
+        jobs = next(training.schedule())
+        (batch,) = load_batches(material.views(training.encoder), [jobs], 0)
+        training.step(jobs, batch)
+        states.append(training.student.state_dict())
+    for other in states[1:]:
+        for key in other:
+            # One Adam step moves a weight by about lr whatever its gradient, so tiny differences
+            # of tiny gradients show: nearly all weights must agree.
+            close = torch.isclose(other[key], states[0][key], atol=1e-5)
+            assert close.float().mean() > 0.99
+
+
+def test_the_teacher_features_are_left_alone(material, tmp_path):
+    before = sha256_of(material.teaching.folder)
+    train(material, tmp_path)
+    assert sha256_of(material.teaching.folder) == before
+
+
+def test_a_small_set_lowers_the_batch_and_says_so(material, tmp_path):
+    notes = []
+    spec = SPEC.model_copy(update={"batch": 64, "epochs": 1})
+    distill(create_student(CNN, seed=0), material, spec, CPU, tmp_path, note=notes.append)
+    assert notes[0] == "batch 30, not 64: there are no more training images"
+
+
+def test_the_schedule_shows_each_image_once_an_epoch_in_a_new_order(material):
+    training = Training(create_student(CNN, seed=0), material, SPEC, CPU)
+    batches = list(training.schedule())
+    assert len(batches) == training.steps == 3 * (30 // 8)
+    epochs = [list(itertools.chain(*batches[start : start + 3])) for start in (0, 3, 6)]
+    for number, epoch in enumerate(epochs):
+        rows = [row for row, _ in epoch]
+        assert len(set(rows)) == len(rows) == 24
+        assert {view for _, view in epoch} == {number % SPEC.views}
+    assert epochs[0] != epochs[2]
+    training.done = 5
+    assert list(training.schedule()) == batches[5:]
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_advice(material, tmp_path):
+    spec = SPEC.model_copy(update={"epochs": 4, "checkpoint_s": 0})
+
+    class Poisoned(CachedFeatures):
+        """Breaks after the first epoch."""
+
+        asked = 0
+
+        def of(self, jobs, shown):
+            Poisoned.asked += 1
+            found = super().of(jobs, shown)
+            return found if Poisoned.asked <= 4 else Features(found.pooled * math.nan, found.maps)
+
+    good = material.teaching
+    poisoned = Poisoned(good.folder, good.views, good.images)
+    with pytest.raises(
+        InputError, match=r"no longer finite at step 5 of 12(.|\n)*Lower distill.lr"
+    ):
+        train(replace(material, teaching=poisoned), tmp_path, spec=spec)
+    # The last good checkpoint is there, and continues once the cause is gone.
+    saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert saved["done"] == 4
+    assert all(torch.isfinite(each).all() for each in saved["student"].values())
+    assert len(log_of(tmp_path)) == 1
+    train(material, tmp_path, spec=spec)
+    assert len(log_of(tmp_path)) == 4
+
+
+def test_bf16_trains_on_a_cpu_and_leaves_float32_weights(material, tmp_path):
+    bf16 = SPEC.model_copy(update={"precision": "bf16", "epochs": 1})
+    state = train(material, tmp_path, spec=bf16)
+    assert all(torch.isfinite(value).all() for value in state.values())
+    assert {value.dtype for value in state.values()} == {torch.float32, torch.int64}
+
+
+@pytest.mark.parametrize("student", [CNN, VIT], ids=["cnn", "vit"])
+def test_training_stops_early_and_a_killed_one_stops_at_the_same_epoch(material, tmp_path, student):
+    # A learning rate this high learns nothing: after some epochs none is better.
+    spec = SPEC.model_copy(update={"epochs": 40, "lr": 1.0, "patience": 2, "warmup_epochs": 0})
+    notes = []
+    encoder = create_student(student, seed=0)
+    (tmp_path / "a").mkdir()
+    whole = distill(encoder, material, spec, CPU, tmp_path / "a", note=notes.append)
+    log = log_of(tmp_path / "a")
+    best = max(entry["epoch"] for entry in log if entry["best_so_far"])
+    assert len(log) == best + 2 < 40
+    assert notes[-1] == (
+        f"stopped early: no better student in the last 2 epochs; epoch {best} is kept"
+    )
+
+    def killer(items, *, label, total):
+        for number, item in enumerate(items):
+            if number == 3 * len(log) - 1:  # in the last epoch before the stop
+                raise KilledError
+            yield item
+
+    (tmp_path / "b").mkdir()
+    often = spec.model_copy(update={"checkpoint_s": 0})
+    with pytest.raises(KilledError):
+        encoder = create_student(student, seed=0)
+        distill(encoder, material, often, CPU, tmp_path / "b", track=killer)
+    continued = train(material, tmp_path / "b", student=student, spec=often)
+    assert same(whole, continued)
+    assert [each["epoch"] for each in log_of(tmp_path / "b")] == [each["epoch"] for each in log]
+
+
+def test_without_validation_figures_nothing_stops_early(material, tmp_path):
+    two = replace(material.validation, photos=material.validation.photos[:2])
+    few = replace(material, validation=two, validation_features=material.validation_features[:2])
+    spec = SPEC.model_copy(update={"patience": 1})
+    train(few, tmp_path, spec=spec)
+    assert len(log_of(tmp_path)) == 3
+
+
+def test_weight_decay_spares_biases_and_norms():
+    module = create_student(CNN, seed=0).module
+    decayed, plain = parameter_groups(module, 0.05)
+    assert decayed["weight_decay"] == 0.05
+    assert plain["weight_decay"] == 0
+    assert all(each.ndim > 1 for each in decayed["params"])
+    assert all(each.ndim <= 1 for each in plain["params"])
+    count = len(decayed["params"]) + len(plain["params"])
+    assert count == len(list(module.parameters()))
+
+
+@pytest.mark.parametrize("maps", ["maps", "pooled"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"method": "proteus"},
+        {"method": "cosine"},
+        {"method": "supervised"},
+        {"head": "pca"},
+        {"head": "pca-then-learned"},
+        {"head": "identity-when-it-fits"},
+        {"head_fit": "first"},
+        {"center": False},
+    ],
+    ids=lambda changes: "-".join(map(str, changes.values())),
+)
+def test_every_method_learns_in_the_same_loop(material, with_maps, tmp_path, changes, maps):
+    spec = SPEC.model_copy(update={"epochs": 8, "center": True, **changes})
+    narrow = VIT.model_copy(
+        update={"args": {**VIT.args, "embed_dim": 16, "patch_size": 16}}  # 2 x 2 tokens
+    )
+    chosen = with_maps if maps == "maps" else material
+    if spec.method == "supervised":
+        chosen = replace(chosen, teaching=None)
+    train(chosen, tmp_path, student=narrow, spec=spec)
+    log = log_of(tmp_path)
+    assert log[-1]["student_loss"] < log[0]["student_loss"]
+    is_joint = spec.method == "tintem" and spec.head in ("learned", "pca-then-learned")
+    if is_joint and spec.head_fit == "joint":
+        assert log[-1]["head_loss"] > 0
+    else:
+        assert log[-1]["head_loss"] == 0
+
+
+def test_a_head_that_is_fitted_first_stays_as_it_is(material):
+    spec = SPEC.model_copy(update={"head_fit": "first"})
+    training = Training(create_student(CNN, seed=0), material, spec, CPU)
+    before = {key: value.clone() for key, value in training.objective.head.state_dict().items()}
+    loaded = load_batches(material.views(training.encoder), training.schedule(), 0)
+    for jobs, batch in zip(training.schedule(), loaded, strict=True):
+        training.step(jobs, batch)
+    assert same(before, training.objective.head.state_dict())
+    again = Training(create_student(CNN, seed=0), material, spec, CPU)
+    assert same(before, again.objective.head.state_dict())
+
+
+def test_the_head_is_measured_on_images_it_was_not_fitted_on(material, tmp_path):
+    train(material, tmp_path, spec=SPEC.model_copy(update={"head": "pca", "center": True}))
+    found = json.loads((tmp_path / "training.json").read_text())
+    assert found["head"] == "pca"
+    assert "head_fit" not in found
+    # The made-up teacher has three dimensions: sixteen directions keep all its angles.
+    kept = found["head_fidelity"]
+    assert kept["cosine_mae"] < 1e-3
+    assert kept["cosine_correlation"] > 0.999
+    assert kept["semi_orthogonality_defect"] < 1e-5
+    # To take the mean off is to move the angles, and the report says by how much.
+    assert found["head_and_centring"]["cosine_mae"] > 0.05
+    train(material, tmp_path / "b", spec=SPEC.model_copy(update={"method": "cosine"}))
+    assert "head" not in json.loads((tmp_path / "b" / "training.json").read_text())
+    train(material, tmp_path / "c", spec=SPEC)
+    assert json.loads((tmp_path / "c" / "training.json").read_text())["head_fit"] == "joint"
+
+
+def test_a_pca_head_cannot_be_wider_than_the_teacher(material, tmp_path):
+    wide = CNN.model_copy(update={"embedding": 32})
+    with pytest.raises(InputError, match=r"20 teacher features has no 32 directions"):
+        train(material, tmp_path, student=wide, spec=SPEC.model_copy(update={"head": "pca"}))
+
+
+@pytest.mark.parametrize(
+    ("student", "given", "highest"), [(CNN, None, 2e-3), (VIT, None, 1e-3), (CNN, 5e-4, 5e-4)]
+)
+def test_the_highest_learning_rate_goes_by_the_kind_of_student(material, student, given, highest):
+    spec = SPEC.model_copy(update={"lr": given, "token_maps": "off"})
+    training = Training(create_student(student, seed=0), material, spec, CPU)
+    training.done = int(
+        np.argmax(
+            [
+                lr_share(n, training.steps, spec, training.steps_per_epoch)
+                for n in range(training.steps)
+            ]
+        )
+    )
+    assert training.lr == pytest.approx(highest, rel=0.2)
+    assert training.optimizer.defaults["lr"] == highest
+
+
+def test_the_learning_rate_rises_and_falls():
+    spec = Distill(warmup_epochs=2)
+    rates = [lr_share(step, 200, spec, 10) for step in range(200)]
+    peak = int(np.argmax(rates))
+    assert peak == 20
+    assert rates[peak] == pytest.approx(1)
+    assert rates[:21] == sorted(rates[:21])
+    assert rates[20:] == sorted(rates[20:], reverse=True)
+    assert rates[-1] == pytest.approx(0.01, rel=0.05)
+    # A short run is not all warm-up.
+    short = [lr_share(step, 10, spec, 5) for step in range(10)]
+    assert int(np.argmax(short)) == 2
+    assert all(math.isfinite(rate) and rate > 0 for rate in short)

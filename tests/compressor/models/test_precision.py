@@ -1,0 +1,97 @@
+import pytest
+import torch
+
+from compressor.data.loading import Compute
+from compressor.models.precision import teacher_dtype, training_dtype
+from runtime.errors import MissingDependencyError
+
+CPU = Compute(torch.device("cpu"), workers=0)
+GPU = Compute(torch.device("cuda"), workers=0)
+
+
+def of_teacher(wanted, compute):
+    return teacher_dtype(wanted, compute, transformer=True)
+
+
+both = pytest.mark.parametrize(
+    ("dtype_of", "key"),
+    [(training_dtype, "distill.precision"), (of_teacher, "distill.teacher_precision")],
+    ids=["student", "teacher"],
+)
+
+
+@pytest.fixture
+def processor(monkeypatch):
+    """Say what the processor can do."""
+
+    def processor(**able):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, **able})
+
+    return processor
+
+
+@both
+def test_on_a_cpu_float32_and_bf16_are_there_to_be_chosen(dtype_of, key):
+    assert dtype_of("fp32", CPU) is None
+    assert dtype_of("bf16", CPU) is torch.bfloat16
+
+
+@both
+def test_half_precision_on_a_cpu_is_refused_with_the_key_to_change(dtype_of, key):
+    with pytest.raises(MissingDependencyError) as told:
+        dtype_of("fp16", CPU)
+    assert str(told.value) == f"{key} is fp16, which needs a GPU; use fp32, bf16 or auto"
+
+
+@pytest.mark.parametrize("able", [{}, {"avx512_bf16": True, "amx_bf16": True}])
+def test_a_student_learns_in_float32_on_a_cpu_whatever_it_can_do(processor, able):
+    processor(**able)
+    assert training_dtype("auto", CPU) is None
+
+
+@pytest.mark.parametrize(
+    ("able", "expected"),
+    [
+        ({}, None),  # another processor does not have the keys at all
+        ({"avx512_bf16": False, "amx_bf16": False}, None),
+        ({"avx512_bf16": True, "amx_bf16": False}, torch.bfloat16),
+        ({"avx512_bf16": False, "amx_bf16": True}, torch.bfloat16),
+        ({"amx_bf16": True}, torch.bfloat16),
+    ],
+)
+def test_a_transformer_teaches_in_bf16_where_the_processor_computes_in_it(
+    processor, able, expected
+):
+    processor(**able)
+    assert teacher_dtype("auto", CPU, transformer=True) is expected
+    assert teacher_dtype("auto", CPU, transformer=False) is None
+
+
+def test_what_is_asked_for_does_not_depend_on_the_processor(processor):
+    processor()
+    assert teacher_dtype("bf16", CPU, transformer=False) is torch.bfloat16
+    processor(avx512_bf16=True)
+    assert teacher_dtype("fp32", CPU, transformer=True) is None
+
+
+def test_auto_runs_on_this_very_machine():
+    assert teacher_dtype("auto", CPU, transformer=True) in (None, torch.bfloat16)
+
+
+@both
+@pytest.mark.parametrize("has_bf16", [True, False])
+def test_on_a_gpu(monkeypatch, dtype_of, key, has_bf16):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bf16)
+    assert dtype_of("auto", GPU) is (torch.bfloat16 if has_bf16 else torch.float16)
+    assert dtype_of("fp32", GPU) is None
+    assert dtype_of("fp16", GPU) is torch.float16
+    if has_bf16:
+        assert dtype_of("bf16", GPU) is torch.bfloat16
+    else:
+        with pytest.raises(MissingDependencyError, match=rf"^{key} is bf16, which this GPU lacks"):
+            dtype_of("bf16", GPU)
+
+
+def test_a_torch_that_cannot_tell_computes_in_float32(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert teacher_dtype("auto", CPU, transformer=True) is None

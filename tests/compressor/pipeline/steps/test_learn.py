@@ -1,0 +1,228 @@
+"""The learning stages on real files: what is kept, what is shared, what gives way to the disk."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.numpy import load_file
+
+from compressor.data import dataset
+from compressor.models.encoder import EmbeddingNet, load_teacher
+from compressor.pipeline import stage as stages
+from compressor.pipeline.cache import Cache
+from compressor.pipeline.context import Run
+from compressor.pipeline.steps import learn as learning
+from compressor.pipeline.steps import prepare
+from compressor.recipe.plan import load
+from compressor.recipe.schema import Teacher
+
+MAPS = {  # a student whose 2 x 2 tokens are the teacher's grid
+    "student.model": "vit_tiny_patch16_224",
+    "student.args": {"patch_size": 16, "embed_dim": 16, "depth": 1, "num_heads": 2},
+    "student.embedding": None,
+    "distill.epochs": 2,
+    "distill.views": 2,
+}
+
+
+@pytest.fixture
+def learn(write_recipe, tmp_path):
+    """Run the stages up to the student; its folder, and what was said."""
+
+    def go(name, changes=None, upto="distill"):
+        path = write_recipe({**MAPS, **(changes or {})}, tmp_path / f"{name}.yaml")
+        said = []
+        run = Run(load(path), tmp_path / "runs" / name, note=said.append)
+        with run.locked():
+            for stage in (*prepare.STAGES, *learning.STAGES):
+                stages.run_stage(stage, run, run.folder)
+                if stage.name == upto:
+                    break
+        return run.folder, said
+
+    return go
+
+
+def student(folder):
+    return (folder / "student.safetensors").read_bytes()
+
+
+def test_a_second_run_finds_what_the_first_one_made(learn):
+    first, _ = learn("first")
+    second, _ = learn("second", {"distill.lr": 5e-4})
+    kept = ["embeddings.safetensors", "pixels/pixels-0000000.npy"]
+    kept += [f"features/view{number:03d}-0000000.npy" for number in range(2)]
+    for name in kept:
+        assert (first / name).stat().st_ino == (second / name).stat().st_ino, name
+    assert student(first) != student(second)
+
+
+def test_more_views_ask_the_teacher_for_the_new_ones_only(learn):
+    few, _ = learn("few", upto="features")
+    many, _ = learn("many", {"distill.epochs": 4, "distill.views": 4}, upto="features")
+    names = sorted(path.name for path in (many / "features").iterdir())
+    assert len(names) == 4
+    shared = [
+        (few / "features" / name).exists()
+        and (few / "features" / name).stat().st_ino == (many / "features" / name).stat().st_ino
+        for name in names
+    ]
+    assert shared == [True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"distill.seed": 1}, {"distill.crop_scale": [0.5, 1.0]}, {"distill.token_maps": "off"}],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_other_views_are_not_taken_for_the_same(learn, changes):
+    first, _ = learn("first", upto="features")
+    other, _ = learn("other", changes, upto="features")
+    name = "features/view001-0000000.npy"
+    assert (first / name).read_bytes() != (other / name).read_bytes()
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """How many images each call showed a network, but for the one that its width is known by."""
+    shown = []
+    for name in ("forward", "features"):
+        own = getattr(EmbeddingNet, name)
+
+        def counted(self, images, own=own):
+            shown.extend([len(images)] if len(images) > 1 else [])
+            return own(self, images)
+
+        monkeypatch.setattr(EmbeddingNet, name, counted)
+    return shown
+
+
+def test_the_teacher_looks_at_a_training_image_once_in_each_view(learn, passes):
+    """The first view is the image itself: its features are the embedding too."""
+    folder, _ = learn("first", upto="features")
+    found = dataset.load(folder, folder)[0]
+    train, others = len(found.part("train")), len(found.part("validation", "holdout"))
+    assert sum(passes) == 2 * train + others
+    embedded = load_file(folder / "embeddings.safetensors")["images"]
+    seen = np.load(folder / "features/view000-0000000.npy")["pooled"]
+    assert np.array_equal(embedded[[each.split == "train" for each in found.photos]], seen)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"distill.teacher": "online"}, {"distill.method": "supervised"}]
+)
+def test_a_teacher_whose_views_are_not_kept_looks_at_each_image_once(learn, passes, changes):
+    folder, _ = learn("first", changes, upto="features")
+    assert sum(passes) == len(dataset.load(folder, folder)[0])
+    assert not list((folder / "features").iterdir())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"distill.token_maps": "off"},
+        {"distill.crop_scale": [0.5, 1]},
+        {"distill.teacher": "online"},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_what_is_learnt_from_changes_no_bit_of_the_embeddings(learn, changes):
+    first, _ = learn("first", upto="embeddings")
+    Cache.from_environment().clear()
+    other, _ = learn("other", changes, upto="embeddings")
+    name = "embeddings.safetensors"
+    assert (first / name).read_bytes() == (other / name).read_bytes()
+
+
+def test_embeddings_are_of_the_images_as_the_device_sees_them(learn, tmp_path, tiny_teacher):
+    """Larger than what views are cut from, 64 pixels here, and not square."""
+    rng, folder = np.random.default_rng(0), tmp_path / "large"
+    folder.mkdir()
+    for number in range(20):
+        pixels = rng.integers(0, 255, (150, 170 + number, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number:02d}.png")
+    changes = {"data.images": str(folder), "data.labels": "none", "data.min_images": 10}
+    run_folder, _ = learn("first", changes, upto="embeddings")
+    teacher = load_teacher(Teacher(**tiny_teacher))
+    found = dataset.load(run_folder, folder)[0]
+    assert found.part("train")
+    pixels = [teacher.preprocess(dataset.open_rgb(path)) for path in found.paths]
+    with torch.inference_mode():
+        expected = teacher.module(torch.from_numpy(np.stack(pixels))).numpy()
+    got = load_file(run_folder / "embeddings.safetensors")["images"]
+    cosine = (
+        (got * expected).sum(1) / np.linalg.norm(got, axis=1) / np.linalg.norm(expected, axis=1)
+    )
+    assert cosine.min() > 0.9999  # bfloat16 where the processor has it
+
+
+def test_clearing_the_cache_leaves_a_run_whole(learn):
+    folder, _ = learn("first")
+    before = student(folder)
+    assert Cache.from_environment().clear() >= 0
+    again, _ = learn("first")
+    assert student(again) == before
+    assert list((again / "features").iterdir())
+    assert not Cache.from_environment().entries()
+
+
+def test_a_damaged_entry_of_the_cache_is_made_again(learn):
+    first, _ = learn("first")
+    good = np.load(first / "features/view000-0000000.npy")["pooled"].copy()
+    for entry in Cache.from_environment().entries():
+        content = bytearray(entry.path.read_bytes())
+        content[-1] ^= 1
+        entry.path.unlink()
+        entry.path.write_bytes(content)
+    second, _ = learn("second")
+    assert np.array_equal(np.load(second / "features/view000-0000000.npy")["pooled"], good)
+    assert student(second) == student(first)
+
+
+def test_without_disk_for_images_and_views_the_student_is_the_same_to_the_bit(learn):
+    again = {"distill.epochs": 3}  # the third epoch shows the first view again
+    stored, said = learn("stored", again)
+    assert (stored / "pixels/pixels-0000000.npy").exists()
+    assert any(line.startswith("decoded images: ") for line in said)
+    assert any(line.startswith("the student's views, while it trains: ") for line in said)
+    features = sum(np.load(path).nbytes for path in (stored / "features").iterdir())
+    decoded, said = learn("decoded", {**again, "distill.disk_gb": (features + 1000) / 1e9})
+    assert not list((decoded / "pixels").iterdir())
+    assert any("files are decoded again for every view" in line for line in said)
+    assert any("each is cut again whenever it is shown" in line for line in said)
+    assert student(decoded) == student(stored)
+
+
+def test_without_disk_for_the_maps_it_learns_without_and_says_so(learn):
+    folder, said = learn("small", {"distill.disk_gb": 2 * 40 * 24 * 4 / 1e9})
+    assert any("learning from the pooled features alone" in line for line in said)
+    assert np.load(folder / "features/view000-0000000.npy").dtype.names == ("pooled",)
+
+
+def test_maps_that_are_wanted_put_the_teacher_online(learn):
+    folder, said = learn("on", {"distill.token_maps": "on", "distill.disk_gb": 1e-6})
+    assert any("the teacher runs at every step instead" in line for line in said)
+    assert not list((folder / "features").iterdir())
+    assert len((folder / "train.jsonl").read_text().splitlines()) == 2
+
+
+def test_an_online_teacher_teaches_what_a_cached_one_does(learn):
+    """As many views as epochs, float32: the same targets but for the rounding of other batches."""
+    changes = {"distill.teacher_precision": "fp32", "distill.center": False, "distill.lr": 1e-4}
+    changes["student.args"] = {**MAPS["student.args"], "embed_dim": 24, "depth": 2}
+    cached, _ = learn("cached", changes)
+    online, _ = learn("online", {**changes, "distill.teacher": "online"})
+    losses = [
+        [json.loads(line)["student_loss"] for line in log.read_text().splitlines()]
+        for log in (cached / "train.jsonl", online / "train.jsonl")
+    ]
+    # Uncentred and without a head: both would be made from all views here, from the first there.
+    assert np.allclose(*losses, atol=1e-3)
+
+
+def test_supervised_asks_for_no_features(learn):
+    folder, _ = learn("supervised", {"distill.method": "supervised"})
+    assert not list((folder / "features").iterdir())
+    assert "head" not in json.loads((folder / "training.json").read_text())

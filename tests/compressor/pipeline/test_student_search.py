@@ -1,0 +1,231 @@
+"""`student.model: auto`: the first candidate that fits, by what was really measured."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+import runtime
+from compressor.pipeline import student_search
+from compressor.pipeline.context import Run
+from compressor.recipe import plan as plans
+from runtime.benchmark import latency_table, machine
+from runtime.benchmark.latency_table import Timed
+from runtime.errors import InputError, MissingDependencyError
+from runtime.files import read_json, write_json
+from runtime.report.markdown import markdown
+
+STUDENTS = ["mobilenetv3_small_075", "mobilenetv3_small_050"]
+HERE = "cpu"
+
+
+@pytest.fixture
+def plan(write_recipe, tmp_path):
+    """`plan(require, match, students, **changes)`: of a recipe that looks for its student."""
+
+    def go(require, *, match="{}", students=STUDENTS, changes=None):
+        target = tmp_path / "device.yaml"
+        lines = [f"students: [{', '.join(students)}]", f"match: {match}", "batches: [1, 2]"]
+        target.write_text("\n".join(["description: a device", "threads: 1", *lines]))
+        written = {"student.model": "auto", "target": "device.yaml", "require": require}
+        return plans.load(write_recipe({**written, **(changes or {})}))
+
+    return go
+
+
+@pytest.fixture
+def timings(tmp_path):
+    """`timings(plan, big=(MB, ms), ...)`: a table as the device would write it."""
+
+    def go(plan, rows, **changes):
+        path = tmp_path / "latency.json"
+        models = [asdict(Timed(name, mb, ms / 2, ms, 20)) for name, (mb, ms) in rows.items()]
+        setting = student_search._setting(plan)
+        write_json(path, {**setting, "machine": machine.describe(), "models": models, **changes})
+        return path
+
+    return go
+
+
+ROWS = {"mobilenetv3_small_075": (8.0, 4.0), "mobilenetv3_small_050": (3.0, 2.0)}
+
+
+def from_table(plan, timings, require, rows=ROWS, **changes):
+    """Search with a table."""
+    first = plan(require)
+    path = timings(first, rows, **changes)
+    asked = plan(require, changes={"student.latency_table": str(path)})
+    return student_search.search(asked, lambda line: None)
+
+
+# --- by a table ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("require", "chosen", "passed_over"),
+    [
+        ({"latency_p95_ms": 4.0}, "mobilenetv3_small_075", 0),
+        ({"latency_p95_ms": 3.9}, "mobilenetv3_small_050", 1),
+        ({"size_mb": 8.0}, "mobilenetv3_small_075", 0),
+        ({"size_mb": 7.9}, "mobilenetv3_small_050", 1),
+        ({"latency_p95_ms": 5, "size_mb": 3.0}, "mobilenetv3_small_050", 1),
+    ],
+)
+def test_the_first_that_fits_every_gate(plan, timings, require, chosen, passed_over):
+    found = from_table(plan, timings, require)
+    assert found["chosen"] == chosen
+    assert [row["fits"] for row in found["measured"]] == [False] * passed_over + [True]
+    assert ("1 more capable did not" in found["why"]) == bool(passed_over)
+    for gate in require:
+        assert gate in found["why"]
+
+
+def test_where_none_fits_it_says_what_was_measured(plan, timings):
+    with pytest.raises(InputError, match="no candidate fits") as caught:
+        from_table(plan, timings, {"latency_p95_ms": 1.0})
+    assert "| mobilenetv3_small_050 | 3.00 | 2.00   |" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"image_size": 224}, "measured at image_size 224, not 32"),
+        ({"batch": 8, "threads": 4}, "measured at batch 8, not 1, threads 4, not 1"),
+        ({"models": []}, "lacks mobilenetv3_small_075, mobilenetv3_small_050"),
+        ({"schema_version": 99}, "version 99"),
+        ({"schema_version": "x"}, "does not describe a table of latencies"),
+    ],
+)
+def test_a_table_of_something_else_is_refused(plan, timings, changes, said):
+    with pytest.raises(InputError, match=said):
+        from_table(plan, timings, {"latency_p95_ms": 5}, **changes)
+
+
+def test_a_table_of_another_machine_is_refused(plan, timings):
+    path = timings(plan({"latency_p95_ms": 5}), ROWS)
+    asked = {"student.latency_table": str(path)}
+    elsewhere = plan({"latency_p95_ms": 5}, match="{cpu: 'no such CPU'}", changes=asked)
+    with pytest.raises(InputError, match="not measured on the target device"):
+        student_search.search(elsewhere, lambda line: None)
+
+
+# --- by measuring here -----------------------------------------------------------------------
+
+
+def test_another_machine_is_not_guessed_from_this_one(plan):
+    elsewhere = plan({"latency_p95_ms": 5}, match="{cpu: 'no such CPU'}")
+    with pytest.raises(MissingDependencyError, match="compressor candidates RECIPE") as caught:
+        student_search.search(elsewhere, lambda line: None)
+    assert "python -m runtime latency-table candidates" in str(caught.value)
+
+
+def test_a_run_finds_its_student_once_and_reports_why(plan, tmp_path):
+    """Sizes alone: they hold on every machine, and nothing is timed."""
+    said = []
+    asked = plan({"size_mb": 3.0}, match="{cpu: 'no such CPU'}")
+    run = Run(asked, tmp_path / "run", note=said.append)
+    run.folder.mkdir()
+    settled = student_search.settled(run)
+    assert settled.plan.recipe.student.model == "mobilenetv3_small_050"
+    assert asked.recipe.student.model == "auto"  # what the user wrote
+    assert settled.plan.digest == asked.digest
+    found = read_json(run.folder / "student_search.json")
+    assert [row["model"] for row in found["measured"]] == STUDENTS
+    assert all(row["p95_ms"] is None for row in found["measured"])
+    big, small = (row["size_mb"] for row in found["measured"])
+    assert small < 3.0 < big
+    assert student_search.found_for(settled) == found
+
+    said.clear()
+    again = student_search.settled(run)
+    assert again.plan.recipe == settled.plan.recipe
+    assert len(said) == 1  # remembered, not looked for again
+    other = Run(plan({"size_mb": 3.1}, students=STUDENTS[1:]), run.folder, note=said.append)
+    said.clear()
+    student_search.settled(other, keep=False)
+    assert len(said) > 1
+    assert read_json(run.folder / "student_search.json") == found
+
+
+def test_a_student_that_was_named_is_left_alone(write_recipe, tmp_path):
+    run = Run(plans.load(write_recipe()), tmp_path / "nowhere")
+    assert student_search.settled(run) is run
+    assert student_search.found_for(run) is None
+
+
+def test_the_report_shows_what_was_tried():
+    rows = [asdict(Timed("big", 8.0, 3.0, 4.0, 20)), asdict(Timed("small", 3.0, 1.0, 2.0, 20))]
+    measured = [{**row, "fits": row["model"] == "small"} for row in rows]
+    searched = {"chosen": "small", "why": "it fits", "measured": measured}
+    report = {
+        "recipe": {"name": "x"},
+        "target": {"name": "cpu", "this_machine": True},
+        "recommended": {"stage": "onnx-fp32", "file": "x.onnx", "why": "the only file"},
+        "verdict": {"passed": True, "requirements": []},
+        "ledger": [],
+        "machine": {},
+        "student_search": searched,
+    }
+    page = markdown(report)
+    assert "## Why this student\n\n`small`: it fits." in page
+    assert "| big   | 8.00 | 4.00   | no   |" in page
+
+
+# --- on the device ---------------------------------------------------------------------------
+
+
+def command(*words, cwd, module="compressor"):
+    return subprocess.run(
+        [sys.executable, "-m", module, *map(str, words)],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(Path(runtime.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_from_the_desk_to_the_device_and_back(plan, tmp_path):
+    plan({"latency_p95_ms": 10_000}, students=STUDENTS[1:])
+    done = command("candidates", "recipe.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Next, on the device: python -m runtime latency-table candidates" in done.stderr
+    done = command("latency-table", "candidates", cwd=tmp_path, module="runtime")
+    assert done.returncode == 0, done.stderr
+    assert "| mobilenetv3_small_050 |" in done.stdout
+    (timed,) = latency_table.load(tmp_path / "latency.json")["models"]
+    assert 0 < timed["median_ms"] <= timed["p95_ms"]
+    words = ["--set", "student.latency_table=latency.json", "--dry-run", "--json"]
+    done = command("run", "recipe.yaml", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["recipe"]["student"]["model"] == "mobilenetv3_small_050"
+    assert not (tmp_path / "runs").exists()
+
+    (tmp_path / "candidates" / "mobilenetv3_small_050.onnx").write_bytes(b"other")
+    done = command("latency-table", "candidates", cwd=tmp_path, module="runtime")
+    assert done.returncode == 2
+    assert "missing or altered" in done.stderr
+    done = command("latency-table", ".", cwd=tmp_path, module="runtime")
+    assert (done.returncode, "no candidates.json" in done.stderr) == (2, True)
+
+
+# --- mistakes in the recipe ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"require": {"agreement": 0.5}}, "say require.latency_p95_ms or require.size_mb"),
+        ({"student.args": {"drop_rate": 0.1}}, "with model auto leave them out"),
+        ({"student.weights": "teacher.safetensors"}, "with model auto: none or hub"),
+        ({"student.latency_table": "nowhere.json"}, "no such file: .*nowhere.json"),
+    ],
+)
+def test_what_does_not_go_with_auto_is_said_with_its_line(plan, tmp_path, changes, said):
+    (tmp_path / "teacher.safetensors").write_bytes(b"")
+    with pytest.raises(InputError, match=said) as caught:
+        plan({"size_mb": 3.0}, changes=changes)
+    assert "recipe.yaml" in str(caught.value)

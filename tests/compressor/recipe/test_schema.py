@@ -1,0 +1,420 @@
+"""The recipe: paths, mistakes between keys, the digest, the schema, the recipes that we ship."""
+
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from compressor.recipe import plan as plans
+from compressor.recipe import schema as recipe
+from compressor.recipe import target
+from compressor.recipe.schema import Distill, Recipe
+from compressor.recipe.templates import starter_recipe, write_quickstart
+from runtime.errors import InputError
+
+SMALLEST = """\
+name: flowers
+data:
+  images: photos
+teacher:
+  model: vit_tiny_patch16_224
+student:
+  model: mobilenetv3_small_050
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a recipe beside an empty folder `photos`."""
+    (tmp_path / "photos").mkdir()
+
+    def write(text=SMALLEST):
+        path = tmp_path / "recipe.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def mistakes(write):
+    """The lines of the error that loading gives, its path left out."""
+
+    def mistakes(text, *overrides):
+        path = write(text)
+        with pytest.raises(InputError) as caught:
+            plans.load(path, overrides)
+        return [line.strip().replace(f"{path}:", "") for line in str(caught.value).splitlines()]
+
+    return mistakes
+
+
+def test_a_recipe_of_three_sections_is_whole(write):
+    plan = plans.load(write())
+    assert plan.recipe.distill == recipe.Distill()
+    assert plan.recipe.teacher.weights == "hub"
+    assert plan.recipe.student.weights == "none"
+    assert plan.recipe.data.labels == "none"
+    assert (plan.target_name, plan.target.provider) == ("cpu", "cpu")
+
+
+def test_a_recipe_cannot_be_changed(write):
+    loaded = plans.load(write()).recipe
+    for section, key in ((loaded, "name"), (loaded.distill, "epochs"), (loaded.data, "images")):
+        with pytest.raises(ValidationError):
+            setattr(section, key, "other")
+
+
+# --- paths -----------------------------------------------------------------------------------
+
+
+def test_paths_are_relative_to_the_recipe_wherever_the_command_runs(write, tmp_path, monkeypatch):
+    for folder in ("held", "other", "elsewhere"):
+        (tmp_path / folder).mkdir()
+    for file in ("labels.csv", "teacher.pth", "student.safetensors"):
+        (tmp_path / file).touch()
+    text = SMALLEST.replace(
+        "photos", "./photos\n  labels: labels.csv\n  holdout: held\n  ood: elsewhere/../other"
+    ).replace("student:", "  weights: teacher.pth\nstudent:\n  weights: student.safetensors")
+    path = write(text)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    loaded = plans.load(Path("../recipe.yaml")).recipe
+    assert loaded == plans.load(path).recipe
+    assert loaded.data.images == tmp_path / "photos"
+    assert loaded.data.holdout == tmp_path / "held"
+    assert loaded.data.ood == tmp_path / "other"
+    assert loaded.data.labels == str(tmp_path / "labels.csv")
+    assert loaded.teacher.weights == str(tmp_path / "teacher.pth")
+    assert loaded.student.weights == str(tmp_path / "student.safetensors")
+
+
+def test_an_absolute_path_stays(write, tmp_path):
+    path = write(SMALLEST.replace("images: photos", f"images: {tmp_path}"))
+    assert plans.load(path).recipe.data.images == tmp_path
+
+
+def test_a_plan_knows_how_to_load_itself_again(write, tmp_path, monkeypatch):
+    monkeypatch.chdir(write().parent)
+    plan = plans.load(Path("recipe.yaml"), ["distill.epochs=2"])
+    monkeypatch.chdir("/")
+    assert json.loads(json.dumps(plan.origin)) == plan.origin
+    again = plans.load(Path(plan.origin["path"]), plan.origin["overrides"])
+    assert again == plan
+
+
+# --- mistakes --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (SMALLEST.replace("photos", "fotos"), "3: data.images: no such folder: "),
+        (SMALLEST.replace("photos", "photos\n  ood: x"), "4: data.ood: no such folder: "),
+        (SMALLEST.replace("photos", "photos\n  holdout: x"), "4: data.holdout: no such folder: "),
+        (SMALLEST.replace("photos", "photos\n  labels: no"),
+         "4: data.labels: not folders, none, or a CSV file: "),
+        (SMALLEST.replace("photos", "3"), "3: data.images: a path is wanted, got 3"),
+        (SMALLEST.replace("photos", "photos\n  min_images: 7"),
+         "4: data.min_images: should be greater than or equal to 8 (got 7)"),
+        (SMALLEST.replace("student:", "  weights: x.pth\nstudent:"),
+         "6: teacher.weights: no such file: "),
+        (SMALLEST.replace("student:", "  weights: none\nstudent:"),
+         "6: teacher.weights: a teacher needs weights: `hub` or a local file"),
+        (SMALLEST + "  weights: x.safetensors\n", "8: student.weights: no such file: "),
+        (SMALLEST + "  image_size: 4\n",
+         "8: student.image_size: should be greater than or equal to 8 (got 4)"),
+        (SMALLEST + "  std: [0.2, 0, 0.2]\n", "8: student.std.1: should be greater than 0 (got 0)"),
+        (SMALLEST + "  interpolation: bicubc\n", "8: student.interpolation: 'bicubc' is not one of "
+         "'nearest', 'bilinear', 'bicubic', 'lanczos', 'box' or 'hamming'; did you mean bicubic?"),
+        (SMALLEST + "distil:\n  epochs: 3\n", "8: distil: unknown key; did you mean distill?"),
+        (SMALLEST + "distill: {epohcs: 3}\n",
+         "8: distill.epohcs: unknown key; did you mean epochs?"),
+        (SMALLEST + "distill: {epochs: 0}\n",
+         "8: distill.epochs: should be greater than or equal to 1 (got 0)"),
+        (SMALLEST + "distill: {method: tintm}\n",
+         "8: distill.method: 'tintm' is not one of 'tintem', 'proteus', 'cosine' or"),
+        (SMALLEST + "distill: {crop_scale: [0.9, 0.5]}\n",
+         "8: distill.crop_scale: the first share is above the second"),
+        (SMALLEST + "distill: {batch: 8, accumulate: 3}\n",
+         "8: distill.accumulate: leaves parts of under 3 images"),
+        (SMALLEST + "export: {precisions: []}\n", "8: export.precisions: empty: name at least one"),
+        (SMALLEST + "export:\n  precisions: fp32\n",
+         "9: export.precisions: a list in brackets is wanted, got 'fp32'"),
+        (SMALLEST + "check: {robustness_images: -1}\n",
+         "8: check.robustness_images: should be greater than or equal to 0 (got -1)"),
+        (SMALLEST + "check: {robustness: 5}\n", "8: check.robustness: unknown key"),
+        (SMALLEST + "require:\n  agreement: 0.8\n",
+         "9: require.agreement: needs labels, and data.labels is none"),
+        (SMALLEST + "require: {accuracy_drop: 0.1}\n",
+         "8: require.accuracy_drop: needs labels, and data.labels is none"),
+        (SMALLEST + "require: {agreement: 85}\n",
+         "8: require.agreement: should be less than 1 (got 85)"),
+        (SMALLEST + "require: {ood_auroc: 0.8}\n", "8: require.ood_auroc: needs data.ood"),
+        (SMALLEST + "target: rasberry-pi-5\n",
+         "8: target: 'rasberry-pi-5' is no target; did you mean raspberry-pi-5?"),
+        (SMALLEST + "target: mine.yaml\n", "8: target: no such file: "),
+        (SMALLEST.replace("flowers", "my flowers"), "1: name: should match pattern "),
+        (SMALLEST.replace("flowers", "../flowers"), "1: name: should match pattern "),
+        (SMALLEST.replace("name: flowers\n", ""), "1: name: missing; it has no default"),
+        (SMALLEST.replace("  model: vit_tiny_patch16_224", "  weights: hub"),
+         "4: teacher.model: missing; it has no default"),
+        (SMALLEST + "name: other\n", "8: name: this key stands twice in the same section"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_named_with_line_and_key(mistakes, text, message):
+    [line] = mistakes(text)
+    assert line.startswith(message)
+
+
+def test_a_share_or_a_folder_is_held_out(write, mistakes):
+    (write().parent / "held").mkdir()
+    for value, wanted in (("0.5", 0.5), ("1e-1", 0.1), ("held", write().parent / "held")):
+        path = write(SMALLEST.replace("photos", f"photos\n  holdout: {value}"))
+        assert plans.load(path).recipe.data.holdout == wanted
+    for value in ("0", "1", "1.0", "-0.1", "true", "[0.1]"):
+        [line] = mistakes(SMALLEST.replace("photos", f"photos\n  holdout: {value}"))
+        assert line.startswith("4: data.holdout: a share between 0 and 1 is wanted, or a folder")
+
+
+def test_mistakes_between_keys_come_at_once_in_the_order_of_the_file(mistakes):
+    text = "require: {ood_auroc: 0.9, agreement: 0.9}\n" + SMALLEST.replace("photos", "fotos")
+    assert [line.split(": ")[:2] for line in mistakes(text)] == [
+        ["1", "require.agreement"],
+        ["1", "require.ood_auroc"],
+        ["4", "data.images"],
+    ]
+
+
+def test_a_mistake_between_a_file_and_a_set_names_the_set(mistakes):
+    override = "require.agreement=0.8"
+    [line] = mistakes(SMALLEST, override)
+    assert line == f"--set {override}: require.agreement: needs labels, and data.labels is none"
+    [line] = mistakes(SMALLEST, "target=cpuu")
+    assert line.startswith("--set target=cpuu: target: 'cpuu' is no target; did you mean cpu?")
+    [line] = mistakes(SMALLEST, "data.images=fotos")
+    assert line.startswith("--set data.images=fotos: data.images: no such folder: ")
+
+
+# --- digest ----------------------------------------------------------------------------------
+
+SPELLED_OTHERWISE = """\
+# the same, in other words
+student: {model: 'mobilenetv3_small_050'}
+"teacher": {model: "vit_tiny_patch16_224"}   # the big one
+data:
+
+    images: photos
+name: flowers
+"""
+
+
+def test_the_digest_is_of_what_was_written_not_of_how(write):
+    digest = plans.load(write()).digest
+    assert plans.load(write(SPELLED_OTHERWISE)).digest == digest
+    lr, same = (plans.load(write(SMALLEST + f"distill: {{lr: {lr}}}")) for lr in ("1e-3", "0.001"))
+    assert lr.digest == same.digest != digest
+
+
+def test_set_changes_the_digest_as_the_file_would(write):
+    plain = plans.load(write()).digest
+    changed = plans.load(write(), ["distill.epochs=2"]).digest
+    assert plain != changed
+    assert plans.load(write(SMALLEST + "distill: {epochs: 2}")).digest == changed
+    assert plans.load(write(SMALLEST + "distill: {epochs: 3}"), ["distill.epochs=2"]).digest == (
+        changed
+    )
+
+
+# --- schema ----------------------------------------------------------------------------------
+
+
+def fields_of(schema):
+    """Every key of a JSON schema, dotted, and its description (that of its section will do)."""
+
+    def walk(node, where):
+        if "$ref" in node:
+            node = {**schema["$defs"][node["$ref"].rsplit("/", 1)[-1]], **node}
+        if where:
+            yield where, node.get("description")
+        for name, child in node.get("properties", {}).items():
+            yield from walk(child, f"{where}.{name}".lstrip("."))
+
+    return dict(walk(schema, ""))
+
+
+def test_the_schema_describes_every_key():
+    schema = json.loads(json.dumps(recipe.json_schema()))
+    assert schema["title"] == "edge-compressor recipe"
+    assert schema["type"] == "object"
+    assert set(schema["required"]) == {"name", "data", "teacher", "student"}
+    described = fields_of(schema)
+    assert set(Recipe.model_fields) <= set(described)
+    assert {"distill.lr", "require.latency_p95_ms", "teacher.weights"} <= set(described)
+    assert not [key for key, text in described.items() if not text]
+
+
+def test_the_schema_forbids_what_the_reader_forbids():
+    schema = recipe.json_schema()
+    for section in (schema, *schema["$defs"].values()):
+        assert section.get("additionalProperties") is False
+
+
+# --- recipes that we ship --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("images", "epochs"), [(0, 300), (200, 300), (1_000, 60), (3_000, 20), (50_000, 20)]
+)
+def test_small_sets_are_shown_more_often(images, epochs):
+    assert Distill().epochs_for(images) == epochs
+    assert Distill(epochs=7).epochs_for(images) == 7
+
+
+def test_small_sets_take_more_steps_in_an_epoch():
+    assert [Distill().batch_for(images) for images in (20, 4_999, 5_000)] == [20, 32, 64]
+    assert [Distill(batch=48).batch_for(images) for images in (20, 5_000)] == [20, 48]
+
+
+def test_a_short_run_has_no_more_views_than_epochs():
+    assert Distill(views=9).views_for(1_000) == 9
+    assert Distill(views=8, epochs=3).views_for(1_000) == 3
+    # A teacher that is asked at every step sees a new view each epoch.
+    assert Distill(views=8, epochs=30, teacher="online").views_for(1_000) == 30
+
+
+@pytest.mark.parametrize(
+    ("images", "views"), [(200, 38), (378, 20), (1_000, 8), (1_350, 8), (50_000, 8)]
+)
+def test_by_default_few_images_have_more_views(images, views):
+    """300, 159, 60, 44 and 20 epochs: none of the views is shown over 8 times."""
+    assert Distill().views_for(images) == views
+    assert Distill().epochs_for(images) / views <= 8
+
+
+def test_epochs_that_are_given_decide_the_views_too():
+    assert Distill(epochs=60).views_for(200) == 8
+    assert Distill(epochs=100).views_for(200) == 13
+    assert Distill(epochs=3).views_for(200) == 3
+
+
+def test_every_shipped_recipe_loads(tmp_path):
+    """Their images are not shipped with them: `compressor quickstart` writes the digits."""
+    folder = target.recipes_folder()
+    shipped = [path for path in folder.rglob("*.yaml") if path.parent.name != "targets"]
+    write_quickstart(tmp_path / "quickstart")
+    assert folder / "quickstart" / "cpu.yaml" in shipped
+    for path in shipped:
+        copy = tmp_path / path.relative_to(folder)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+        assert plans.load(copy).recipe.name
+
+
+def test_the_quickstart_folder_holds_what_its_recipe_names(tmp_path):
+    folder = tmp_path / "quickstart"
+    count = write_quickstart(folder)
+    plan = plans.load(folder / "cpu.yaml")
+    assert plan.recipe.data.images == folder / "digits"
+    assert Path(plan.recipe.teacher.weights) == folder / "teacher.safetensors"
+    images = sorted(plan.recipe.data.images.rglob("*.png"))
+    assert len(images) == count
+    assert {path.parent.name for path in images} == set("0123456789")
+    times = [path.stat().st_mtime_ns for path in images]
+    assert write_quickstart(folder) == count
+    assert [path.stat().st_mtime_ns for path in images] == times
+
+
+def test_the_quickstart_writes_into_no_folder_of_others(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(InputError, match="holds other files"):
+        write_quickstart(tmp_path)
+    with pytest.raises(InputError, match="not a folder"):
+        write_quickstart(tmp_path / "mine.txt")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["photos", "my photos", "2024", "2024-05-01", "no", "null", "a: b #c", "-", "@x", "'", "é日本",
+     "{x}", "*", "1e3", "a" * 120 + " b"],
+)  # fmt: skip
+@pytest.mark.parametrize("classes", [0, 2])
+def test_the_starter_recipe_loads_whatever_the_folder_is_called(tmp_path, name, classes):
+    folder = tmp_path / "x" / name
+    folder.mkdir(parents=True)
+    for number in range(classes):
+        (folder / f"class{number}").mkdir()
+    path = tmp_path / "recipes" / "recipe.yaml"
+    path.parent.mkdir()
+    path.write_text(starter_recipe(folder, relative_to=path.parent), encoding="utf-8")
+    loaded = plans.load(path).recipe
+    assert loaded.data.images == folder
+    assert loaded.data.labels == ("folders" if classes else "none")
+    assert (loaded.require.agreement is None) == (classes == 0)
+
+
+# --- label -----------------------------------------------------------------------------------
+
+
+def test_the_strategies_of_a_recipe_are_those_there_are():
+    from typing import get_args
+
+    from compressor.recipe.schema import Label
+    from compressor.selection.strategies import STRATEGIES
+
+    assert get_args(Label.model_fields["strategy"].annotation) == STRATEGIES
+
+
+def test_a_label_section_that_is_not_there_or_empty(write, tmp_path):
+    assert plans.load(write()).recipe.label is None
+    assert "label" not in plans.load(write()).recipe.resolved()
+    for empty in ("label:\n", "label: {}\n", "label:\n  # budget: 20\n"):
+        label = plans.load(write(SMALLEST + empty)).recipe.label
+        assert (label.strategy, label.budget, label.seed) == ("cold-paws-cosine", 50, None)
+
+
+@pytest.mark.parametrize("text", [SMALLEST, SMALLEST + "label: {budget: 7}\n"])
+def test_a_recipe_written_out_in_full_is_the_same_recipe(write, text):
+    from compressor.recipe.document import dump
+
+    loaded = plans.load(write(text)).recipe
+    assert plans.load(write(dump(loaded.resolved()))).recipe == loaded
+
+
+def test_labels_may_be_missing_while_they_are_being_given(write, tmp_path):
+    text = SMALLEST.replace("photos", "photos\n  labels: mine.csv")
+    with pytest.raises(InputError) as caught:
+        plans.load(write(text))
+    assert str(caught.value).endswith(
+        f"4: data.labels: no such file: {tmp_path / 'mine.csv'}; "
+        "a section `label:` says which images to label in it first"
+    )
+    assert plans.load(write(text + "label:\n")).recipe.data.labels == str(tmp_path / "mine.csv")
+    for wrong in ("floders", "nowhere/mine.csv", "photos"):
+        with pytest.raises(InputError, match=r"data\.labels: not folders, none, or a CSV file: "):
+            plans.load(write(text.replace("mine.csv", wrong) + "label:\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("label: {buget: 3}\n", "label.buget: unknown key; did you mean budget?"),
+        ("label: {budget: 0}\n", "label.budget: should be greater than or equal to 1 (got 0)"),
+        ("label: {strategy: cold-pawz}\n", "did you mean cold-paws?"),
+        ("label: 50\n", "label: a section with keys is wanted here, got 50"),
+        ("label: {strategy: stratified-random}\n",
+         "label.strategy: reads the labels that are to be made"),
+    ],
+)  # fmt: skip
+def test_mistakes_about_labelling(write, text, message):
+    with pytest.raises(InputError) as caught:
+        plans.load(write(SMALLEST + text))
+    assert message in str(caught.value)
+
+
+def test_gates_that_need_labels_are_fine_where_labels_will_come(write):
+    text = SMALLEST + "require: {agreement: 0.8}\n"
+    with pytest.raises(InputError, match=r"require\.agreement: needs labels"):
+        plans.load(write(text))
+    assert plans.load(write(text + "label:\n")).recipe.require.agreement == 0.8

@@ -1,0 +1,83 @@
+"""Engines on a GPU. None was at hand when this was written: these tests have not been run."""
+
+import numpy as np
+import pytest
+
+from runtime.backends import engine_manifest, gpu
+from runtime.backends.base import OnDevice, open_session
+from runtime.errors import InputError
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(gpu.find() is None, reason="CUDA sees no GPU here"),
+]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A student's ONNX file and an engine of it, for the GPU in this machine."""
+    engine = pytest.importorskip("export.engine")
+    pytest.importorskip("torch")
+    from compressor.models.encoder import create_student
+    from compressor.recipe.schema import Student
+    from export.onnx_file import Deployed, export
+    from runtime.backends.engine_manifest import Profile
+    from runtime.backends.tensorrt_flavour import installed_version
+
+    flavour = next((f for f in ("tensorrt", "tensorrt-rtx") if installed_version(f)), None)
+    if flavour is None:
+        pytest.skip("neither tensorrt nor tensorrt-rtx is installed")
+    folder = tmp_path_factory.mktemp("trt")
+    spec = Student(model="mobilenetv3_small_050", image_size=32, embedding=16)
+    export(Deployed(create_student(spec, seed=0).module, None), 32, folder / "s.onnx", {})
+    order = engine.Order(flavour, "fp32", Profile(1, 1, 8))
+    return folder / "s.onnx", engine.build(folder / "s.onnx", folder, order)
+
+
+@pytest.fixture
+def session(made):
+    opened = open_session(made[1], provider="cpu")
+    yield opened
+    opened.close()
+
+
+def batch(size):
+    return np.random.default_rng(size).normal(size=(size, 3, 32, 32)).astype(np.float32)
+
+
+@pytest.mark.parametrize("size", [1, 3, 8])
+def test_answers_are_those_of_the_onnx_file_launch_by_launch_and_from_a_graph(made, session, size):
+    images = batch(size)
+    expected = open_session(made[0], provider="cpu").run(images).embedding
+    for _ in range(6):  # the last ones are replayed from a captured graph
+        assert np.allclose(session.run(images).embedding, expected, atol=2e-2)
+
+
+def test_answers_belong_to_the_caller(session):
+    first = session.run(batch(2)).embedding
+    before = first.copy()
+    session.run(batch(3))
+    assert np.array_equal(first, before)
+
+
+def test_batches_outside_the_profile_and_wrong_shapes_are_refused(session):
+    with pytest.raises(InputError, match="this engine takes 1 to 8 images"):
+        session.run(batch(9))
+    with pytest.raises(ValueError, match="wanted float32"):
+        session.run(batch(1).astype(np.float64))
+
+
+def test_time_without_transfers(session):
+    assert isinstance(session, OnDevice)
+    times = session.device_ms(batch(1), 20)
+    assert len(times) == 20
+    assert min(times) > 0
+
+
+def test_graphs_are_used_where_they_pay(session):
+    assert session.graphs_pay(batch(1)) in (True, False)
+    assert np.isfinite(session.run(batch(1)).embedding).all()
+
+
+def test_the_inspector_was_asked(made):
+    assert engine_manifest.load(made[1]).inspected_by == "inspector"

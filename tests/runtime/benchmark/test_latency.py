@@ -1,0 +1,167 @@
+"""Counting and percentiles, with a clock of the test's own: exact, and in no time."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from runtime.benchmark import latency
+
+IMAGES = np.zeros((4, 3, 8, 8), np.float32)
+TICK_S = 2**-7  # 7.8125 ms: sums of it are exact in binary
+
+
+class Fake:
+    calls = 0
+
+    def run(self, images):
+        self.calls += 1
+
+
+class Timed:
+    """A session whose runs take the seconds given, by a clock that stands still otherwise."""
+
+    def __init__(self, *seconds):
+        self.now, self.seconds = 0.0, itertools.chain(seconds, itertools.repeat(seconds[-1]))
+
+    def run(self, images):
+        self.now += next(self.seconds)
+
+    def clock(self):
+        return self.now
+
+
+def ticking():
+    """Every look at the clock is a tick later."""
+    ticks = itertools.count()
+    return lambda: next(ticks) * TICK_S
+
+
+def alone(session, clock=None, **changes):
+    """One session timed, with no warm-up beyond two windows and no early end."""
+    how = {"warmup_s": 0, "max_s": 1e9, "width": 0, "block": 1, **changes}
+    (found,) = latency.measure_together(
+        [(session, IMAGES)], latency.Turns(**how), clock=clock or session.clock
+    )
+    return found
+
+
+def test_times_only_the_counted_runs():
+    fake = Fake()
+    got = alone(fake, max_runs=10, block=5, clock=ticking())
+    assert fake.calls == 2 * 5 + 2 * (1 + 5)  # two windows; two turns
+    assert (got.runs, got.batch) == (10, 4)
+    assert got.median_ms == got.p95_ms == got.p99_ms == TICK_S * 1e3
+    assert got.median_ms_ci == (TICK_S * 1e3, TICK_S * 1e3)
+    assert got.steady
+    assert not got.includes_preprocessing
+
+
+# --- warm-up ---------------------------------------------------------------------------------
+
+
+def test_it_warms_up_until_two_windows_agree():
+    settling = Timed(*[0.9] * 5, *[0.5] * 5, *[0.3] * 5, *[0.29] * 5, 9.0, 0.25)
+    got = alone(settling, max_runs=4, longest_warmup_s=1e9)
+    assert (got.p99_ms, got.steady) == (250, True)
+
+
+def test_it_warms_up_for_the_time_given_at_least():
+    calm = Timed(*[1.0] * 20, 9.0, 0.25)
+    assert alone(calm, warmup_s=20, longest_warmup_s=1e9, max_runs=4).p99_ms == 250
+
+
+def test_a_warm_up_that_does_not_settle_ends_and_is_said():
+    restless = Timed(*(each for n in range(20) for each in [1.0 + n] * 5))
+    got = alone(restless, longest_warmup_s=40, max_runs=4)
+    assert not got.steady
+
+
+# --- percentiles -----------------------------------------------------------------------------
+
+
+def percentiles_of(milliseconds):
+    """Of a session whose counted runs take so long, in one turn but for the first run of it."""
+    seconds = [each / 1e3 for each in milliseconds]
+    runs = [turn for each in seconds for turn in (0.0, each)]
+    session = Timed(*[0.0] * 10, *runs)
+    return alone(session, max_runs=len(milliseconds), min_runs=10**6)
+
+
+def test_percentiles_of_a_hundred_runs():
+    order = np.random.default_rng(0).permutation(100) + 1  # 1 to 100 ms, in any order
+    got = percentiles_of(order.tolist())
+    assert got.runs == 100
+    assert got.median_ms == pytest.approx(50.5, rel=1e-9)
+    assert got.p95_ms == pytest.approx(95.05, rel=1e-9)
+    assert got.p99_ms == pytest.approx(99.01, rel=1e-9)
+    # Of 100, the 40th and the 61st hold the median with 95 % (any table of order statistics).
+    assert got.median_ms_ci == pytest.approx((40, 61), rel=1e-9)
+    assert got.images_per_s == pytest.approx(4 / 50.5e-3, rel=1e-9)
+
+
+@pytest.mark.parametrize("runs", [2, 3, 20, 500])
+def test_the_interval_holds_the_median_and_stays_within_the_runs(runs):
+    got = percentiles_of(list(range(1, runs + 1)))
+    low, high = got.median_ms_ci
+    assert 1 - 1e-6 <= low <= got.median_ms <= high <= runs + 1e-6
+
+
+def test_one_slow_run_moves_the_tail_and_not_the_median():
+    got = percentiles_of([1] * 99 + [1000])
+    assert (got.median_ms, got.p95_ms) == pytest.approx((1, 1), rel=1e-6)
+    assert got.p99_ms == pytest.approx(1 + 0.01 * 999, rel=1e-6)
+
+
+# --- how long --------------------------------------------------------------------------------
+
+
+def test_it_stops_when_the_median_is_known_and_no_sooner():
+    got = alone(Timed(0.01), width=0.02, min_runs=50, block=10, max_runs=500)
+    assert got.runs == 50
+    wild = Timed(*[0.01] * 10, *(0.01 * (1 + n % 2) for n in range(2000)))
+    assert alone(wild, width=0.02, min_runs=50, block=10, max_runs=200).runs == 200
+
+
+def test_the_real_clock_by_default():
+    turns = latency.Turns(warmup_s=0, longest_warmup_s=0.01, max_runs=20)
+    (got,) = latency.measure_together([(Fake(), IMAGES[:1])], turns)
+    assert (got.runs, got.batch) == (20, 1)
+    assert 0 <= got.median_ms <= got.p95_ms <= got.p99_ms
+
+
+# --- together --------------------------------------------------------------------------------
+
+
+def test_together_they_run_in_turns_and_slow_moments_hit_all():
+    order = []
+
+    class Named:
+        def __init__(self, name):
+            self.name = name
+
+        def run(self, images):
+            order.append(self.name)
+
+    turns = latency.Turns(warmup_s=0, block=2, max_runs=4, max_s=1e9, width=0)
+    requests = [(Named("a"), IMAGES), (Named("b"), IMAGES[:1])]
+    first, second = latency.measure_together(requests, turns, clock=ticking())
+    # Two windows of warm-up each; a turn; the turn back
+    assert "".join(order) == "a" * 10 + "b" * 10 + "aaabbb" + "bbbaaa"
+    assert (first.runs, second.runs) == (4, 4)
+    assert (first.batch, second.batch) == (4, 1)
+    assert first.median_ms == second.median_ms == TICK_S * 1e3
+
+
+def test_together_the_first_run_of_a_block_does_not_count():
+    cold = Timed(*[0.001] * 10, 1.0, 0.002, 0.002, 1.0, 0.002, 0.002)
+    turns = latency.Turns(warmup_s=0, block=2, max_runs=4)
+    (found,) = latency.measure_together([(cold, IMAGES)], turns, clock=cold.clock)
+    assert found.p99_ms == pytest.approx(2)
+
+
+def test_together_they_stop_after_the_time_but_never_before_two_turns():
+    slow = Timed(10.0)
+    turns = latency.Turns(warmup_s=0, block=3, max_runs=500, max_s=1)
+    (found,) = latency.measure_together([(slow, IMAGES)], turns, clock=slow.clock)
+    assert found.runs == 6

@@ -1,0 +1,179 @@
+"""A bundle packed and unpacked; what is no bundle's tar leaves nothing behind."""
+
+import io
+import shutil
+import tarfile
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runtime.bundle import archive, bundle
+from runtime.errors import InputError
+from runtime.files import sha256_of
+
+
+@pytest.fixture
+def packed(sound_bundle, tmp_path):
+    path = tmp_path / "bundle.tar"
+    archive.pack(sound_bundle, path)
+    return path
+
+
+@pytest.fixture
+def into(tmp_path):
+    folder = tmp_path / "there"
+    folder.mkdir()
+    return folder
+
+
+def write(path, *members):
+    """A tar of `(name, content)`, or of TarInfo as they are."""
+    with tarfile.open(path, "w") as tar:
+        for member in members:
+            if isinstance(member, tarfile.TarInfo):
+                tar.addfile(member)
+            else:
+                name, content = member
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    return path
+
+
+def info(name, kind, link=""):
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = kind, link
+    return member
+
+
+def refused(path, into, said):
+    with pytest.raises(InputError, match=said):
+        archive.unpack(path, into)
+    assert not list(into.iterdir())
+
+
+# --- there and back --------------------------------------------------------------------------
+
+
+def test_what_comes_out_is_what_went_in(sound_bundle, packed, into):
+    folder = archive.unpack(packed, into)
+    assert folder == into / sound_bundle.name
+    assert sha256_of(folder) == sha256_of(sound_bundle)
+    assert bundle.load(folder).document == bundle.load(sound_bundle).document
+
+
+def test_the_same_bundle_is_the_same_tar(sound_bundle, packed, tmp_path):
+    copy = shutil.copytree(sound_bundle, tmp_path / "copy" / sound_bundle.name)
+    (copy / "bundle.json").touch()
+    archive.pack(copy, tmp_path / "again.tar")
+    assert sha256_of(tmp_path / "again.tar") == sha256_of(packed)
+
+
+def test_other_programs_read_it(packed, sound_bundle, into):
+    shutil.unpack_archive(packed, into, "tar", filter="data")
+    assert sha256_of(into / sound_bundle.name) == sha256_of(sound_bundle)
+
+
+def test_what_is_there_already_stays(packed, into):
+    folder = archive.unpack(packed, into)
+    (folder / "mine").write_text("mine")
+    with pytest.raises(InputError, match="is there already"):
+        archive.unpack(packed, into)
+    assert (folder / "mine").read_text() == "mine"
+
+
+def test_a_packed_bundle_is_not_checked_but_explained(packed):
+    with pytest.raises(InputError, match=r"packed\. First: python -m runtime unpack"):
+        bundle.load(packed)
+
+
+# --- hostile ones ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "/etc/passwd",
+        "../escape",
+        "bundle/../../escape",
+        "bundle/a/../../../x",
+        "bundle\\..\\x",
+        ".",
+    ],
+)
+def test_names_that_point_outside(tmp_path, into, name):
+    refused(write(tmp_path / "a.tar", ("bundle/a", b"a"), (name, b"x")), into, "points outside")
+    assert not (tmp_path / "escape").exists()
+
+
+@pytest.mark.parametrize(
+    "kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE]
+)
+def test_links_and_devices(tmp_path, into, kind):
+    path = write(tmp_path / "a.tar", ("bundle/a", b"a"), info("bundle/b", kind, "/etc/passwd"))
+    refused(path, into, "'bundle/b' is a link or a device")
+
+
+def test_a_link_and_then_a_file_through_it(tmp_path, into):
+    link = info("bundle/out", tarfile.SYMTYPE, str(tmp_path))
+    refused(write(tmp_path / "a.tar", link, ("bundle/out/x", b"x")), into, "link or a device")
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    "names", [("bundle/a", "bundle/a"), ("bundle/a", "bundle/a/b"), ("bundle/a/b", "bundle/a")]
+)
+def test_a_name_that_comes_twice(tmp_path, into, names):
+    refused(write(tmp_path / "a.tar", *((name, b"x") for name in names)), into, "is in it twice")
+
+
+def test_absurd_sizes(tmp_path, into, monkeypatch):
+    big = info("bundle/big", tarfile.REGTYPE)
+    big.size = 5_000_000_000
+    path = tmp_path / "a.tar"
+    path.write_bytes(big.tobuf())  # a header that promises what is not there
+    refused(path, into, r"more than 4\.0 GB")
+    monkeypatch.setattr(archive, "MAX_FILES", 3)
+    many = [(f"bundle/{n}", b"") for n in range(5)]
+    refused(write(tmp_path / "b.tar", *many), into, "more than 3 files")
+
+
+def test_a_name_no_file_can_have(tmp_path, into):
+    refused(write(tmp_path / "a.tar", ("bundle/" + "a" * 300, b"")), into, "no name for a file")
+
+
+@pytest.mark.parametrize("names", [("a/x", "b/y"), ("lonely",), ()])
+def test_what_is_not_one_folder(tmp_path, into, names):
+    refused(write(tmp_path / "a.tar", *((name, b"x") for name in names)), into, "not one folder")
+
+
+def test_no_tar_at_all(tmp_path, into, packed):
+    (tmp_path / "a.tar").write_bytes(b"nonsense" * 500)
+    refused(tmp_path / "a.tar", into, "not a whole tar")
+    refused(tmp_path / "nowhere.tar", into, "no such file")
+    half = tmp_path / "half.tar"
+    for cut in range(512, packed.stat().st_size - 10_240, 700):
+        half.write_bytes(packed.read_bytes()[:cut])
+        refused(
+            half, into, "not a whole tar|not what its manifest says|not a bundle|not one folder"
+        )
+
+
+@settings(max_examples=60, deadline=None)
+@given(at=st.integers(0, 2000), value=st.integers(0, 255))
+def test_a_damaged_tar_is_refused_or_harmless(tmp_path_factory, sound_bundle, at, value):
+    """A byte of the first headers changed: refused, or it changed nothing that counts."""
+    folder = tmp_path_factory.mktemp("damaged")
+    archive.pack(sound_bundle, folder / "a.tar")
+    content = bytearray((folder / "a.tar").read_bytes())
+    content[at] = value
+    (folder / "a.tar").write_bytes(content)
+    into = folder / "into"
+    into.mkdir()
+    try:
+        found = archive.unpack(folder / "a.tar", into)
+    except InputError:
+        assert not list(into.iterdir())
+        return
+    assert sha256_of(found) == sha256_of(sound_bundle)

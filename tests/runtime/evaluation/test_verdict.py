@@ -1,0 +1,226 @@
+"""Each requirement passes, is missed, or cannot be decided here."""
+
+import pytest
+
+from runtime.evaluation.verdict import PARITY_COSINE_MIN, PREPROCESS_LEVELS_MAX, judge
+
+TEACHER = {"accuracy_linear": 0.9}
+DEPLOYED = {
+    "parity_cosine_min": 0.99999,
+    "agreement_linear": 0.8,
+    "similarity_correlation": 0.7,
+    "ood_auroc": 0.95,
+    "accuracy_linear": 0.85,
+    "size_mb": 10.0,
+    "latency": {"p95_ms": 20.0, "median_ms": 5.0},
+}
+FIGURE_OF = {"agreement": "agreement_linear", "accuracy_drop": "accuracy_linear"}
+
+
+def verdict(require, *, on_target=True, preprocess_difference=None, **changes):
+    return judge(
+        require,
+        teacher=TEACHER,
+        deployed={**DEPLOYED, **changes},
+        on_target=on_target,
+        target="jetson-orin-nano",
+        preprocess_difference=preprocess_difference,
+    )
+
+
+CASES = [
+    # requirement, rule, a value that is just met, one that is just missed, the figure
+    ("agreement", "at least", 0.8, 0.801, 0.8),
+    ("similarity_correlation", "at least", 0.7, 0.701, 0.7),
+    ("ood_auroc", "at least", 0.95, 0.951, 0.95),
+    ("accuracy_drop", "at most", 0.05, 0.049, 0.05),
+    ("size_mb", "at most", 10, 9.99, 10),
+    ("latency_p95_ms", "at most", 20, 19.9, 20),
+]
+
+
+@pytest.mark.parametrize(("requirement", "rule", "met", "missed", "got"), CASES)
+def test_passes_and_misses(requirement, rule, met, missed, got):
+    for wanted, passed in ((met, True), (missed, False)):
+        found = verdict({requirement: wanted})
+        judgement = found.judgements[1]
+        assert (judgement.requirement, judgement.rule) == (requirement, rule)
+        assert judgement.wanted == wanted
+        assert judgement.got == pytest.approx(got)
+        assert judgement.passed is passed
+        assert judgement.why == ""
+        assert found.passed is passed
+
+
+@pytest.mark.parametrize("requirement", [case[0] for case in CASES if case[0] != "size_mb"])
+@pytest.mark.parametrize(("undecided", "passed"), [("fail", False), ("pass", True), (None, False)])
+def test_a_figure_that_was_not_measured_is_undecided(requirement, undecided, passed):
+    figure = FIGURE_OF.get(requirement, requirement.removesuffix("_p95_ms"))
+    found = verdict({requirement: 0.5, "undecided": undecided}, **{figure: None})
+    judgement = found.judgements[1]
+    assert (judgement.got, judgement.passed) == (None, None)
+    assert judgement.why == "this figure could not be measured on these images"
+    assert found.passed is passed
+
+
+def test_a_drop_needs_the_teachers_figure_too():
+    found = judge(
+        {"accuracy_drop": 0.5}, teacher={}, deployed=DEPLOYED, on_target=True, target="cpu"
+    )
+    assert found.judgements[1].passed is None
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.9, 0.85), (0.75, 0.7), (0.3, 0.25)])
+def test_a_drop_of_what_is_allowed_is_no_miss(before, after):
+    """In binary some of these differences come out a little above 0.05."""
+    found = judge(
+        {"accuracy_drop": 0.05},
+        teacher={"accuracy_linear": before},
+        deployed={"parity_cosine_min": 1.0, "accuracy_linear": after},
+        on_target=True,
+        target="cpu",
+    )
+    assert found.passed
+
+
+def test_a_student_better_than_its_teacher_drops_nothing():
+    assert verdict({"accuracy_drop": 0}, accuracy_linear=0.95).passed
+
+
+@pytest.mark.parametrize(("undecided", "passed"), [("fail", False), ("pass", True)])
+@pytest.mark.parametrize("wanted", [1, 1000])
+def test_latency_away_from_the_target_decides_nothing(wanted, undecided, passed):
+    found = verdict({"latency_p95_ms": wanted, "undecided": undecided}, on_target=False)
+    judgement = found.judgements[1]
+    assert judgement.passed is None
+    assert judgement.got == 20  # it is shown all the same
+    assert judgement.why == (
+        "this machine is not the target jetson-orin-nano: run `check` on the device"
+    )
+    assert found.passed is passed
+
+
+def test_what_is_not_required_is_not_judged():
+    found = verdict({"agreement": None, "size_mb": None, "undecided": "fail"})
+    assert [each.requirement for each in found.judgements] == ["parity_cosine_min"]
+    assert found.passed
+
+
+@pytest.mark.parametrize("require", [{}, {"size_mb": 100, "undecided": "pass"}])
+def test_parity_is_required_whatever_the_recipe_says(require):
+    judgement = verdict(require).judgements[0]
+    assert judgement.requirement == "parity_cosine_min"
+    assert (judgement.rule, judgement.wanted) == ("at least", PARITY_COSINE_MIN["fp32"])
+    for cosine, passed in ((PARITY_COSINE_MIN["fp32"], True), (0.99, False), (-1, False)):
+        assert verdict(require, parity_cosine_min=cosine).passed is passed
+
+
+@pytest.mark.parametrize(("levels", "passed"), [(0, True), (4, True), (5, False), (255, False)])
+def test_the_preprocessing_must_be_the_one_of_the_desk(levels, passed):
+    found = verdict({"undecided": "pass"}, preprocess_difference=levels)
+    _, judgement = found.judgements
+    assert judgement.requirement == "preprocess_max_difference_levels"
+    assert (judgement.rule, judgement.wanted) == ("at most", PREPROCESS_LEVELS_MAX)
+    assert judgement.got == levels
+    assert judgement.passed is found.passed is passed
+
+
+def test_a_figure_that_is_no_number_never_passes():
+    nan = float("nan")
+    assert not verdict({}, parity_cosine_min=nan).passed
+    assert not verdict({"size_mb": 100}, size_mb=nan).passed
+
+
+def test_one_miss_among_many_fails():
+    assert not verdict({"agreement": 0.1, "size_mb": 1, "undecided": "pass"}).passed
+
+
+def test_to_dict_keeps_the_order_of_the_recipe():
+    document = verdict({"size_mb": 5, "agreement": 0.5}).to_dict()
+    assert document["passed"] is False
+    assert [each["requirement"] for each in document["requirements"]] == [
+        "parity_cosine_min",
+        "size_mb",
+        "agreement",
+    ]
+    assert document["requirements"][1] == {
+        "requirement": "size_mb",
+        "rule": "at most",
+        "wanted": 5,
+        "got": 10.0,
+        "passed": False,
+        "why": "",
+        "interval": None,
+    }
+
+
+def test_gates_are_about_the_answers_of_the_file():
+    """Where another probe than the linear one is deployed, its figures count."""
+    found = judge(
+        {"agreement": 0.5, "accuracy_drop": 0.1},
+        teacher={"accuracy_linear": 0.9, "accuracy_probe": 0.8},
+        deployed={**DEPLOYED, "agreement_probe": 0.6, "accuracy_probe": 0.75},
+        on_target=True,
+        target="here",
+    )
+    assert [each.got for each in found.judgements[1:]] == pytest.approx([0.6, 0.05])
+
+
+# --- what a sample can decide ----------------------------------------------------------------
+
+INTERVALS = [
+    # requirement, wanted, the figure's interval, what becomes of it
+    ("agreement", 0.7, (0.75, 0.85), True),
+    ("agreement", 0.75, (0.75, 0.85), True),
+    ("agreement", 0.78, (0.75, 0.85), None),
+    ("agreement", 0.82, (0.75, 0.85), None),
+    ("agreement", 0.9, (0.75, 0.85), False),
+    ("similarity_correlation", 0.6, (0.65, 0.75), True),
+    ("similarity_correlation", 0.72, (0.65, 0.75), None),
+    ("ood_auroc", 0.97, (0.93, 0.96), False),
+    ("accuracy_drop", 0.1, (0.01, 0.09), True),
+    ("accuracy_drop", 0.06, (0.01, 0.09), None),
+    ("accuracy_drop", 0.04, (0.01, 0.09), None),
+    ("accuracy_drop", 0.0, (0.01, 0.09), False),
+]
+
+
+@pytest.mark.parametrize(("requirement", "wanted", "interval", "outcome"), INTERVALS)
+@pytest.mark.parametrize("undecided", ["fail", "pass"])
+def test_the_whole_interval_decides(requirement, wanted, interval, outcome, undecided):
+    figure = FIGURE_OF.get(requirement, requirement)
+    changes = {f"{figure}_ci": list(interval)}
+    if requirement == "accuracy_drop":
+        changes = {"loss_against_teacher": changes}
+    found = verdict({requirement: wanted, "undecided": undecided}, **changes)
+    judgement = found.judgements[1]
+    assert judgement.passed is outcome
+    assert judgement.interval == interval
+    assert found.passed is (outcome if outcome is not None else undecided == "pass")
+    assert ("holds both outcomes" in judgement.why) == (outcome is None)
+
+
+def test_it_says_how_many_images_would_tell():
+    """Twice as near to the gate as the interval is wide: four times as many images."""
+    found = verdict({"agreement": 0.78}, agreement_linear_ci=[0.76, 0.84])
+    assert "about 4 times as many would tell" in found.judgements[1].why
+    found = verdict({"agreement": 0.8}, agreement_linear_ci=[0.76, 0.84])
+    assert "times as many" not in found.judgements[1].why  # on the gate no number does
+
+
+def test_the_interval_of_the_deployed_probe_counts():
+    changes = {"agreement_probe": 0.8, "agreement_probe_ci": [0.75, 0.85]}
+    found = verdict({"agreement": 0.78}, **changes, agreement_linear_ci=[0.79, 0.81])
+    assert found.judgements[1].passed is None
+
+
+def test_size_and_latency_are_of_this_file_and_have_no_interval():
+    found = verdict({"size_mb": 11, "latency_p95_ms": 30})
+    assert [each.interval for each in found.judgements] == [None, None, None]
+    assert found.passed
+
+
+def test_int8_may_move_single_images_but_not_be_another_model():
+    for cosine, passed in ((0.85, True), (0.75, False)):
+        assert verdict({}, precision="int8", parity_cosine_min=cosine).passed is passed
+    assert not verdict({}, precision="fp16", parity_cosine_min=0.93).passed

@@ -1,0 +1,88 @@
+"""The preprocessing contract: repeated step by step, the first difference named."""
+
+import json
+import shutil
+
+import pytest
+from PIL import Image
+
+from runtime.bundle import bundle as bundles
+from runtime.bundle import golden
+from runtime.errors import InputError
+from runtime.evaluation.check import check
+from runtime.images import preprocessing_check
+from runtime.report.markdown import markdown, text
+
+IMAGES = [f"images/{n:02d}.png" for n in range(4)]
+
+
+@pytest.fixture
+def folder(sound_bundle, tmp_path):
+    """A golden set with a contract of four images."""
+    folder = shutil.copytree(sound_bundle, tmp_path / "bundle")
+    preprocessing_check.save(folder / "golden", IMAGES, bundles.load(sound_bundle).preprocess)
+    return folder
+
+
+@pytest.fixture
+def preprocess(sound_bundle):
+    return bundles.load(sound_bundle).preprocess
+
+
+def test_here_the_steps_are_the_same(folder, preprocess):
+    found = preprocessing_check.repeat(folder / "golden", preprocess)
+    assert found == {"images": 4, "first_difference": None, "differ": []}
+    assert preprocessing_check.told(found, 0) is None
+
+
+def test_each_step_has_a_digest_of_its_own(folder, preprocess):
+    made = preprocessing_check.steps(folder / "golden" / IMAGES[0], preprocess)
+    assert list(made) == ["decode", "resize", "crop", "normalise"]
+    assert len(set(made.values())) == 4
+
+
+@pytest.mark.parametrize("step", preprocessing_check.STEPS)
+def test_the_first_step_that_differs_is_named(folder, preprocess, step):
+    path = folder / "golden" / preprocessing_check.FILE
+    wanted = json.loads(path.read_text())
+    for each in (wanted[1], wanted[3]):
+        for later in preprocessing_check.STEPS[preprocessing_check.STEPS.index(step) :]:
+            each[later] = "0" * 64  # a step that differs changes all that come after it
+    path.write_text(json.dumps(wanted))
+    found = preprocessing_check.repeat(folder / "golden", preprocess)
+    assert found == {"images": 4, "first_difference": step, "differ": [IMAGES[1], IMAGES[3]]}
+    assert f"`{step}`: in 2 of 4 images; after resize" in preprocessing_check.told(found, 3)
+
+
+def test_another_way_of_decoding_is_seen(folder, preprocess):
+    """As a device would whose decoder rounds otherwise: one level in one pixel."""
+    path = folder / "golden" / IMAGES[2]
+    image = Image.open(path).convert("RGB")
+    red, green, blue = image.getpixel((0, 0))
+    image.putpixel((0, 0), (red ^ 1, green, blue))
+    image.save(path)
+    found = preprocessing_check.repeat(folder / "golden", preprocess)
+    assert (found["first_difference"], found["differ"]) == ("decode", [IMAGES[2]])
+
+
+def test_the_report_says_it(folder, seal):
+    path = folder / "golden" / preprocessing_check.FILE
+    wanted = json.loads(path.read_text())
+    wanted[0]["normalise"] = "0" * 64
+    path.write_text(json.dumps(wanted))
+    seal(folder)
+    found = check(bundles.load(folder), golden.load(folder / "golden"))
+    assert found["preprocess_contract"]["first_difference"] == "normalise"
+    for said in (markdown(found), text(found)):
+        assert "first in the step `normalise`: in 1 of 4 images" in said
+
+
+def test_a_bundle_of_before_has_none(sound_bundle, preprocess):
+    assert preprocessing_check.repeat(sound_bundle / "golden", preprocess) is None
+
+
+@pytest.mark.parametrize("content", ["{}", "[1]", '[{"image": "../x"}]', '[{"image": "x"}]'])
+def test_a_damaged_one_is_refused(folder, preprocess, content):
+    (folder / "golden" / preprocessing_check.FILE).write_text(content)
+    with pytest.raises(InputError, match="not a contract"):
+        preprocessing_check.repeat(folder / "golden", preprocess)

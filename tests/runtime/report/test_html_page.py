@@ -1,0 +1,161 @@
+"""report.html in a real browser: it loads nothing, fits, shows what was found, fears no name."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from runtime.bundle import bundle, golden
+from runtime.evaluation.check import check
+from runtime.report import html_page, markdown
+
+
+@pytest.fixture(scope="module")
+def bundle_folder(make_bundle, onnx_bytes):
+    """Three files, one of them less faithful, one broken; names that could harm a page."""
+    models = {
+        "onnx-fp32": onnx_bytes(),
+        "onnx-int8": onnx_bytes(factor=-1.0),
+        "onnx-fp16": onnx_bytes(factor=float("nan")),
+    }
+    require = {"agreement": 0.5, "accuracy_drop": 0.01, "undecided": "pass", "size_mb": 1}
+    return make_bundle(images=30, corrupted=5, models=models, require=require)
+
+
+@pytest.fixture(scope="module")
+def found(bundle_folder):
+    return check(bundle.load(bundle_folder), golden.load(bundle_folder / "golden"))
+
+
+@pytest.fixture(scope="module")
+def made(found, bundle_folder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    markdown.write(found, folder, images=bundle_folder / "golden")
+    return folder / "report.html"
+
+
+def seen(tab):
+    return tab.run("document.body.innerText")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_it_loads_nothing_complains_of_nothing_and_fits(tab, made, width):
+    tab.open(made, width)
+    asked = [each for each in tab.requests() if not each.startswith("data:")]
+    assert asked == [made.as_uri()]
+    assert tab.complaints() == []
+    assert tab.run("document.documentElement.scrollWidth") <= width
+    assert tab.run("document.scripts.length") == 0
+
+
+def test_it_shows_every_part_of_the_report(tab, made, found):
+    tab.open(made, 1280)
+    words = seen(tab)
+    for heading in (
+        "Requirements",
+        "What was kept at each step",
+        "Where the file departs most from the teacher",
+        "Where the teacher itself is unsure",
+        "Classes",
+        "Corrupted images",
+        "All figures",
+    ):
+        assert heading in words
+    assert "undecided" in words  # a drop of .01, of 30 images
+    assert "holds both outcomes" in words
+    # A dot for each line of the ledger that has the figure.
+    count = "f => f.querySelectorAll('circle').length"
+    drawn = tab.run(f"[...document.querySelectorAll('.charts figure')].map({count})")
+    assert len(drawn) >= 5
+    assert drawn[0] == 4  # right answers of teacher, student and two files; the third is broken
+    assert len(tab.run("[...document.querySelectorAll('.families svg')].map(s => 1)")) == 6
+
+
+def test_every_departure_has_its_picture(tab, made, found):
+    tab.open(made, 1280)
+    sizes = tab.run("[...document.querySelectorAll('.images img')].map(i => i.naturalWidth)")
+    listed = found["departures"]["most"] + found["departures"]["teacher_unsure"]["most"]
+    assert len(sizes) == len(listed)
+    assert all(size > 0 for size in sizes)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_words_stand_out_from_the_paper(tab, made, tmp_path, dark):
+    tab.open(made, 1280)
+    tab.screenshot(tmp_path / "page.png", dark=dark)
+    paper, ink = (
+        [int(each) for each in re.findall(r"\d+", tab.run(f"getComputedStyle(document.body).{k}"))]
+        for k in ("backgroundColor", "color")
+    )
+    assert (np.mean(paper) < 60) == dark
+    assert abs(np.mean(paper) - np.mean(ink)) > 150
+
+
+HOSTILE = [
+    '"><script>document.title="gone"<',
+    "' onerror='alert(1)",
+    "{{style}} & <b>bold",
+    "a | b",
+]
+
+
+def test_names_are_names(tab, made, found, tmp_path):
+    """Of images, classes, recipe and file: shown as they are, and never markup."""
+    text = json.dumps(found)
+    hostile = json.loads(text)
+    for number, each in enumerate(hostile["departures"]["most"]):
+        each["image"] = HOSTILE[number % 4] + ".png"
+        each["label"] = each["teacher"]["answer"] = HOSTILE[(number + 1) % 4]
+    for row in hostile["per_class"]:
+        row["class"] = HOSTILE[0]
+    hostile["recipe"]["name"] = HOSTILE[0]
+    path = tmp_path / "report.html"
+    path.write_text(html_page.render(hostile, None), encoding="utf-8")
+    tab.open(path, 1280)
+    assert tab.complaints() == []
+    assert tab.run("document.title").startswith(HOSTILE[0])
+    assert tab.run("document.scripts.length") == 0
+    for name in HOSTILE:
+        assert name in seen(tab)
+    assert "a \\| b.png" in markdown.markdown(hostile)
+
+
+def test_without_pictures_it_is_a_page_all_the_same(found, bundle_folder, tmp_path):
+    """The golden images may be gone when a report is written."""
+    moved = tmp_path / "moved"
+    shutil.copytree(bundle_folder / "golden", moved)
+    for path in (moved / "images").iterdir():
+        path.write_bytes(b"")
+    for images in (None, moved):
+        text = html_page.render(found, images)
+        assert "no picture" in text
+        assert "<img" not in text
+
+
+def test_thumbnails_are_small(made, bundle_folder, found, tmp_path):
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "images"
+    folder.mkdir()
+    Image.fromarray(rng.integers(0, 255, (600, 900, 3), np.uint8)).save(tmp_path / "large.png")
+    for each in found["departures"]["most"]:
+        shutil.copyfile(tmp_path / "large.png", tmp_path / each["image"])
+    text = html_page.render(found, tmp_path)
+    assert text.count("data:image/jpeg;base64,") == len(found["departures"]["most"])
+    assert len(text) < 40_000 * len(found["departures"]["most"])
+
+
+def test_a_report_of_an_older_version_is_a_page_too():
+    """No golden set's source, no departures, no corruptions."""
+    older = {
+        "recipe": {"name": "old"},
+        "target": {"name": "cpu", "this_machine": False},
+        "recommended": {"file": "student.onnx", "why": "the only file"},
+        "verdict": {"passed": True, "requirements": []},
+        "ledger": [{"stage": "teacher", "accuracy_linear": 0.9}, {"stage": "student"}],
+    }
+    text = html_page.render(older, None)
+    assert "Passed" in text
+    assert "this machine is not it" in text

@@ -1,0 +1,325 @@
+"""The report: everything that was measured, for programs and for people."""
+
+import copy
+import json
+
+import pytest
+
+from runtime.report import markdown
+
+TIMING = {"batch": 1, "runs": 500, "median_ms": 1.234, "p95_ms": 2.345, "p99_ms": 3.456}
+REPORT = {
+    "schema_version": 1,
+    "recipe": {"name": "flowers", "digest": "ab12"},
+    "target": {"name": "raspberry-pi-5", "this_machine": True},
+    "machine": {"cpu": "Cortex-A76", "gpu": None, "libraries": {"numpy": "2.0", "pillow": "11"}},
+    "data": {"images": 100, "classes": 5, "rejected": {}},
+    "timings_s": {"embed": 1.25, "distill": 100.04},
+    "ledger": [
+        {
+            "stage": "teacher",
+            "accuracy_linear": 0.9512,
+            "accuracy_linear_ci": [0.93, 0.97],
+            "size_mb": 22.5,
+        },
+        {"stage": "student", "accuracy_linear": 0.9, "similarity_correlation": 0.8, "size_mb": 1.5},
+        {
+            "stage": "onnx-fp32",
+            "file": "student.fp32.onnx",
+            "accuracy_linear": 0.9,
+            "similarity_correlation": 0.8,
+            "similarity_correlation_ci": [0.75, 0.84],
+            "parity_cosine_min": 0.9999987,
+            "size_mb": 1.51,
+            "latency": TIMING,
+        },
+    ],
+    "recommended": {"stage": "onnx-fp32", "file": "student.fp32.onnx", "why": "the only file"},
+    "verdict": {
+        "passed": False,
+        "requirements": [
+            {
+                "requirement": "parity_cosine_min",
+                "rule": "at least",
+                "wanted": 0.999,
+                "got": 0.9999987,
+                "passed": True,
+                "why": "",
+            },
+            {
+                "requirement": "size_mb",
+                "rule": "at most",
+                "wanted": 1,
+                "got": 1.51,
+                "passed": False,
+                "why": "",
+            },
+            {
+                "requirement": "ood_auroc",
+                "rule": "at least",
+                "wanted": 0.9,
+                "got": None,
+                "passed": None,
+                "why": "this figure could not be measured on these images",
+            },
+        ],
+    },
+}
+
+
+@pytest.fixture
+def given():
+    return copy.deepcopy(REPORT)
+
+
+def rows(table):
+    """Cells of every line of a Markdown table."""
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+
+
+def test_the_page_says_what_was_found(given):
+    page = markdown.markdown(given)
+    assert page.startswith("# flowers: failed (missed size_mb; undecided ood_auroc)\n")
+    assert "Target `raspberry-pi-5`. Recommended: `student.fp32.onnx` (the only file)." in page
+    assert "## Requirements" in page
+    assert "## Ledger" in page
+    assert "95 % bootstrap interval" in page
+    assert "## Data\n\n- images: 100\n- classes: 5\n- rejected: none\n" in page
+    assert "- cpu: Cortex-A76\n- libraries: numpy 2.0, pillow 11" in page
+    assert "gpu" not in page  # there is none
+    assert "| distill | 100.0" in page
+    assert "not it" not in page
+    assert page.endswith("\n")
+
+
+def test_the_page_says_that_this_is_not_the_target(given):
+    given["target"]["this_machine"] = False
+    assert "`raspberry-pi-5`; **this machine is not it**: latency is of here." in markdown.markdown(
+        given
+    )
+
+
+def test_the_page_of_a_check_has_neither_data_nor_times(given):
+    del given["data"], given["timings_s"]
+    page = markdown.markdown(given)
+    assert "## Data" not in page
+    assert "## Time" not in page
+
+
+def test_the_untrained_student_stands_beside_the_trained_one(given):
+    given["untrained_student"] = {"accuracy_linear": 0.31}
+    _, _, section = markdown.markdown(given).partition("## Was it worth it?")
+    section, _, _ = section.partition("## Time")
+    assert "The same student before distillation" in section
+    assert "| untrained student | 0.310" in section
+    assert "| student           | 0.900" in section
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "expected"),
+    [
+        ([True, True], "passed"),
+        ([True, None], "passed (undecided b)"),
+        ([False, True], "failed (missed a)"),
+        ([False, None], "failed (missed a; undecided b)"),
+        ([False, False], "failed (missed a, b)"),
+    ],
+)
+def test_verdict_line(outcomes, expected):
+    judged = [{"requirement": name, "passed": p} for name, p in zip("ab", outcomes, strict=True)]
+    passed = expected.startswith("passed")
+    assert (
+        markdown.verdict_line({"verdict": {"passed": passed, "requirements": judged}}) == expected
+    )
+
+
+def test_requirements_table(given):
+    _, _, *lines = rows(markdown.requirements_table(given))
+    why = "undecided (this figure could not be measured on these images)"
+    assert lines == [
+        ["parity_cosine_min", "at least 0.999", "1", "yes"],
+        ["size_mb", "at most 1", "1.51", "**no**"],
+        ["ood_auroc", "at least 0.9", "-", why],
+    ]
+
+
+def test_ledger_table(given):
+    heading, _, *lines = rows(markdown.ledger_table(given, intervals=False))
+    assert heading == [
+        "stage",
+        "linear acc.",
+        "similarity r",
+        "parity cos min",
+        "MB",
+        "median ms",
+        "p95 ms",
+    ]
+    assert lines == [
+        ["teacher", "0.951", "", "", "22.50", "", ""],
+        ["student", "0.900", "0.800", "", "1.50", "", ""],
+        ["onnx-fp32", "0.900", "0.800", "0.999999", "1.51", "1.23", "2.35"],
+    ]
+
+
+def test_ledger_table_with_intervals(given):
+    text = markdown.ledger_table(given, intervals=True)
+    assert "0.951 (0.930 to 0.970)" in text
+    assert "0.800 (0.750 to 0.840)" in text
+
+
+def test_without_labels_there_is_no_column_of_accuracy(given):
+    for entry in given["ledger"]:
+        entry.pop("accuracy_linear")
+    (heading, *_) = rows(markdown.ledger_table(given, intervals=True))
+    assert not [name for name in heading if "acc" in name or "agrees" in name]
+    assert "similarity r" in heading
+
+
+def test_a_broken_file_has_empty_cells_and_still_its_parity(given):
+    given["ledger"][2] = {
+        "stage": "onnx-fp32",
+        "broken": "its answers are not all finite",
+        "parity_cosine_min": -1.0,
+        "size_mb": 1.51,
+    }
+    assert rows(markdown.ledger_table(given, intervals=True))[-1] == [
+        "onnx-fp32",
+        "",
+        "",
+        "-1.000000",
+        "1.51",
+        "",
+        "",
+    ]
+
+
+PROBE = {
+    "kind": "prototypes",
+    "why": "the least log-loss",
+    "labelled": 20,
+    "candidates": [
+        {"kind": "linear", "accuracy": 0.5, "accuracy_ci": [0.4, 0.6], "log_loss": 1.25},
+        {"kind": "prototypes", "accuracy": 0.75, "accuracy_ci": [0.6, 0.9], "log_loss": 0.8},
+    ],
+    "temperature": 0.5,
+    "calibrated": True,
+}
+
+
+def test_the_page_says_which_probe_answers_and_how_it_was_chosen(given):
+    given["probe"], given["classes_without_label"] = PROBE, []
+    page = markdown.markdown(given)
+    assert "Deployed probe: prototypes, fitted with 20 labels (the least log-loss)." in page
+    assert "calibrated on labelled training images (temperature 0.5)" in page
+    assert "| prototypes | 0.750 (0.600 to 0.900) | 0.800" in page
+    assert "Never answered" not in page
+    assert "prototypes" in markdown.text(given)
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        (["glass"], "**Never answered: glass.** No training image of this class is labelled"),
+        (["ash", "tin"], "**Never answered: ash, tin.** No training image of these classes is"),
+    ],
+)
+def test_classes_without_label_are_named_on_the_page_and_in_the_terminal(given, missing, said):
+    given["probe"], given["classes_without_label"] = PROBE, missing
+    assert said in markdown.markdown(given)
+    assert said in markdown.text(given)
+
+
+def test_too_few_labels_to_calibrate_or_for_any_probe(given):
+    given["probe"] = {**PROBE, "candidates": [], "calibrated": False}
+    assert "Probabilities are not calibrated: there are too few labels" in markdown.text(given)
+    given["probe"] = {"kind": None, "why": "under two classes are labelled", "labelled": 1}
+    assert "No class is answered: under two classes are labelled." in markdown.markdown(given)
+
+
+def test_without_labels_nothing_is_said_of_probes(given):
+    assert markdown.probe_lines(given) == []
+    assert markdown.probe_lines({**given, "probe": None, "classes_without_label": []}) == []
+    assert markdown.text(given).count("\n\n") == 1
+
+
+def test_every_line_of_a_table_is_equally_wide():
+    lines = markdown.table(["a", "long heading"], [["a long cell", "1"], ["x", ""]]).splitlines()
+    assert len({len(line) for line in lines}) == 1
+    assert lines[1] == "| ----------- | ------------ |"
+
+
+def test_writes_all_three_files(given, tmp_path):
+    markdown.write(given, tmp_path / "new")
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [
+        "report.html",
+        "report.json",
+        "report.md",
+    ]
+    written = (tmp_path / "new" / "report.json").read_text(encoding="utf-8")
+    assert json.loads(written) == REPORT
+    page = (tmp_path / "new" / "report.md").read_text(encoding="utf-8")
+    assert page == markdown.markdown(given)
+
+
+def test_nan_is_refused_and_the_old_report_stays(given, tmp_path):
+    markdown.write(given, tmp_path)
+    given["ledger"][0]["accuracy_linear"] = float("nan")
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        markdown.write(given, tmp_path)
+    assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8")) == REPORT
+
+
+# --- beyond the ledger -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def looked_into(given):
+    """A report with all that a check looks into."""
+    _, student, deployed = given["ledger"]
+    for entry, loss in ((student, 0.05), (deployed, 0.0512)):
+        lost = {"accuracy_linear": loss, "accuracy_linear_ci": [0.01, 0.09]}
+        entry["loss_against_teacher"] = lost
+    before = {"before": "student", "accuracy_linear": 0.0, "accuracy_linear_ci": [-0.004, 0.004]}
+    deployed["loss_against_before"] = before
+    said = {"answer": "tulip", "confidence": 0.987}
+    image = {"image": "a|b.jpg", "label": "rose", "teacher": said, "deployed": said}
+    given["departures"] = {
+        "measure": "total variation between calibrated probabilities",
+        "most": [image | {"distance": 0.913}],
+        "teacher_unsure": {
+            "below": 0.5,
+            "images": 3,
+            "agreement_where_sure": 0.9,
+            "agreement_where_sure_ci": [0.8, 0.95],
+            "agreement_where_unsure": 0.333,
+            "agreement_where_unsure_ci": [0.1, 0.9],
+            "most": [],
+        },
+    }
+    given["golden"] = {"set_apart_as_seen_in_training": ["twin.jpg"]}
+    return given
+
+
+def test_the_page_shows_losses_with_their_signs(looked_into):
+    _, _, section = markdown.markdown(looked_into).partition("against the line before")
+    assert "| onnx-fp32 | 0.000 (-0.004 to +0.004) |" in section  # nothing has no sign
+    assert "| student   | +0.050 (+0.010 to +0.090) |" in section
+
+
+def test_the_page_shows_departures_and_what_the_teacher_is_unsure_of(looked_into):
+    page = markdown.markdown(looked_into)
+    assert "| a\\|b.jpg | rose  | tulip (0.99) | tulip (0.99) | 0.913    |" in page
+    assert "Of 3 images its answer has a calibrated probability under 0.5" in page
+    assert "0.333 (0.100 to 0.900) of them, and to 0.900 (0.800 to 0.950) of the others" in page
+
+
+def test_the_page_names_images_that_the_training_had(looked_into):
+    page = markdown.markdown(looked_into)
+    assert "1 held-out images are in no figure" in page
+    assert "twin.jpg" in page
+
+
+def test_a_report_with_nothing_looked_into_has_no_such_sections(given):
+    page = markdown.markdown(given)
+    for heading in ("loses against", "departs", "unsure", "## Classes\n", "Corrupted"):
+        assert heading not in page
