@@ -207,7 +207,7 @@ def reckon(
 
 def show(document: dict[str, Any]) -> None:
     """The tables."""
-    from runtime.report.markdown import table
+    from runtime.text import table
 
     runs, rates = document["runs"], document["rates"]
     stages = list(runs[0]["stages_s"])

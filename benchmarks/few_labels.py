@@ -130,7 +130,7 @@ def figures(logits: Any, labels: Any) -> dict[str, float]:
 
 def text(found: dict[str, Any], run: Path, encoder: str, seeds: int) -> str:
     """A table of accuracies, and one of the choice and its calibration."""
-    from runtime.report.markdown import table
+    from runtime.text import table
 
     cells = defaultdict(list)
     for seed in range(seeds):

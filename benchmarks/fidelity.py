@@ -26,7 +26,7 @@ from runtime import metrics
 from runtime.files import write_json
 from runtime.metrics.directions import row_blocks
 from runtime.metrics.similarity import _correlation, _of_pairs
-from runtime.report.tables import table
+from runtime.text import table
 
 TEACHER, STUDENT, BANK, CLASSES = 384, 192, 5_000, 20
 

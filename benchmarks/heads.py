@@ -40,7 +40,7 @@ def main(
 
     from compressor.distillation.objectives import Centre
     from compressor.distillation.teacher_features import CachedFeatures
-    from runtime.report.markdown import table
+    from runtime.text import table
 
     dataset = json.loads((run / "dataset.json").read_text(encoding="utf-8"))["images"]
     train = sum(each["split"] == "train" for each in dataset)

@@ -183,7 +183,7 @@ def what_was_seen(folder: Path) -> dict[str, Any]:
 
 def tables(recipe: Path, cells: list[Any], out: Path) -> dict[str, Any]:
     """Each student's table, printed and returned."""
-    from runtime.report.markdown import table
+    from runtime.text import table
 
     found: dict[str, Any] = {}
     for student in dict.fromkeys(cell[0] for cell in cells):

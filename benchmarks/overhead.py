@@ -32,7 +32,7 @@ import onnxruntime
 import runtime
 from runtime.backends.base import open_session
 from runtime.benchmark.machine import describe
-from runtime.report.markdown import table
+from runtime.text import table
 
 TURNS = 600
 

@@ -24,7 +24,7 @@ import click
 import numpy as np
 
 from compressor.selection.coverage import coverage
-from compressor.selection.label_plan import Floats, Ints, LabelPlan
+from compressor.selection.label_plan import LabelPlan
 from compressor.selection.simulation import (
     BUDGETS,
     CHEAT,
@@ -36,6 +36,7 @@ from compressor.selection.simulation import (
 )
 from compressor.selection.strategies import STRATEGIES, Wanted, choose
 from compressor.selection.tsne_map import tsne_map
+from runtime.arrays import Floats, Ints
 from runtime.benchmark.machine import describe
 from runtime.metrics import normalise
 
@@ -163,7 +164,7 @@ PROBES = {"nearest label": nearest, "linear": linear}
 
 def printed(rows: list[dict[str, Any]], budgets: Budgets) -> str:
     """A row a strategy; a cell a budget: accuracy, (classes found), gain over random."""
-    from runtime.report.markdown import table
+    from runtime.text import table
 
     names = list(dict.fromkeys(row["strategy"] for row in rows))
     cells = {(row["strategy"], row["budget"]): _cell(row) for row in rows}

@@ -22,7 +22,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from compressor.selection.label_plan import Floats
+from runtime.arrays import Floats
 from runtime.benchmark.machine import describe
 
 WIDTH, CLUSTERS, BUDGET = 192, 40, 50
@@ -119,7 +119,7 @@ def peak_mb() -> float:
 
 def printed(cells: dict[str, Cell]) -> str:
     """A row a cell."""
-    from runtime.report.markdown import table
+    from runtime.text import table
 
     names = ("map_s", "choice_s", "seconds", "import_mb", "mb")
     rows = [

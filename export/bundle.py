@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from runtime.backends import engine_manifest as passports
-from runtime.bundle.golden import Golden, evenly
+from runtime.bundle.golden import Golden
 from runtime.files import sha256_of, write_json, write_text
 from runtime.images import preprocessing_check
 from runtime.images.decode import decode
 from runtime.images.preprocess import Preprocess
+from runtime.sampling import evenly
 
 BUNDLE_NAME = "bundle"
 ENGINES = "engines"

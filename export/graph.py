@@ -11,14 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
+from runtime.arrays import Floats
 from runtime.backends.ort import import_onnxruntime
 from runtime.files import replacing
-
-Floats = npt.NDArray[np.float32]
 
 MATRIX_OPERATORS = ("Conv", "MatMul", "Gemm")
 """Where a network's time goes; what INT8 quantises."""

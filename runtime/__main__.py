@@ -66,7 +66,7 @@ def pack(bundle: Path, tar: Path | None) -> None:
     """Verify BUNDLE and write it as one .tar, to be carried to a device."""
     from runtime.bundle import archive
     from runtime.bundle import bundle as bundles
-    from runtime.files import amount
+    from runtime.text import amount
 
     whole = bundles.load(bundle).folder.resolve()
     path = tar if tar is not None else whole.parent / f"{whole.name}.tar"
@@ -93,7 +93,7 @@ def time_candidates(folder: Path, out: Path) -> None:
     """Time the candidates in FOLDER on this device, so that a student can be chosen for it."""
     from runtime.benchmark import latency_table
     from runtime.files import write_json
-    from runtime.report.markdown import table
+    from runtime.text import table
 
     found = latency_table.measure(folder, track=bar)
     write_json(out, found)

@@ -98,11 +98,6 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def amount(size: int) -> str:
-    """Bytes as one would say them: 12.3 MB, 4.5 GB."""
-    return f"{size / 1e6:,.1f} MB" if size < 1e9 else f"{size / 1e9:,.1f} GB"
-
-
 def size_of(path: Path) -> int:
     """Bytes of a file, or of all files below a folder."""
     if path.is_dir():

@@ -19,19 +19,19 @@ import numpy.typing as npt
 from PIL import Image
 
 from runtime import metrics
+from runtime.arrays import Floats
 from runtime.backends.base import Provider, inputs_of, open_session
 from runtime.bundle import bundle as bundles
 from runtime.bundle import golden
 from runtime.bundle.bundle import Artifact, Bundle
 from runtime.errors import ImageError, InputError
 from runtime.images.decode import decode, upright
-from runtime.report.markdown import table
+from runtime.text import table
 
 if TYPE_CHECKING:
     from runtime.backends.base import Session
     from runtime.bundle.golden import Golden
 
-Floats = npt.NDArray[np.float32]
 Picture = str | Path | Image.Image | npt.NDArray[np.uint8]
 """A file, a Pillow image, or uint8 [H, W, 3] in RGB (OpenCV's are BGR: `frame[:, :, ::-1]`)."""
 

@@ -86,7 +86,7 @@ def targets(as_json: bool) -> None:
     """List the devices that a recipe can name as its target."""
     require_training_packages()
     from compressor.recipe import target
-    from runtime.report.markdown import table
+    from runtime.text import table
 
     found = {
         name: target.load(target.recipes_folder() / "targets" / f"{name}.yaml")

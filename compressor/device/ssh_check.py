@@ -28,7 +28,8 @@ from compressor.device.wheel import write_wheel
 from runtime.bundle import archive
 from runtime.bundle import bundle as bundles
 from runtime.errors import InputError, MissingDependencyError
-from runtime.files import amount, write_text
+from runtime.files import write_text
+from runtime.text import amount
 
 SSH = "EDGE_COMPRESSOR_SSH"
 """Environment variable with the command to use for ssh, such as `ssh -F other_config`."""

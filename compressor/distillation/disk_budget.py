@@ -11,7 +11,7 @@ from compressor.models.encoder import Encoder
 from compressor.models.features import Grid
 from compressor.recipe.schema import Distill
 from runtime.errors import InputError
-from runtime.files import amount
+from runtime.text import amount
 
 CUT_FROM = 2
 """Views are cut from images of twice the side that the networks see: a crop of a quarter of the

@@ -13,8 +13,8 @@ from compressor.distillation.methods.tintem import TinTeM
 from compressor.models.encoder import Encoder
 from compressor.models.features import Features
 from compressor.recipe.schema import Distill
-from runtime.bundle.golden import evenly
 from runtime.errors import InputError
+from runtime.sampling import evenly
 
 Objective = TinTeM | Proteus | Cosine | Supervised
 """What a student is asked to match: `target` of a batch, and `distance` of answers from it."""

@@ -22,11 +22,11 @@ from compressor.data.shards import new_shard
 from compressor.models.encoder import Encoder
 from compressor.models.features import Features, Grid, resample
 from compressor.models.precision import autocast
-from runtime.bundle.golden import evenly
 from runtime.errors import InputError
 from runtime.files import replacing
 from runtime.images.preprocess import Preprocess
 from runtime.progress import Track, silent
+from runtime.sampling import evenly
 
 SHARD_IMAGES = 4096
 """Images in a shard: what a killed run asks the teacher again at most."""

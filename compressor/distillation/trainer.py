@@ -30,10 +30,10 @@ from compressor.models.encoder import Encoder
 from compressor.models.features import Features
 from compressor.models.precision import autocast, training_dtype
 from compressor.recipe.schema import Distill
-from runtime.bundle.golden import evenly
 from runtime.errors import InputError
 from runtime.files import replacing, write_json, write_text
 from runtime.progress import Track, silent
+from runtime.sampling import evenly
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from compressor.data.dataset import ImageSet
 from compressor.data.loading import BATCH, Compute, Pixels, in_batches, load_batches, to_input
 from compressor.models.encoder import Encoder
 from runtime import metrics
-from runtime.bundle.golden import evenly
+from runtime.sampling import evenly
 
 MAX_IMAGES = 512
 """Images that choose the best checkpoint, at most: they are embedded each epoch."""

@@ -6,17 +6,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from compressor.data.loading import Compute, Pixels, in_batches, load_batches, to_input
 from compressor.models.encoder import Encoder
 from compressor.models.precision import autocast
+from runtime.arrays import Floats
 from runtime.files import replacing
 from runtime.progress import Track, silent
-
-Floats = npt.NDArray[np.float32]
 
 PART_IMAGES = 4096
 """Embeddings are written in parts of this many images: what a killed run loses at most."""

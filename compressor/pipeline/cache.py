@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from runtime.errors import InputError
-from runtime.files import amount, replacing, sha256_of
+from runtime.files import replacing, sha256_of
+from runtime.text import amount
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from compressor.pipeline.steps import selection
 from compressor.recipe.document import dump
 from runtime.errors import InputError
 from runtime.images import corruptions
-from runtime.report.markdown import table
+from runtime.text import table
 
 if TYPE_CHECKING:
     from compressor.models.encoder import Encoder

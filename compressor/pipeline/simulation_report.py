@@ -8,12 +8,12 @@ from typing import Any
 from compressor.data.dataset import ImageSet
 from compressor.pipeline.context import Run
 from compressor.pipeline.steps import selection
-from compressor.selection.label_plan import Floats
 from compressor.selection.simulation import Grid, Sample, simulate, summarise
 from compressor.selection.simulation_plot import plot
+from runtime.arrays import Floats
 from runtime.errors import InputError
 from runtime.files import write_json, write_text
-from runtime.report.markdown import table
+from runtime.text import table
 
 DOCUMENT, PLOT = "simulate.json", "simulate.svg"
 SCHEMA_VERSION = 1

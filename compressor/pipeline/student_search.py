@@ -21,7 +21,7 @@ from runtime.benchmark import machine as device
 from runtime.benchmark.latency_table import Timed
 from runtime.errors import InputError, MissingDependencyError
 from runtime.files import read_json, sha256_of, write_json
-from runtime.report.markdown import table
+from runtime.text import table
 
 AUTO = "auto"
 FILE = "student_search.json"

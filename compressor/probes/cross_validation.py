@@ -10,8 +10,7 @@ import numpy.typing as npt
 
 from compressor.probes.kinds import Candidate
 from compressor.probes.training_set import TrainingSet
-
-Ints = npt.NDArray[np.int64]
+from runtime.arrays import Ints
 
 FOLDS, FEWER_FOLDS = 5, 3
 MANY = 500

@@ -6,15 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from compressor.probes.model_selection import Chosen, choose, settle
 from compressor.probes.probe import LinearProbe, Probe, probe_from
 from compressor.probes.training_set import TrainingSet
+from runtime.arrays import Floats, Ints
 from runtime.metrics import normalise
-
-Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
 
 
 def fit_all(

@@ -10,14 +10,12 @@ import warnings
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from compressor.probes import linear
 from compressor.probes.probe import LinearProbe
 from compressor.probes.training_set import TrainingSet
+from runtime.arrays import Doubles
 from runtime.metrics import normalise
-
-Doubles = npt.NDArray[np.float64]
 
 STRENGTHS = (0.1, 1.0)
 """Candidates for C of the linear probe: it sees many images, of which some are labelled wrongly."""

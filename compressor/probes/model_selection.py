@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from compressor.probes.cross_validation import Trial, cross_validate
 from compressor.probes.kinds import DEFAULTS, KINDS, Candidate, Kind, candidates
 from compressor.probes.probe import Probe
 from compressor.probes.temperature import scale_of
 from compressor.probes.training_set import TrainingSet
+from runtime.arrays import Doubles
 from runtime.metrics import Figure, log_loss, mean_figure
-
-Doubles = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from runtime.arrays import Floats
 from runtime.metrics import NEVER, log_softmax, normalise
 
 if TYPE_CHECKING:
     from torch import nn
 
-Floats = npt.NDArray[np.float32]
 
 VOTE_TEMPERATURE = 0.07
 """A labelled image's vote is exp(cosine / 0.07), as in `runtime.metrics.knn_votes`."""

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compressor.selection.label_plan import Floats, LabelPlan
+from compressor.selection.label_plan import LabelPlan
 from compressor.selection.metric_space import Space, blocks
+from runtime.arrays import Floats
 
 _DRAWS = 10
 _MEASURED_ON = 20_000

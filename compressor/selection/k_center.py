@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from compressor.selection.label_plan import Floats, Ints
 from compressor.selection.metric_space import Space
+from runtime.arrays import Floats, Ints
 
 _ROUNDS = 100
 _RANKED_ON = 20_000

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from compressor.selection.label_plan import Floats, Ints
 from compressor.selection.metric_space import Space
+from runtime.arrays import Floats, Ints
 from runtime.errors import MissingDependencyError
 
 ALL_DISTANCES = 4000

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from compressor.selection.label_plan import Floats, Ints
+from runtime.arrays import Floats, Ints
 from runtime.metrics import normalise
 
 Metric = Literal["euclidean", "cosine"]

@@ -14,11 +14,11 @@ from compressor.selection.coverage import coverage
 from compressor.selection.label_plan import LabelPlan
 from compressor.selection.strategies import STRATEGIES, Wanted, choose
 from compressor.selection.tsne_map import tsne_map
+from runtime.arrays import Ints
 from runtime.metrics import normalise
 from runtime.progress import Track, silent
 
 Floats = npt.NDArray[np.floating]
-Ints = npt.NDArray[np.int64]
 
 BUDGETS = (10, 20, 50, 100)
 SEEDS = 10

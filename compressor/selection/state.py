@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from compressor.data.dataset import ImageSet
-from compressor.selection.label_plan import Floats, Ints, LabelPlan
+from compressor.selection.label_plan import LabelPlan
+from runtime.arrays import Floats, Ints
 from runtime.files import read_versioned, write_json
 
 SCHEMA_VERSION = 1

@@ -9,9 +9,10 @@ from typing import Literal
 import numpy as np
 
 from compressor.selection import k_center, k_medoids, typiclust
-from compressor.selection.label_plan import Floats, Ints, LabelPlan
+from compressor.selection.label_plan import LabelPlan
 from compressor.selection.metric_space import Space, distinct
 from compressor.selection.tsne_map import map_of
+from runtime.arrays import Floats, Ints
 from runtime.errors import InputError
 
 Where = Literal["embedding", "map"]

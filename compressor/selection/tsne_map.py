@@ -6,8 +6,8 @@ import os
 
 import numpy as np
 
-from compressor.selection.label_plan import Floats, Ints
 from compressor.selection.metric_space import Space, blocks, distances, distinct
+from runtime.arrays import Floats, Ints
 from runtime.errors import MissingDependencyError
 
 FEWEST_IMAGES = 12

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from compressor.selection.label_plan import Floats, Ints
 from compressor.selection.metric_space import Space
+from runtime.arrays import Floats, Ints
 
 _NEIGHBOURS = 20
 """As in the paper."""

@@ -14,7 +14,8 @@ import onnx
 from onnx import ModelProto
 
 from export import graph
-from export.graph import CHUNK, Floats
+from export.graph import CHUNK
+from runtime.arrays import Floats
 
 Method = Literal["minmax", "entropy", "percentile"]
 METHODS: tuple[Method, ...] = get_args(Method)

@@ -17,8 +17,9 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from export import graph
-from export.graph import Floats, Observed
+from export.graph import Observed
 from export.precision import fp16_types
+from runtime.arrays import Floats
 
 LARGEST = 65504.0
 HEADROOM = 2.0

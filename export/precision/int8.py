@@ -17,8 +17,8 @@ from typing import Any
 from onnx import ModelProto
 
 from export import graph
-from export.graph import Floats
 from export.precision.calibration import METHODS, Calibration, Method, calibrate, prepared
+from runtime.arrays import Floats
 from runtime.progress import Track, silent
 
 WORTH = 2.0

@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath
 
 from runtime.bundle import bundle
 from runtime.errors import InputError
-from runtime.files import amount, replacing, stays_below
+from runtime.files import replacing, stays_below
+from runtime.text import amount
 
 MAX_FILES = 20_000
 MAX_BYTES = 4_000_000_000

@@ -17,15 +17,16 @@ from typing import Any, Literal
 
 import numpy as np
 
+from runtime.arrays import Ints
 from runtime.bundle import golden_archive
-from runtime.bundle.golden_arrays import Arrays, Ints
+from runtime.bundle.golden_arrays import Arrays
 from runtime.errors import InputError
 from runtime.files import read_versioned, replacing, write_json
 from runtime.images import corruptions
 from runtime.images.corruptions import Corruption
 from runtime.images.source import Picture
 
-__all__ = ["Arrays", "Golden", "evenly", "load"]
+__all__ = ["Arrays", "Golden", "load"]
 
 SCHEMA_VERSION = 1
 
@@ -144,11 +145,6 @@ class Golden:
                 "short_side_px": self.corrupted_px,
             }
         write_json(folder / "golden.json", document)
-
-
-def evenly(count: int, most: int) -> Ints:
-    """At most `most` of `count` rows, evenly over their order."""
-    return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
 
 
 def load(folder: Path) -> Golden:

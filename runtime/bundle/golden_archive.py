@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from runtime.bundle.golden_arrays import OF_CORRUPTED, OF_INSIDE, OF_OUTSIDE
 from runtime.errors import InputError
-from runtime.files import amount
+from runtime.text import amount
 
 MAX_BYTES = 2_000_000_000
 """Of all arrays together. 50,000 held-out images of the widest teachers take a tenth of it."""

@@ -8,10 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from runtime.arrays import Floats, Ints
 from runtime.metrics import OrthogonalMap
-
-Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
 
 OF_OUTSIDE = {
     "teacher_ood_outside",

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime import metrics
+from runtime.arrays import Doubles
 from runtime.backends.base import Outputs
 from runtime.bundle.golden import Golden
 from runtime.evaluation.ledger import as_entry
 
 Ints = npt.NDArray[np.integer]
-Doubles = npt.NDArray[np.float64]
 
 SHOWN = 20
 """Images that departures name."""

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime import metrics
+from runtime.arrays import Doubles, Floats
 from runtime.backends.base import Outputs, Session, inputs_of
 from runtime.bundle.golden import Golden
 from runtime.evaluation.ledger import as_entry
@@ -19,9 +20,7 @@ from runtime.images.preprocess import Preprocess
 from runtime.metrics import Figure
 from runtime.progress import Track
 
-Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.integer]
-Doubles = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime import metrics
+from runtime.arrays import Floats
 from runtime.backends.base import Outputs
 from runtime.bundle.golden import Arrays, Golden
 from runtime.metrics import Figure
 
-Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.integer]
 
 FEWEST_FOR_PAIRS = 12

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from runtime.metrics.directions import Doubles, Floats, normalise, unit_rows
+from runtime.arrays import Doubles
+from runtime.metrics.directions import Floats, normalise, unit_rows
 from runtime.metrics.intervals import Figure, pseudo_values, smooth_figure
 
 LEAST_VARIANCE = 1e-24

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from runtime.arrays import Doubles
+
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.integer]
-Doubles = npt.NDArray[np.float64]
 
 BLOCK_VALUES = 8_000_000
 """Cosines that are held at a time: 32 MB of float32, however many images there are."""

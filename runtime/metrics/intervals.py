@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from runtime.metrics.directions import Doubles, Floats
+from runtime.arrays import Doubles
+from runtime.metrics.directions import Floats
 
 RESAMPLES = 1000
 """Bootstrap resamples behind every interval."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from runtime.metrics.directions import Doubles, Floats, Ints, normalise, row_blocks
+from runtime.arrays import Doubles
+from runtime.metrics.directions import Floats, Ints, normalise, row_blocks
 
 
 def knn_votes(

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runtime.metrics.directions import Doubles, Floats, Ints, normalise
+from runtime.arrays import Doubles
+from runtime.metrics.directions import Floats, Ints, normalise
 from runtime.metrics.probabilities import NEVER
 
 

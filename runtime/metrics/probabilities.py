@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from runtime.metrics.directions import Doubles, Floats, Ints
+from runtime.arrays import Doubles
+from runtime.metrics.directions import Floats, Ints
 from runtime.metrics.intervals import Figure, resampled_means
 
 CALIBRATION_BINS = 15

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from runtime.metrics.directions import Doubles, Floats, normalise, row_blocks, unit_rows
+from runtime.arrays import Doubles
+from runtime.metrics.directions import Floats, normalise, row_blocks, unit_rows
 from runtime.metrics.intervals import Figure, pseudo_values, smooth_figure
 
 LEAST_SPREAD = 1e-13

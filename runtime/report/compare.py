@@ -16,7 +16,8 @@ from typing import Any, Literal
 from runtime.errors import InputError
 from runtime.evaluation.ledger import LOWER_IS_BETTER
 from runtime.files import read_versioned
-from runtime.report.markdown import FIGURES, SCHEMA_VERSION, cell, table
+from runtime.report.markdown import FIGURES, SCHEMA_VERSION, cell
+from runtime.text import table
 
 
 def load(path: Path) -> dict[str, Any]:

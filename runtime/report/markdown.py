@@ -9,7 +9,8 @@ from typing import Any
 from runtime.files import write_json, write_text
 from runtime.images import preprocessing_check
 from runtime.report import html_page, precision_page, sections, speed_page
-from runtime.report.tables import FIGURES, cell, ledger_cells, ledger_table, table, themed_ledger
+from runtime.report.tables import FIGURES, cell, ledger_cells, ledger_table, themed_ledger
+from runtime.text import table
 
 __all__ = [
     "FIGURES",

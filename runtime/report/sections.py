@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from runtime.report.tables import HEADINGS, cell, table
+from runtime.report.tables import HEADINGS, cell
+from runtime.text import table
 
 Rows = tuple[list[str], list[list[str]]]
 """Headings, and cells of each row."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from runtime.report.tables import table
+from runtime.text import table
 
 
 def lines(report: Mapping[str, Any]) -> list[str]:

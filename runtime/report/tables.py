@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from runtime.text import table
+
 Shown = tuple[str, str, int]
 """Key of a figure, its heading, how many digits."""
 
@@ -85,19 +87,6 @@ def ledger_cells(
         times = [f"{timing[key]:.2f}" for key in ("median_ms", "p95_ms")] if timing else ["", ""]
         rows.append([entry["stage"], *cells, *(times if timed else [])])
     return headings, rows
-
-
-def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table that is also readable as plain text."""
-    columns = list(zip(headings, *rows, strict=True))
-    widths = [max(len(cell) for cell in column) for column in columns]
-    lines = [headings, ["-" * width for width in widths], *rows]
-    return "\n".join(
-        "| "
-        + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        + " |"
-        for line in lines
-    )
 
 
 def cell(

@@ -9,17 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from compressor.data.dataset import open_rgb
 from compressor.pipeline.context import Run
 from compressor.selection import k_medoids
 from compressor.selection.metric_space import Space, distinct
-from runtime.bundle.golden import evenly
+from runtime.arrays import Floats, Ints
 from runtime.images.preprocess import Preprocess
-
-Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
+from runtime.sampling import evenly
 
 MOST_VALIDATION = 256
 """Validation images that candidates are compared on, at most."""

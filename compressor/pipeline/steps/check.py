@@ -7,9 +7,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
 from compressor.pipeline import stage as stages
 from compressor.pipeline import student_search
 from compressor.pipeline.context import Run
@@ -22,7 +19,6 @@ from runtime.files import read_json
 if TYPE_CHECKING:
     pass
 
-Floats = npt.NDArray[np.float32]
 
 MAX_BANK = 20_000
 """Training embeddings that the kNN and the OOD score search, at most; labelled ones come first."""

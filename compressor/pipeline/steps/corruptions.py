@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from compressor.pipeline import stage
 from compressor.pipeline.context import Run, network_digest
 from compressor.pipeline.stage import Stage
 from compressor.pipeline.steps import learn, prepare
-from runtime.bundle.golden import evenly
+from runtime.arrays import Floats, Ints
 from runtime.files import replacing
 from runtime.images import corruptions
 from runtime.images.corruptions import Corruption
+from runtime.sampling import evenly
 
 if TYPE_CHECKING:
     import torch
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from compressor.models.encoder import Encoder
     from runtime.images.preprocess import Preprocess
 
-Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
 
 PART_IMAGES = 16
 """Images, each with all its corruptions, that a killed run loses at most."""

@@ -14,6 +14,7 @@ from compressor.pipeline import stage
 from compressor.pipeline.context import Run
 from compressor.pipeline.stage import Stage
 from compressor.pipeline.steps import corruptions as robustness
+from runtime.arrays import Floats, Ints
 from runtime.files import write_json
 from runtime.images import corruptions
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from compressor.probes.probe import LinearProbe, Probe
     from runtime.bundle.golden import Arrays, Golden
 
-Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
 
 MAX_BANK = 20_000
 """Training embeddings that the kNN and the OOD score search, at most; labelled ones come first."""
@@ -212,7 +211,7 @@ def _with_corrupted(
 
 def bank_rows(labels: Ints, usable: npt.NDArray[np.bool_]) -> Ints:
     """Rows of the bank: labelled images first, then evenly over the rest, at most MAX_BANK."""
-    from runtime.bundle.golden import evenly
+    from runtime.sampling import evenly
 
     labelled = np.flatnonzero(usable & (labels >= 0))
     others = np.flatnonzero(usable & (labels < 0))

@@ -7,20 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from compressor.pipeline import stage
 from compressor.pipeline.context import Run, digest, network_digest
 from compressor.pipeline.stage import Stage
 from compressor.pipeline.steps import prepare
 from compressor.pipeline.steps.prepare import LIBRARIES
+from runtime.arrays import Floats
 from runtime.files import write_json
 
 if TYPE_CHECKING:
     from compressor.distillation.trainer import Material
     from compressor.models.encoder import Encoder
-
-Floats = npt.NDArray[np.float32]
 
 
 # --- student ---------------------------------------------------------------------------------

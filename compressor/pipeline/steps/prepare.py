@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from compressor.data import dataset as images
 from compressor.data.augmentation import PLAIN
 from compressor.pipeline import stage
 from compressor.pipeline.context import Run, digest, listing_digest, network_digest
 from compressor.pipeline.stage import Stage
+from runtime.arrays import Floats
 from runtime.errors import InputError
 from runtime.files import replacing, sha256_of, write_json
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from compressor.distillation.teacher_features import Reader, Teaching
     from compressor.models.features import Grid
 
-Floats = npt.NDArray[np.float32]
 
 LIBRARIES = ("torch", "timm", "pillow", "numpy")
 """Distributions that decide what a network answers."""

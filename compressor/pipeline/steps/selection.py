@@ -13,8 +13,9 @@ from compressor.pipeline.context import Run, digest
 from compressor.pipeline.stage import Stage
 from compressor.recipe.schema import Label
 from compressor.selection import state
-from compressor.selection.label_plan import Floats, LabelPlan
+from compressor.selection.label_plan import LabelPlan
 from compressor.selection.state import Standing
+from runtime.arrays import Floats
 from runtime.benchmark.machine import version_of
 from runtime.errors import InputError, MissingDependencyError
 from runtime.files import replacing

@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 import numpy.typing as npt
 
-from compressor.selection.label_plan import Floats, Ints
+from runtime.arrays import Floats, Ints
 
 MOST_POINTS = 6_000
 """Dots on a map; more images than that are shown by a sample of them."""

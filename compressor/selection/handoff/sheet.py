@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from compressor.data.dataset import ImageSet
-from compressor.selection.label_plan import Floats, LabelPlan
+from compressor.selection.label_plan import LabelPlan
 from compressor.selection.metric_space import Space
 from compressor.selection.state import Standing
+from runtime.arrays import Floats
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from compressor.selection.coverage import coverage
 from compressor.selection.handoff import files, page
 from compressor.selection.handoff.page import Cover, Origin
 from compressor.selection.handoff.sheet import Sheet
-from compressor.selection.label_plan import Floats, LabelPlan
+from compressor.selection.label_plan import LabelPlan
 from compressor.selection.metric_space import Space, blocks
+from runtime.arrays import Floats
 from runtime.progress import Track, silent
 
 _FEWEST, _MOST, _DISTANCES = 1_000, 20_000, 100_000_000
