@@ -22,8 +22,9 @@ from runtime.evaluation.verdict import judge
 from runtime.images import preprocessing_check
 from runtime.images.preprocess import Preprocess
 from runtime.progress import Track, silent
-from runtime.report.markdown import SCHEMA_VERSION
 
+SCHEMA_VERSION = 1
+"""Of report.json."""
 _BATCH = 32
 
 

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from runtime.errors import InputError
+from runtime.evaluation.check import SCHEMA_VERSION
 from runtime.evaluation.ledger import LOWER_IS_BETTER
 from runtime.files import read_versioned
-from runtime.report.markdown import FIGURES, SCHEMA_VERSION, cell
+from runtime.report.markdown import FIGURES, cell
 from runtime.text import table
 
 

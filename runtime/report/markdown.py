@@ -14,7 +14,6 @@ from runtime.text import table
 
 __all__ = [
     "FIGURES",
-    "SCHEMA_VERSION",
     "cell",
     "ledger_table",
     "markdown",
@@ -25,8 +24,6 @@ __all__ = [
     "verdict_line",
     "write",
 ]
-
-SCHEMA_VERSION = 1
 
 
 def write(report: Mapping[str, Any], folder: Path, *, images: Path | None = None) -> None:

@@ -1,0 +1,85 @@
+"""What happens in a run, as typed events.
+
+A run tells its observers. The console, `train.jsonl` and experiment trackers are observers: none of
+them is called by name from a step. Every event is a msgspec struct with a `type` tag, so
+`msgspec.json.encode(event)` is one line of a log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=str.lower):
+    """Anything that a run tells."""
+
+
+class RunStarted(Event):
+    """A run begins."""
+
+    name: str
+    folder: str
+    steps: tuple[str, ...]
+    """Names of the steps, in order."""
+
+
+class StepStarted(Event):
+    """A step begins: number `number` (from 1) of `total`."""
+
+    step: str
+    summary: str
+    number: int
+    total: int
+
+
+class Progress(Event):
+    """`done` of `total` items of the work named `label` are finished."""
+
+    step: str
+    label: str
+    done: int
+    total: int
+
+
+class EpochEnded(Event):
+    """One epoch of training: losses, validation scores, and whether it is the best so far."""
+
+    epoch: int
+    epochs: int
+    lr: float
+    head_loss: float
+    student_loss: float
+    scores: dict[str, float]
+    """Validation scores by name, such as `similarity` and `knn_accuracy`."""
+    best_so_far: bool
+    seconds: float
+
+
+class Message(Event):
+    """A line for people. A warning says what may be wrong, and what to do."""
+
+    text: str
+    level: Literal["info", "warning"] = "info"
+
+
+class StepEnded(Event):
+    """A step is done. `cached`: its outputs were there and unchanged; else they were made now."""
+
+    step: str
+    state: Literal["made", "cached"]
+    seconds: float
+    """How long making the outputs took, now or then."""
+
+
+class RunEnded(Event):
+    """The run is over. `waiting`: for labels; `failed`: an error ended it."""
+
+    outcome: Literal["done", "waiting", "failed"]
+    seconds: float
+    error: str | None = None
+
+
+Observer = Callable[[Event], None]
