@@ -3,8 +3,6 @@
 import re
 from pathlib import Path
 
-import pytest
-
 from compressor.cli.app import commands
 from compressor.recipe import target
 
@@ -54,13 +52,6 @@ def test_the_recipe_that_init_writes_is_one(tmp_path):
     plan = plans.load(tmp_path / "recipe.yaml")
     assert plan.recipe.data.labels == "folders"
     assert plan.recipe.name == "my-photos-cpu"
-
-
-@pytest.mark.parametrize(
-    "document", ["README.md", "CHANGELOG.md", "docs/decisions.md", "docs/label.md"]
-)
-def test_no_document_names_a_workplace(document):
-    assert "../shared" not in (ROOT / document).read_text(encoding="utf-8")
 
 
 def test_the_changelog_names_every_target():
