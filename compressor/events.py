@@ -17,7 +17,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=str
     """Anything that a run tells."""
 
 
-class RunStarted(Event):
+class RunStarted(Event, frozen=True, kw_only=True):
     """A run begins."""
 
     name: str
@@ -26,7 +26,7 @@ class RunStarted(Event):
     """Names of the steps, in order."""
 
 
-class StepStarted(Event):
+class StepStarted(Event, frozen=True, kw_only=True):
     """A step begins: number `number` (from 1) of `total`."""
 
     step: str
@@ -35,7 +35,7 @@ class StepStarted(Event):
     total: int
 
 
-class Progress(Event):
+class Progress(Event, frozen=True, kw_only=True):
     """`done` of `total` items of the work named `label` are finished."""
 
     step: str
@@ -44,7 +44,7 @@ class Progress(Event):
     total: int
 
 
-class EpochEnded(Event):
+class EpochEnded(Event, frozen=True, kw_only=True):
     """One epoch of training: losses, validation scores, and whether it is the best so far."""
 
     epoch: int
@@ -58,14 +58,14 @@ class EpochEnded(Event):
     seconds: float
 
 
-class Message(Event):
+class Message(Event, frozen=True, kw_only=True):
     """A line for people. A warning says what may be wrong, and what to do."""
 
     text: str
     level: Literal["info", "warning"] = "info"
 
 
-class StepEnded(Event):
+class StepEnded(Event, frozen=True, kw_only=True):
     """A step is done. `cached`: its outputs were there and unchanged; else they were made now."""
 
     step: str
@@ -74,7 +74,7 @@ class StepEnded(Event):
     """How long making the outputs took, now or then."""
 
 
-class RunEnded(Event):
+class RunEnded(Event, frozen=True, kw_only=True):
     """The run is over. `waiting`: for labels; `failed`: an error ended it."""
 
     outcome: Literal["done", "waiting", "failed"]
