@@ -142,7 +142,7 @@ def run_one(recipe: Path, cell: tuple[str, str, str], changes: tuple[str, ...], 
     folder = folder_of(recipe, cell, out)
     own = [*STUDENTS[student], *METHODS[method], f"distill.seed={seed}"]
     plan = plans.load(recipe, [*changes, *own])
-    run = Run(plan, folder / "run", note=lambda line: None)
+    run = Run(plan, folder / "run")
     with run.locked():
         for stage in way(run):
             if stage.name == "to_onnx":

@@ -89,7 +89,7 @@ def embedded(recipe: Path, folder: Path) -> tuple[Sample, Sample]:
     from compressor.pipeline.runner import way
     from compressor.recipe import plan as plans
 
-    run = Run(plans.load(recipe), folder, note=lambda line: None)
+    run = Run(plans.load(recipe), folder)
     with run.locked():
         for stage in way(run):
             stages.run_stage(stage, run, run.folder)

@@ -1,4 +1,4 @@
-"""What happens in a run, as typed events.
+"""What happens in a run, as typed events, and the `Reporter` that sends them.
 
 A run tells its observers. The console, `train.jsonl` and experiment trackers are observers: none of
 them is called by name from a step. Every event is a msgspec struct with a `type` tag, so
@@ -7,10 +7,12 @@ them is called by name from a step. Every event is a msgspec struct with a `type
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal, TypeVar
 
 import msgspec
+
+T = TypeVar("T")
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=str.lower):
@@ -83,3 +85,30 @@ class RunEnded(Event, frozen=True, kw_only=True):
 
 
 Observer = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """Do nothing: the observer of a run that nobody watches."""
+
+
+class Reporter:
+    """Sends the events of the step that is at work to an observer."""
+
+    def __init__(self, observer: Observer = ignore) -> None:
+        self.observer = observer
+        self.step = ""
+        """Name of the step at work; empty between steps."""
+
+    def note(self, text: str) -> None:
+        """Send a line for people."""
+        self.observer(Message(text=text))
+
+    def warn(self, text: str) -> None:
+        """Send a warning for people."""
+        self.observer(Message(text=text, level="warning"))
+
+    def track(self, items: Iterable[T], *, label: str, total: int) -> Iterator[T]:
+        """Yield every item, and send a `Progress` after each; see `runtime.progress.Track`."""
+        for done, item in enumerate(items, 1):
+            yield item
+            self.observer(Progress(step=self.step, label=label, done=done, total=total))

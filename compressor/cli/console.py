@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from compressor import events
+from compressor.events import Event
+
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console as RichConsole
+    from rich.progress import Progress
 
 T = TypeVar("T")
 
@@ -30,6 +34,11 @@ def track(items: Iterable[T], *, label: str, total: int) -> Iterator[T]:
     if total < 2 or not _draws():
         yield from items
         return
+    with _new_bar() as progress:
+        yield from progress.track(items, total=total, description=label)
+
+
+def _new_bar() -> Progress:
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -46,8 +55,48 @@ def track(items: Iterable[T], *, label: str, total: int) -> Iterator[T]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=_console(), transient=True) as progress:
-        yield from progress.track(items, total=total, description=label)
+    return Progress(*columns, console=_console(), transient=True)
+
+
+class Console:
+    """An observer of a run: prints its events as lines, and draws a bar while a step works."""
+
+    def __init__(self) -> None:
+        self._bar: Progress | None = None
+        self._label = ""
+
+    def __call__(self, event: Event) -> None:
+        """React to one event."""
+        if isinstance(event, events.Progress):
+            self._draw(event)
+        elif isinstance(event, events.StepStarted):
+            note(f"{event.step}: {event.summary}")
+        elif isinstance(event, events.StepEnded):
+            self._close()
+            cached = event.state == "cached"
+            seconds = f"{event.seconds:.1f} s{' then' if cached else ''}"
+            note(f"  {'unchanged, skipped' if cached else 'done'} ({seconds})")
+        elif isinstance(event, events.Message):
+            note(f"warning: {event.text}" if event.level == "warning" else event.text)
+        elif isinstance(event, events.RunEnded):
+            self._close()
+
+    def _draw(self, event: events.Progress) -> None:
+        if event.total < 2 or not _draws():
+            return
+        if self._bar is None or self._label != event.label:
+            self._close()
+            self._bar, self._label = _new_bar(), event.label
+            self._bar.add_task(event.label, total=event.total)
+            self._bar.start()
+        self._bar.update(self._bar.task_ids[0], completed=event.done)
+        if event.done == event.total:
+            self._close()
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
 
 
 def _draws() -> bool:
@@ -55,7 +104,7 @@ def _draws() -> bool:
 
 
 @cache
-def _console() -> Console:
+def _console() -> RichConsole:
     """The one console: what is printed on it while a bar is drawn comes above the bar."""
     from rich.console import Console
 

@@ -36,7 +36,7 @@ def run(
     missing on this machine. 130: interrupted.
     """
     require_training_packages()
-    from compressor.cli.console import note, set_up_logging, track
+    from compressor.cli.console import Console, set_up_logging
     from compressor.pipeline.context import Run
     from compressor.recipe import plan as plans
 
@@ -46,7 +46,7 @@ def run(
         overrides += (f"target={json.dumps(str(Path(target).resolve()) if of_a_file else target)}",)
     plan = plans.load(recipe, overrides)
     folder = out if out is not None else Path("runs") / plan.recipe.name
-    job = Run(plan, folder, track=track, note=note)
+    job = Run(plan, folder, observer=Console())
     if dry_run:
         from compressor.pipeline import dry_run as rehearsal
         from compressor.pipeline.student_search import settled
@@ -63,7 +63,7 @@ def run(
 def export(run_folder: Path, as_json: bool) -> None:
     """Make the files of a finished RUN again where they are missing or changed, and check them."""
     require_training_packages()
-    from compressor.cli.console import note, set_up_logging, track
+    from compressor.cli.console import Console, set_up_logging
     from compressor.pipeline import runner
     from compressor.pipeline.context import Run
     from compressor.pipeline.student_search import settled
@@ -78,7 +78,7 @@ def export(run_folder: Path, as_json: bool) -> None:
     if not isinstance(written, dict) or not {"path", "overrides"} <= written.keys():
         raise InputError(f"{origin}: not written by a run; is {run_folder} the folder of one?")
     plan = plans.load(Path(written["path"]), written["overrides"])
-    job = settled(Run(plan, run_folder, track=track, note=note), keep=False)
+    job = settled(Run(plan, run_folder, observer=Console()), keep=False)
     if not runner.learnt(job):
         raise InputError(
             f"{run_folder}: its student is not finished, or recipe, images or code have changed "
@@ -175,7 +175,7 @@ def label(
     goes on from it.
     """
     require_training_packages()
-    from compressor.cli.console import note, set_up_logging, track
+    from compressor.cli.console import Console, set_up_logging
     from compressor.pipeline import runner, simulation_report
     from compressor.pipeline.context import Run
     from compressor.pipeline.steps import selection
@@ -187,13 +187,13 @@ def label(
     set_up_logging()
     plan = plans.load(recipe, overrides)
     folder = out if out is not None else Path("runs") / plan.recipe.name
-    job = Run(plan, folder, track=track, note=note)
+    job = Run(plan, folder, observer=Console())
     with job.locked():
         _write_recipe(job)
-        steps = runner.run_embeddings(job) if simulate else runner.run_selection(job, budget)
-        for progress in steps:
-            _tell(progress)
-        if not simulate:
+        if simulate:
+            runner.run_embeddings(job)
+        else:
+            runner.run_selection(job, budget)
             _hand_out(job, as_json=as_json)
             return
         found = simulation_report.write(job)
@@ -203,7 +203,6 @@ def label(
 def _run_stages(job: Any, *, as_json: bool) -> None:
     from compressor.cli.console import note
     from compressor.pipeline import runner
-    from compressor.pipeline.steps import selection
     from compressor.pipeline.student_search import AUTO, settled
     from runtime.files import read_json, size_of
     from runtime.report import markdown
@@ -214,8 +213,7 @@ def _run_stages(job: Any, *, as_json: bool) -> None:
     runner.refuse_early(job)
     with job.locked():
         _write_recipe(job)
-        stages_done = [_tell(progress) for progress in runner.run_all(job)]
-        if stages_done[-1].stage == selection.NAME:
+        if runner.run_all(job) == "waiting":
             _hand_out(job, as_json=as_json)
             return
     found = read_json(job.folder / "report.json")
@@ -237,14 +235,6 @@ def _write_recipe(job: Any) -> None:
 
     write_json(job.folder / "recipe.json", job.plan.origin)
     write_text(job.folder / "recipe.resolved.yaml", dump(job.plan.recipe.resolved()))
-
-
-def _tell(progress: Any) -> Any:
-    from compressor.cli.console import note
-
-    done = "unchanged, skipped" if progress.state == "cached" else "done"
-    note(f"  {done} ({progress.seconds:.1f} s{' then' if done != 'done' else ''})")
-    return progress
 
 
 def _hand_out(job: Any, *, as_json: bool) -> None:

@@ -5,23 +5,22 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from compressor.data import dataset
 from compressor.data.dataset import ImageSet
+from compressor.events import Observer, Reporter, ignore
 from compressor.pipeline.cache import Cache
 from compressor.recipe.plan import Plan
 from compressor.recipe.schema import Network
 from runtime.errors import InputError
 from runtime.files import read_json, sha256_of
-from runtime.progress import Track, silent
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from compressor.distillation.disk_budget import Economy
     from compressor.models.encoder import Encoder
 
-logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,25 @@ class Run:
 
     plan: Plan
     folder: Path
-    track: Track = silent
-    note: Callable[[str], None] = logger.info
+    observer: Observer = ignore
+    """Receives every event of the run."""
+
+    @cached_property
+    def reporter(self) -> Reporter:
+        """What sends this run's events."""
+        return Reporter(self.observer)
+
+    def note(self, text: str) -> None:
+        """Send a line for people."""
+        self.reporter.note(text)
+
+    def warn(self, text: str) -> None:
+        """Send a warning for people."""
+        self.reporter.warn(text)
+
+    def track(self, items: Iterable[T], *, label: str, total: int) -> Iterator[T]:
+        """Yield every item, and report the progress; see `runtime.progress.Track`."""
+        return self.reporter.track(items, label=label, total=total)
 
     @property
     def root(self) -> Path:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+import time
+from typing import Literal
 
+from compressor.events import RunEnded, RunStarted, StepEnded, StepStarted
 from compressor.pipeline import stage as stages
 from compressor.pipeline.context import Run
-from compressor.pipeline.stage import Progress, Stage
+from compressor.pipeline.stage import Stage
 from compressor.pipeline.steps import check, export, learn, prepare, selection
 
 TO_SELECTION = ("images", "embeddings")
+Outcome = Literal["done", "waiting"]
+"""How a run ends: with a report, or waiting for labels."""
 
 
 def way(run: Run) -> tuple[Stage[Run], ...]:
@@ -17,42 +22,70 @@ def way(run: Run) -> tuple[Stage[Run], ...]:
     return (*prepare.STAGES, *learn.STAGES, *check.way(run))
 
 
-def run_all(run: Run) -> Iterator[Progress]:
-    """Make or find the outputs of every stage, in order; yields after each one.
-
-    While labels are missing the last one is `selection`.
-    """
-    waits = False
-    for stage in way(run):
-        if waits and stage.name not in TO_SELECTION:
-            yield _run(selection.stage(run), run)
-            return
-        yield _run(stage, run)
-        if stage.name == "images":
-            waits = selection.short(run)
-
-
-def run_selection(run: Run, more: int | None) -> Iterator[Progress]:
-    """The stages that a choice of images needs, and the choice.
+def run_all(run: Run, *, until: str | None = None) -> Outcome:
+    """Make or find the outputs of every step, in order; the observer sees what happens.
 
     Args:
-        run: what to run.
+        run: what to run; its folder must be locked.
+        until: name of the last step that is wanted; None: all.
+
+    Returns:
+        "waiting" if it stops after `selection`, because labels are missing; else "done".
+    """
+    steps = tuple(stage.name for stage in way(run))
+    run.observer(RunStarted(name=run.plan.recipe.name, folder=str(run.folder), steps=steps))
+    outcome: Literal["done", "waiting", "failed"] = "failed"
+    started = time.monotonic()
+    try:
+        outcome = _run_all(run, until)
+    finally:
+        error = sys.exc_info()[1]
+        seconds = round(time.monotonic() - started, 2)
+        message = None if error is None else str(error)
+        run.observer(RunEnded(outcome=outcome, seconds=seconds, error=message))
+    return outcome
+
+
+def _run_all(run: Run, until: str | None) -> Outcome:
+    steps, waits = way(run), False
+    for number, stage in enumerate(steps, 1):
+        if waits and stage.name not in TO_SELECTION:
+            _run(selection.stage(run), run, number, number)
+            return "waiting"
+        _run(stage, run, number, len(steps))
+        if stage.name == until:
+            break
+        if stage.name == "images":
+            waits = selection.short(run)
+    return "done"
+
+
+def run_selection(run: Run, more: int | None) -> None:
+    """Run the steps that a choice of images needs, and the choice.
+
+    Args:
+        run: what to run; its folder must be locked.
         more: how many images beyond those labelled or proposed; None: up to the recipe's budget.
     """
-    yield from run_embeddings(run)
-    yield _run(selection.stage(run, more=more), run)
+    run_embeddings(run)
+    number = len(TO_SELECTION) + 1
+    _run(selection.stage(run, more=more), run, number, number)
 
 
-def run_embeddings(run: Run) -> Iterator[Progress]:
-    """The stages up to the teacher's embeddings."""
-    for stage in way(run):
-        if stage.name in TO_SELECTION:
-            yield _run(stage, run)
+def run_embeddings(run: Run) -> None:
+    """Run the steps up to the teacher's embeddings; the folder must be locked."""
+    for number, stage in enumerate(way(run)[: len(TO_SELECTION)], 1):
+        _run(stage, run, number, len(TO_SELECTION))
 
 
-def _run(stage: Stage[Run], run: Run) -> Progress:
-    run.note(f"{stage.name}: {stage.summary}")
-    return stages.run_stage(stage, run, run.folder)
+def _run(stage: Stage[Run], run: Run, number: int, total: int) -> None:
+    started = StepStarted(step=stage.name, summary=stage.summary, number=number, total=total)
+    run.observer(started)
+    run.reporter.step = stage.name
+    ended = stages.run_stage(stage, run, run.folder)
+    run.reporter.step = ""
+    state: Literal["made", "cached"] = "cached" if ended.state == "cached" else "made"
+    run.observer(StepEnded(step=stage.name, state=state, seconds=ended.seconds))
 
 
 LEARNING = ("embeddings", "pixels", "features", "distill")

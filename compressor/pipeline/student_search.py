@@ -51,7 +51,7 @@ def settled(run: Run, *, keep: bool = True) -> Run:
     run.note(f"student: {found['chosen']} ({found['why']})")
     student = recipe.student.model_copy(update={"model": found["chosen"], "latency_table": None})
     chosen = recipe.model_copy(update={"student": student})
-    return Run(replace(run.plan, recipe=chosen), run.folder, run.track, run.note)
+    return Run(replace(run.plan, recipe=chosen), run.folder, run.observer)
 
 
 def found_for(run: Run) -> dict[str, Any] | None:

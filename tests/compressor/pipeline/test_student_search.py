@@ -127,7 +127,7 @@ def test_a_run_finds_its_student_once_and_reports_why(plan, tmp_path):
     """Sizes alone: they hold on every machine, and nothing is timed."""
     said = []
     asked = plan({"size_mb": 3.0}, match="{cpu: 'no such CPU'}")
-    run = Run(asked, tmp_path / "run", note=said.append)
+    run = Run(asked, tmp_path / "run", observer=lambda event: said.append(event.text))
     run.folder.mkdir()
     settled = student_search.settled(run)
     assert settled.plan.recipe.student.model == "mobilenetv3_small_050"
@@ -144,7 +144,11 @@ def test_a_run_finds_its_student_once_and_reports_why(plan, tmp_path):
     again = student_search.settled(run)
     assert again.plan.recipe == settled.plan.recipe
     assert len(said) == 1  # remembered, not looked for again
-    other = Run(plan({"size_mb": 3.1}, students=STUDENTS[1:]), run.folder, note=said.append)
+    other = Run(
+        plan({"size_mb": 3.1}, students=STUDENTS[1:]),
+        run.folder,
+        observer=lambda event: said.append(event.text),
+    )
     said.clear()
     student_search.settled(other, keep=False)
     assert len(said) > 1

@@ -27,9 +27,7 @@ def ran(write_recipe, folder, changes, *, until="check"):
     plan = plans.load(write_recipe(changes, folder / "recipe.yaml"))
     run = Run(plan, folder / "run")
     run.folder.mkdir(exist_ok=True)
-    for progress in runner.run_all(run):
-        if progress.stage == until:
-            break
+    runner.run_all(run, until=until)
     return run
 
 

@@ -10,6 +10,7 @@ from safetensors.numpy import load_file
 
 from compressor.data import dataset
 from compressor.models.encoder import EmbeddingNet, load_teacher
+from compressor.events import Message
 from compressor.pipeline import stage as stages
 from compressor.pipeline.cache import Cache
 from compressor.pipeline.context import Run
@@ -27,6 +28,11 @@ MAPS = {  # a student whose 2 x 2 tokens are the teacher's grid
 }
 
 
+def keep_messages(said):
+    """An observer that appends the text of every message."""
+    return lambda event: said.append(event.text) if isinstance(event, Message) else None
+
+
 @pytest.fixture
 def learn(write_recipe, tmp_path):
     """Run the stages up to the student; its folder, and what was said."""
@@ -34,7 +40,7 @@ def learn(write_recipe, tmp_path):
     def go(name, changes=None, upto="distill"):
         path = write_recipe({**MAPS, **(changes or {})}, tmp_path / f"{name}.yaml")
         said = []
-        run = Run(load(path), tmp_path / "runs" / name, note=said.append)
+        run = Run(load(path), tmp_path / "runs" / name, keep_messages(said))
         with run.locked():
             for stage in (*prepare.STAGES, *learning.STAGES):
                 stages.run_stage(stage, run, run.folder)
