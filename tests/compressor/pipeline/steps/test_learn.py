@@ -9,8 +9,8 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from compressor.data import dataset
-from compressor.models.encoder import EmbeddingNet, load_teacher
 from compressor.events import Message
+from compressor.models.encoder import EmbeddingNet, load_teacher
 from compressor.pipeline import stage as stages
 from compressor.pipeline.cache import Cache
 from compressor.pipeline.context import Run
