@@ -4,8 +4,8 @@
 
 Three tables, all of the bundle's FP32 file on the CPU:
 
-- a request: ONNX Runtime's own `session.run`, our `Session.run`, our `Student.answer` (normalise,
-  session, probabilities, nearest training images), timed in turns at batch 1 and 8;
+- a request: ONNX Runtime's own `session.run`, our `Session.run`, our `Student.predict_pixels`
+  (normalise, session, probabilities, nearest training images), timed in turns at batch 1 and 8;
 - with `--run`, the folder of the run that made the bundle: torch eager for the same student;
 - from image file to answer, images a second by threads and batch.
 
@@ -74,7 +74,7 @@ def request(bundle: Path, folder: Path | None, batch: int) -> dict[str, Any]:
     ways: dict[str, Callable[[], object]] = {
         "onnxruntime": lambda: bare.run(None, {name: images}),
         "Session.run": lambda: ours.run(images),
-        "Student.answer": lambda: student.answer(pixels),
+        "Student.predict_pixels": lambda: student.predict_pixels(pixels),
     }
     if folder is not None:
         ways["torch eager"] = torch_eager(folder, images)

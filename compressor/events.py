@@ -1,7 +1,7 @@
 """What happens in a run, as typed events, and the `Reporter` that sends them.
 
-A run tells its observers. The console, `train.jsonl` and experiment trackers are observers: none of
-them is called by name from a step. Every event is a msgspec struct with a `type` tag, so
+A run sends events to its observer. The console, `events.jsonl` and experiment trackers are
+observers: no step calls one of them by name. Every event is a msgspec struct with a `type` tag, so
 `msgspec.json.encode(event)` is one line of a log.
 """
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=str.lower):
-    """Anything that a run tells."""
+    """Base of all events."""
 
 
 class RunStarted(Event, frozen=True, kw_only=True):
@@ -26,6 +26,21 @@ class RunStarted(Event, frozen=True, kw_only=True):
     folder: str
     steps: tuple[str, ...]
     """Names of the steps, in order."""
+
+
+class StepWork(msgspec.Struct, frozen=True, kw_only=True):
+    """How much countable work a step has."""
+
+    step: str
+    unit: str
+    """What is counted, such as `teacher batch`: equal units take about the same time."""
+    count: int
+
+
+class WorkPlanned(Event, frozen=True, kw_only=True):
+    """The images are known, and so is the work of the steps that still have to run."""
+
+    work: tuple[StepWork, ...]
 
 
 class StepStarted(Event, frozen=True, kw_only=True):
@@ -85,6 +100,7 @@ class RunEnded(Event, frozen=True, kw_only=True):
 
 
 Observer = Callable[[Event], None]
+"""Called with every event, in order, in the thread of the run. What it raises ends the run."""
 
 
 def ignore(event: Event) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,15 +19,16 @@ from torch import Tensor, nn
 
 from runtime.errors import InputError
 from runtime.files import replacing
+from runtime.images.preprocess import Preprocess
 
 logger = logging.getLogger(__name__)
 
 OPSET = 18
-"""Of the exported file: what torch's exporter is made for, and every backend of ours reads."""
+"""Operator set of the file: the one torch's exporter targets, and that all our backends read."""
 
 
 class Deployed(nn.Module):
-    """A student, and the probe on its unit-length embedding if there is one."""
+    """A student and, with labels, the probe on its unit-length embedding: one network."""
 
     def __init__(self, student: nn.Module, probe: nn.Module | None) -> None:
         super().__init__()
@@ -33,7 +36,7 @@ class Deployed(nn.Module):
         self.probe = probe
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """float32 [B, 3, S, S], normalised -> embedding [B, D], and logits [B, K] with a probe."""
+        """Map images [B, 3, S, S], normalised, to embedding [B, D] and logits [B, K] if probed."""
         embedding: Tensor = self.student(images)
         if self.probe is None:
             return embedding
@@ -41,7 +44,7 @@ class Deployed(nn.Module):
 
 
 def linear(weight: npt.NDArray[np.float32], bias: npt.NDArray[np.float32]) -> nn.Linear:
-    """A linear probe of weight [K, D] and bias [K]."""
+    """Return a linear probe with weight [K, D] and bias [K]."""
     layer = nn.Linear(weight.shape[1], weight.shape[0])
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(weight))
@@ -55,7 +58,7 @@ class Voting(nn.Module):
     def __init__(
         self, arrays: Mapping[str, npt.NDArray[np.float32]], *, temperature: float, least: float
     ) -> None:
-        """Take `bank` [M, D], `votes` [M, K], `bias` [K], `scale` [1]; shares are at `least`."""
+        """Keep `bank` [M, D], `votes` [M, K], `bias` [K], `scale` [1]; shares are >= `least`."""
         super().__init__()
         self.temperature, self.least = temperature, least
         self.bank, self.votes, self.bias, self.scale = (
@@ -64,22 +67,73 @@ class Voting(nn.Module):
         )
 
     def forward(self, unit: Tensor) -> Tensor:
-        """Embeddings of unit length [B, D] -> logits [B, K]."""
+        """Map embeddings of unit length [B, D] to logits [B, K]."""
         shares = torch.softmax(unit @ self.bank.T / self.temperature, dim=1) @ self.votes
         return self.scale * torch.log(shares.clamp(min=self.least)) + self.bias
 
 
+class Trained(Protocol):
+    """A network with what its input must look like, such as our `Encoder` and `Distilled`."""
+
+    @property
+    def module(self) -> nn.Module:
+        """Maps float32 [B, 3, S, S], normalised, to embeddings [B, D]."""
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How an image becomes its input."""
+
+
+def to_onnx(
+    student: Trained | nn.Module,
+    path: str | Path,
+    *,
+    size_px: int | None = None,
+    probe: nn.Module | None = None,
+    metadata: Mapping[str, object] | None = None,
+) -> Path:
+    """Write a student as one self-contained ONNX file with a dynamic batch.
+
+    The file takes `images` float32 [B, 3, S, S], normalised, and gives `embedding` [B, D] and, with
+    a probe, `logits` [B, K]. The student itself is left as it is.
+
+    Args:
+        student: an encoder, a distilled student, or any module from images to embeddings.
+        path: the file to write.
+        size_px: side S of the input; None: the student's own. A plain module needs it.
+        probe: maps embeddings of unit length [B, D] to logits [B, K].
+        metadata: put into the file as JSON values; for an encoder its preprocessing is added.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: a plain module without `size_px`, or an operation that ONNX does not have.
+    """
+    properties = dict(metadata or {})
+    if isinstance(student, nn.Module):
+        module = student
+    else:
+        module, size_px = student.module, size_px or student.preprocess.size_px
+        properties.setdefault("preprocess", student.preprocess.to_dict())
+    if size_px is None:
+        raise InputError("to_onnx: a plain module does not say its input size; give size_px")
+    copied = copy.deepcopy(Deployed(module, probe)).cpu().float()
+    export(copied, size_px, Path(path), properties)
+    return Path(path)
+
+
 def export(module: Deployed, size_px: int, path: Path, metadata: Mapping[str, object]) -> None:
-    """Write one self-contained ONNX file and check it with `onnx.checker`.
+    """Write a deployed student as one ONNX file and check it with `onnx.checker`.
 
     Args:
         module: on the CPU.
         size_px: side S of the input.
         path: the file to write.
-        metadata: provenance, put into the file as JSON values.
+        metadata: put into the file as JSON values.
 
     Raises:
-        InputError: the model has an operation that ONNX does not.
+        InputError: the model has an operation that ONNX does not have.
     """
     module = module.eval()
     outputs = ["embedding"] if module.probe is None else ["embedding", "logits"]
@@ -107,7 +161,7 @@ def export(module: Deployed, size_px: int, path: Path, metadata: Mapping[str, ob
     finally:
         quiet.setLevel(level)
     if program is None:
-        raise RuntimeError("torch.onnx.export gave no program")
+        raise RuntimeError("torch.onnx.export returned no program")
     model = program.model_proto
     _forget_sources(model)
     properties = {
@@ -121,7 +175,7 @@ def export(module: Deployed, size_px: int, path: Path, metadata: Mapping[str, ob
 
 
 def _forget_sources(model: onnx.ModelProto) -> None:
-    """Drop the exporter's stack traces: paths of this machine, of no use on another."""
+    """Remove the exporter's stack traces: they hold paths of this machine."""
     for graph in (model.graph, *model.functions):
         for part in (*graph.node, *graph.value_info):
             del part.metadata_props[:]
@@ -130,16 +184,16 @@ def _forget_sources(model: onnx.ModelProto) -> None:
 
 
 def facts(path: Path) -> dict[str, object]:
-    """Opset, IR version and input and output shapes of an ONNX file."""
+    """Return opset, IR version, producer and the shapes of inputs and outputs of an ONNX file."""
     model = onnx.load(path, load_external_data=False)
     return {
-        "opset": {each.domain or "ai.onnx": each.version for each in model.opset_import},
+        "opset": {opset.domain or "ai.onnx": opset.version for opset in model.opset_import},
         "ir_version": model.ir_version,
         "producer": f"{model.producer_name} {model.producer_version}".strip(),
-        "inputs": {each.name: _shape(each) for each in model.graph.input},
-        "outputs": {each.name: _shape(each) for each in model.graph.output},
+        "inputs": {value.name: _shape(value) for value in model.graph.input},
+        "outputs": {value.name: _shape(value) for value in model.graph.output},
     }
 
 
 def _shape(value: onnx.ValueInfoProto) -> list[str | int]:
-    return [each.dim_param or each.dim_value for each in value.type.tensor_type.shape.dim]
+    return [side.dim_param or side.dim_value for side in value.type.tensor_type.shape.dim]

@@ -3,23 +3,45 @@
 `import runtime` imports nothing heavy; a backend is imported when a session is opened.
 
     student = runtime.load("bundle")
-    for answer in student.predict(["a.jpg", "b.jpg"]):
-        print(answer.label, answer.confidence, answer.is_outlier)
+    for prediction in student.predict(["a.jpg", "b.jpg"]):
+        print(prediction.label, prediction.confidence, prediction.is_outlier)
+
+    report = runtime.check("bundle")
 """
 
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from runtime.predict import Prediction, Student, load
+    from runtime.checking import check
+    from runtime.errors import ImageError, InputError, MissingDependencyError, ToolError
+    from runtime.predict import Student, load
+    from runtime.prediction import Neighbour, Prediction
 
-__all__ = ["Prediction", "Student", "load"]
+__all__ = [
+    "ImageError",
+    "InputError",
+    "MissingDependencyError",
+    "Neighbour",
+    "Prediction",
+    "Student",
+    "ToolError",
+    "check",
+    "load",
+]
 __version__ = "0.1.0"
 
+_MODULES = {
+    "runtime.checking": ("check",),
+    "runtime.errors": ("ImageError", "InputError", "MissingDependencyError", "ToolError"),
+    "runtime.predict": ("Student", "load"),
+    "runtime.prediction": ("Neighbour", "Prediction"),
+}
 
-def __getattr__(name: str) -> Any:
-    """The public names, imported when they are asked for (PEP 562)."""
-    if name in __all__:
-        from runtime import predict
 
-        return getattr(predict, name)
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used (PEP 562)."""
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(module), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

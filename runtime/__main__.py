@@ -14,7 +14,7 @@ from runtime.cli import bar, check_folder, conclude, guarded, out_option
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(runtime.__version__, prog_name="edge-compressor runtime")
 def main() -> None:
-    """Check a bundle on this device, and ask its student."""
+    """Check a bundle on this device, and predict with its student."""
 
 
 @main.command()
@@ -23,17 +23,11 @@ def main() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON document.")
 def check(bundle: Path, out: Path | None, as_json: bool) -> None:
     """Verify BUNDLE, run it on this machine and judge it against its requirements."""
-    from runtime.bundle import bundle as bundles
-    from runtime.bundle import golden
-    from runtime.evaluation.check import check as check_bundle
-    from runtime.report import markdown
+    from runtime.checking import check as check_bundle
 
-    loaded = bundles.load(bundle)
-    held_out = golden.load(bundle / "golden")
-    found = check_bundle(loaded, held_out, track=bar)
     folder = check_folder(bundle, out)
-    markdown.write(found, folder, images=held_out.root)
-    conclude(found, folder, "this machine", as_json=as_json)
+    report = check_bundle(bundle, out=folder, track=bar)
+    conclude(report, folder, "this machine", as_json=as_json)
 
 
 @main.command()
@@ -45,32 +39,34 @@ def check(bundle: Path, out: Path | None, as_json: bool) -> None:
 def predict(
     bundle: Path, images: tuple[Path, ...], file: str | None, nearest: int, as_json: bool
 ) -> None:
-    """Ask the student of BUNDLE what each IMAGE shows. `?` marks what is none of its task."""
-    from runtime.predict import load, table_of
+    """Predict each IMAGE with the student of BUNDLE. `?` marks images that are not of its task."""
+    from runtime.predict import load
+    from runtime.prediction import text
 
     if not images:
         raise click.UsageError("name at least one image")
     student = load(bundle, file=file, neighbours=nearest)
-    answers = student.predict(images)
+    predictions = student.predict(images)
     if as_json:
-        named = zip(images, answers, strict=True)
-        click.echo(json.dumps([{"image": str(path), **each.to_dict()} for path, each in named]))
+        pairs = zip(images, predictions, strict=True)
+        document = [{"image": str(path), **prediction.to_dict()} for path, prediction in pairs]
+        click.echo(json.dumps(document))
     else:
-        click.echo(table_of(images, answers))
+        click.echo(text(images, predictions))
 
 
 @main.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--tar", type=click.Path(path_type=Path), help="File to write. Default: BUNDLE.tar.")
 def pack(bundle: Path, tar: Path | None) -> None:
-    """Verify BUNDLE and write it as one .tar, to be carried to a device."""
+    """Verify BUNDLE and pack it into one .tar file, to copy it to a device."""
     from runtime.bundle import archive
     from runtime.bundle import bundle as bundles
     from runtime.text import amount
 
-    whole = bundles.load(bundle).folder.resolve()
-    path = tar if tar is not None else whole.parent / f"{whole.name}.tar"
-    archive.pack(whole, path)
+    folder = bundles.load(bundle).folder.resolve()
+    path = tar if tar is not None else folder.parent / f"{folder.name}.tar"
+    archive.pack(folder, path)
     click.echo(f"{path} ({amount(path.stat().st_size)})\nNext, on the device: ", nl=False, err=True)
     click.echo(f"python -m runtime unpack {path.name}", err=True)
 
@@ -95,16 +91,16 @@ def time_candidates(folder: Path, out: Path) -> None:
     from runtime.files import write_json
     from runtime.text import table
 
-    found = latency_table.measure(folder, track=bar)
-    write_json(out, found)
+    measured = latency_table.measure(folder, track=bar)
+    write_json(out, measured)
     rows = [
         [
-            each["model"],
-            f"{each['size_mb']:.2f}",
-            f"{each['median_ms']:.2f}",
-            f"{each['p95_ms']:.2f}",
+            model["model"],
+            f"{model['size_mb']:.2f}",
+            f"{model['median_ms']:.2f}",
+            f"{model['p95_ms']:.2f}",
         ]
-        for each in found["models"]
+        for model in measured["models"]
     ]
     click.echo(table(["model", "MB", "median ms", "p95 ms"], rows))
     click.echo(f"{out}\nNext, in the recipe: student.model: auto", err=True)

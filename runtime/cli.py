@@ -1,4 +1,4 @@
-"""What every command line of ours does with errors, interruptions and verdicts."""
+"""Errors, interruptions and verdicts as messages and exit codes: shared by both command lines."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ def bar(items: Iterable[T], *, label: str, total: int) -> Iterator[T]:
 
 
 def check_folder(bundle: Path, out: Path | None) -> Path:
-    """Where the report of a check goes: as asked, else beside the bundle."""
-    whole = bundle.resolve()  # `.` has no name
-    return out if out is not None else whole.parent / f"{whole.name}-check"
+    """Return the folder for the report of a check: `out`, or a folder beside the bundle."""
+    resolved = bundle.resolve()  # `.` has no name
+    return out if out is not None else resolved.parent / f"{resolved.name}-check"
 
 
 def conclude(report: Mapping[str, Any], folder: Path, where: str, *, as_json: bool) -> NoReturn:
-    """Print a finished check and end with the exit code of its verdict.
+    """Print a finished check and exit with the code of its verdict.
 
     Args:
-        report: what was found.
+        report: the report of the check.
         folder: where it was written.
         where: the machine, in words.
-        as_json: whether stdout gets the report as one JSON document.
+        as_json: whether to print the report as one JSON document.
     """
     from runtime.report import markdown as reports
 
@@ -65,11 +65,11 @@ def exit_code(report: Mapping[str, Any]) -> int:
 
 
 def guarded(main: click.Command, *, on_interrupt: Callable[[], str] = lambda: "") -> None:
-    """Run a command line; users' mistakes become a message and an exit code, never a traceback.
+    """Run a command line; a user's mistake becomes a message and an exit code, not a traceback.
 
     Args:
         main: the click command.
-        on_interrupt: what to tell after Ctrl-C beside "interrupted".
+        on_interrupt: returns the text after "interrupted" when the user presses Ctrl-C.
     """
     try:
         code = main.main(standalone_mode=False)
@@ -97,7 +97,7 @@ def _fail(error: ToolError) -> None:
 
 
 def _from_os(error: OSError) -> ToolError | None:
-    """What the file system refused, as one of our errors; None if it is none of the known kinds."""
+    """Return our own error for what the file system refused; None for an unknown kind."""
     where = error.filename or "a file"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return MissingDependencyError(

@@ -1,10 +1,10 @@
-"""A bundle's student at work: images in, answers out.
+"""Open the student of a bundle and predict images with it.
 
 import runtime
 
 student = runtime.load("bundle")
-for answer in student.predict(["a.jpg", "b.jpg"]):
-    print(answer.label, answer.confidence, answer.is_outlier)
+for prediction in student.predict(["a.jpg", "b.jpg"]):
+    print(prediction.label, prediction.confidence, prediction.is_outlier)
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -26,96 +26,55 @@ from runtime.bundle import golden
 from runtime.bundle.bundle import Artifact, Bundle
 from runtime.errors import ImageError, InputError
 from runtime.images.decode import decode, upright
-from runtime.text import table
+from runtime.prediction import Neighbour, Prediction
 
 if TYPE_CHECKING:
     from runtime.backends.base import Session
     from runtime.bundle.golden import Golden
 
-Picture = str | Path | Image.Image | npt.NDArray[np.uint8]
-"""A file, a Pillow image, or uint8 [H, W, 3] in RGB (OpenCV's are BGR: `frame[:, :, ::-1]`)."""
+ImageInput = str | Path | Image.Image | npt.NDArray[np.uint8]
+"""A file, a Pillow image, or uint8 [H, W, 3] in RGB (from OpenCV's BGR: `frame[:, :, ::-1]`)."""
 
 BATCH = 32
-"""Images that the network looks at together, at most."""
-
-
-@dataclass(frozen=True)
-class Neighbour:
-    """A training image near the one asked about."""
-
-    image: str
-    """Its name below the folder the student was trained on."""
-    label: str | None
-    """None where it has none."""
-    cosine: float
+"""Most images in one call of the network."""
 
 
 @dataclass(frozen=True)
 class Bank:
-    """What the student says of B training images."""
+    """The student's embeddings of B training images."""
 
     unit: Floats
     """[B, D], of length 1."""
     labels: npt.NDArray[np.int64]
-    """[B], -1 where not known."""
+    """[B] class indices, -1 where not known."""
     images: tuple[str, ...]
-    """[B] names below the folder of the training images; empty in bundles that do not say."""
+    """[B] names below the folder of the training images; empty in bundles without names."""
 
     @classmethod
-    def of(cls, found: Golden) -> Bank:
-        """The bank of a golden set."""
-        arrays = found.arrays
-        return cls(metrics.normalise(arrays.bank), arrays.bank_labels, found.bank_images)
+    def of(cls, golden_set: Golden) -> Bank:
+        """Return the bank of a golden set."""
+        arrays = golden_set.arrays
+        return cls(metrics.normalise(arrays.bank), arrays.bank_labels, golden_set.bank_images)
 
     def nearest(self, cosines: Floats, count: int) -> npt.NDArray[np.int64]:
-        """Rows of the `count` highest cosines [B], the highest first."""
-        far = max(0, len(cosines) - count)
-        rows = np.argpartition(cosines, min(far, len(cosines) - 1))[far:]
+        """Return the rows of the `count` highest of the cosines [B], the highest first."""
+        first = max(0, len(cosines) - count)
+        rows = np.argpartition(cosines, min(first, len(cosines) - 1))[first:]
         ordered: npt.NDArray[np.int64] = rows[np.argsort(-cosines[rows], kind="stable")]
         return ordered
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """What the student says of one image."""
-
-    label: str | None
-    """None where the student was made without labels."""
-    confidence: float | None
-    """Calibrated probability of `label` (report.json says whether there were labels enough)."""
-    is_outlier: bool
-    """Less like the training images than 95 % of unseen images of the task."""
-    likeness: float
-    """Cosine to the nearest training image; below the bundle's threshold it is an outlier."""
-    nearest: tuple[Neighbour, ...]
-    """The nearest training images, the nearest first."""
-    probabilities: Floats | None
-    """[K], in the order of `Student.classes`."""
-    embedding: Floats
-    """[D]"""
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values, without the arrays."""
-        return {
-            "label": self.label,
-            "confidence": self.confidence,
-            "is_outlier": self.is_outlier,
-            "likeness": self.likeness,
-            "nearest": [vars(each) for each in self.nearest],
-        }
-
-
 class Student:
-    """One file of a bundle, loaded; safe to be asked by several threads at once."""
+    """One file of a bundle, loaded. Several threads may use it at once."""
 
     def __init__(self, bundle: Bundle, session: Session, bank: Bank, *, neighbours: int) -> None:
-        """Take what `load` found.
+        """Keep what `load` has opened.
 
         Args:
             bundle: a verified bundle.
             session: one of its files, opened.
-            bank: the training images that an answer is compared with.
-            neighbours: how many of them each answer names.
+            bank: the training images that an image is compared with.
+            neighbours: how many of them each prediction names.
         """
         self.bundle = bundle
         self.session = session
@@ -125,51 +84,53 @@ class Student:
         self.classes: tuple[str, ...] = tuple(bundle.document["classes"])
         self.ood_threshold: float = bundle.document["ood_threshold"]
 
-    def predict(self, images: Picture | Sequence[Picture]) -> list[Prediction]:
-        """Answer each image: one, several, or uint8 [B, H, W, 3].
+    def predict(self, images: ImageInput | Sequence[ImageInput]) -> list[Prediction]:
+        """Predict one image, several images, or an array uint8 [B, H, W, 3].
 
         Raises:
-            InputError: a file cannot be read, or an array is no picture; it is named.
+            InputError: a file cannot be read, or an array is not an image; the message names it.
         """
-        wanted = _several(images)
-        found: list[Prediction] = []
-        for start in range(0, len(wanted), BATCH):
-            batch = enumerate(wanted[start : start + BATCH], start)
-            pixels = [self.preprocess.pixels(_opened(each, number)) for number, each in batch]
-            found += self.answer(np.stack(pixels))
-        return found
+        inputs = _as_list(images)
+        predictions: list[Prediction] = []
+        for start in range(0, len(inputs), BATCH):
+            batch = enumerate(inputs[start : start + BATCH], start)
+            pixels = [self.preprocess.pixels(_open(image, number)) for number, image in batch]
+            predictions += self.predict_pixels(np.stack(pixels))
+        return predictions
 
-    def answer(self, pixels: npt.NDArray[np.uint8]) -> list[Prediction]:
-        """Answer images that are resized and cropped already: uint8 [B, S, S, 3].
+    def predict_pixels(self, pixels: npt.NDArray[np.uint8]) -> list[Prediction]:
+        """Predict images that are already resized and cropped: uint8 [B, S, S, 3].
 
         Raises:
-            InputError: the student's answer is not finite, or zero.
+            InputError: an embedding is not finite, or zero.
         """
         outputs = self.session.run(inputs_of(self.session, self.preprocess, pixels))
         try:
             cosines = metrics.normalise(outputs.embedding) @ self.bank.unit.T
         except ValueError as error:
             raise InputError(
-                f"{self.bundle.folder}: the student's answer cannot be used: {error}.\n"
-                "  `python -m runtime check` says which files of the bundle are sound here."
+                f"{self.bundle.folder}: the student's embedding cannot be used: {error}.\n"
+                "  `python -m runtime check` says which files of the bundle work here."
             ) from error
-        chances: list[Floats | None] = [None] * len(cosines)
+        probabilities: list[Floats | None] = [None] * len(cosines)
         if outputs.logits is not None:
-            chances = list(np.exp(metrics.log_softmax(outputs.logits)).astype(np.float32))
-        rows = zip(outputs.embedding, cosines, chances, strict=True)
+            probabilities = list(np.exp(metrics.log_softmax(outputs.logits)).astype(np.float32))
+        rows = zip(outputs.embedding, cosines, probabilities, strict=True)
         return [self._prediction(*row) for row in rows]
 
-    def _prediction(self, embedding: Floats, cosines: Floats, chances: Floats | None) -> Prediction:
-        best = None if chances is None else int(chances.argmax())
+    def _prediction(
+        self, embedding: Floats, cosines: Floats, probabilities: Floats | None
+    ) -> Prediction:
+        best = None if probabilities is None else int(probabilities.argmax())
         likeness = float(cosines.max())
         nearest = self.bank.nearest(cosines, self.neighbours)
         return Prediction(
             label=None if best is None else self.classes[best],
-            confidence=None if chances is None else float(chances[best]),
+            confidence=None if probabilities is None else float(probabilities[best]),
             is_outlier=likeness < self.ood_threshold,
             likeness=likeness,
             nearest=tuple(self._neighbour(row, float(cosines[row])) for row in nearest),
-            probabilities=chances,
+            probabilities=probabilities,
             embedding=embedding,
         )
 
@@ -190,20 +151,20 @@ def load(
 
     Args:
         path: the bundle's folder.
-        file: which of its files, by its line in the ledger (`onnx-int8`) or its name; None takes
-            the first, in float32.
-        provider: where it must run; None takes the target's.
-        threads: CPU threads within one operator; None takes the target's.
-        neighbours: training images to name with each answer.
+        file: which of its files, by its ledger entry (`onnx-int8`) or its name; None: the first,
+            which is in float32.
+        provider: where it must run; None: the target's.
+        threads: CPU threads within one operator; None: the target's.
+        neighbours: how many training images each prediction names.
 
     Raises:
-        InputError: it is no bundle, is damaged, or has no such file.
+        InputError: this is not a bundle, it is damaged, or it has no such file.
         MissingDependencyError: the backend is not installed or its provider did not start.
     """
     bundle = bundles.load(Path(path))
     target = bundle.document["target"]
     session = open_session(
-        _chosen(bundle, file).path,
+        _file_of(bundle, file).path,
         provider=provider or target["provider"],
         threads=threads or target["threads"],
     )
@@ -211,32 +172,17 @@ def load(
     return Student(bundle, session, bank, neighbours=neighbours)
 
 
-def table_of(images: Sequence[Path], answers: Sequence[Prediction]) -> str:
-    """Answers for people: label, confidence, whether it is of the task, and what is near."""
-    rows = [
-        [
-            path.name,
-            answer.label or "-",
-            "-" if answer.confidence is None else f"{answer.confidence:.3f}",
-            f"{answer.likeness:.3f}{' ?' if answer.is_outlier else ''}",
-            ", ".join(f"{each.image} ({each.cosine:.2f})" for each in answer.nearest),
-        ]
-        for path, answer in zip(images, answers, strict=True)
-    ]
-    return table(["image", "label", "confidence", "likeness", "nearest training images"], rows)
-
-
-def _chosen(bundle: Bundle, file: str | None) -> Artifact:
+def _file_of(bundle: Bundle, file: str | None) -> Artifact:
     if file is None:
         return bundle.artifacts[0]
-    for each in bundle.artifacts:
-        if file in (each.stage, each.path.name):
-            return each
-    there = ", ".join(each.stage for each in bundle.artifacts)
-    raise InputError(f"{bundle.folder}: has no file {file!r}; it has {there}")
+    for artifact in bundle.artifacts:
+        if file in (artifact.stage, artifact.path.name):
+            return artifact
+    names = ", ".join(artifact.stage for artifact in bundle.artifacts)
+    raise InputError(f"{bundle.folder}: has no file {file!r}; it has {names}")
 
 
-def _several(images: Picture | Sequence[Picture]) -> list[Picture]:
+def _as_list(images: ImageInput | Sequence[ImageInput]) -> list[ImageInput]:
     if isinstance(images, np.ndarray):
         return list(images) if images.ndim == 4 else [images]
     if isinstance(images, (str, Path, Image.Image)):
@@ -244,26 +190,26 @@ def _several(images: Picture | Sequence[Picture]) -> list[Picture]:
     return list(images)
 
 
-def _opened(picture: Picture, number: int) -> Image.Image:
-    """The picture, upright and in RGB.
+def _open(image: ImageInput, number: int) -> Image.Image:
+    """Open an image, upright and in RGB.
 
     Raises:
-        InputError: it is none; the message names the file, or its number in the call.
+        InputError: it is not an image; the message names the file, or its number in the call.
     """
     try:
-        if isinstance(picture, (str, Path)):
-            return decode(Path(picture))
-        if isinstance(picture, Image.Image):
-            return upright(picture)
-        return _from_array(picture)
+        if isinstance(image, (str, Path)):
+            return decode(Path(image))
+        if isinstance(image, Image.Image):
+            return upright(image)
+        return _from_array(image)
     except ImageError as error:
-        name = picture if isinstance(picture, (str, Path)) else f"image {number}"
+        name = image if isinstance(image, (str, Path)) else f"image {number}"
         raise InputError(f"{name}: {error}") from error
 
 
-def _from_array(pixels: npt.NDArray[Any]) -> Image.Image:
+def _from_array(pixels: npt.NDArray[np.uint8]) -> Image.Image:
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         raise ImageError(
-            f"an array of {pixels.dtype} {list(pixels.shape)}; wanted is uint8 [H, W, 3] in RGB"
+            f"an array of {pixels.dtype} {list(pixels.shape)}; expected uint8 [H, W, 3] in RGB"
         )
     return upright(Image.fromarray(pixels))

@@ -22,6 +22,7 @@ def loaded_by(statement):
     "statement",
     [
         "import runtime",
+        "import export",
         "import runtime.evaluation.check, runtime.report.markdown, runtime.__main__",
         "import compressor.cli.app",
         "import compressor.data.dataset, compressor.pipeline.stage, export.bundle",
@@ -29,6 +30,22 @@ def loaded_by(statement):
 )
 def test_nothing_heavy_is_loaded(statement):
     assert not loaded_by(statement) & HEAVY
+
+
+@pytest.mark.parametrize("package", ["export", "runtime"])
+def test_all_names_exactly_what_is_public(package):
+    """Each name of `__all__` can be imported, and no other public name is there beforehand."""
+    code = (
+        f"import {package} as it, types; "
+        "public = [n for n, v in vars(it).items() if not n.startswith('_') "
+        "and not isinstance(v, types.ModuleType)]; "
+        "assert not set(public) - set(it.__all__) - {'TYPE_CHECKING', 'import_module'}, public; "
+        "[getattr(it, name) for name in it.__all__]; "
+        "assert list(it.__all__) == sorted(it.__all__), 'not sorted'; "
+        "print(hasattr(it, 'nothing'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr
 
 
 def test_recipes_are_read_without_torch():

@@ -7,10 +7,12 @@ import onnx
 import pytest
 import torch
 
+import export as export_room
 from compressor.models.encoder import create_student
 from compressor.recipe.schema import Student
 from export.onnx_file import OPSET, Deployed, Voting, export, facts, linear
 from runtime.backends.base import open_session
+from runtime.errors import InputError
 
 STUDENTS = {
     "cnn": Student(model="mobilenetv3_small_050", image_size=32, embedding=16),
@@ -92,3 +94,32 @@ def test_without_labels_there_are_no_logits(tmp_path):
     )
     assert outputs.logits is None
     assert outputs.embedding.shape == (2, 16)
+
+
+# --- the public function ---------------------------------------------------------------------
+
+
+def test_an_encoder_is_exported_with_its_preprocessing_and_left_as_it_is(tmp_path):
+    student = create_student(STUDENTS["cnn"], seed=0)
+    student.module.train()
+    path = export_room.to_onnx(student, tmp_path / "s.onnx", metadata={"note": "mine"})
+    assert student.module.training
+    assert facts(path)["inputs"] == {"images": ["batch", 3, 32, 32]}
+    properties = {each.key: each.value for each in onnx.load(path).metadata_props}
+    assert json.loads(properties["preprocess"]) == student.preprocess.to_dict()
+    assert properties["note"] == "mine"
+    images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected = student.module.eval()(images)
+    got = open_session(path, provider="cpu").run(images.numpy())
+    assert np.allclose(got.embedding, expected.numpy(), atol=1e-4)
+
+
+def test_a_plain_module_says_its_size(tmp_path):
+    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 5))
+    with pytest.raises(InputError, match="give size_px"):
+        export_room.to_onnx(module, tmp_path / "s.onnx")
+    assert not list(tmp_path.iterdir())
+    probe = torch.nn.Linear(5, 2)
+    path = export_room.to_onnx(module, str(tmp_path / "s.onnx"), size_px=8, probe=probe)
+    assert facts(path)["outputs"] == {"embedding": ["batch", 5], "logits": ["batch", 2]}

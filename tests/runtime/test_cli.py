@@ -51,7 +51,7 @@ def test_a_bar_is_drawn_on_a_terminal_only_and_passes_everything_on(monkeypatch,
 def test_help(tmp_path):
     done = command("--help", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "Check a bundle on this device, and ask its student." in done.stdout
+    assert "Check a bundle on this device, and predict with its student." in done.stdout
     assert "check" in done.stdout
     done = command("check", "-h", cwd=tmp_path)
     assert done.returncode == 0

@@ -173,7 +173,7 @@ def test_a_file_is_chosen_by_stage_or_name(make_bundle, onnx_bytes):
 
 def test_an_answer_that_is_not_finite_is_said(make_bundle, onnx_bytes):
     folder = make_bundle(models={"onnx-fp32": onnx_bytes(factor=float("nan"))})
-    with pytest.raises(InputError, match="the student's answer cannot be used"):
+    with pytest.raises(InputError, match="the student's embedding cannot be used"):
         runtime.load(folder).predict(Image.new("RGB", (20, 20), (255, 0, 0)))
 
 
@@ -222,3 +222,22 @@ def test_the_command_names_a_missing_image(sound_bundle, tmp_path):
     assert "nowhere.png: cannot be read" in done.stderr
     assert "Traceback" not in done.stderr
     assert command(sound_bundle, cwd=tmp_path).returncode == 2
+
+
+# --- a check without a command line ----------------------------------------------------------
+
+
+def test_a_check_writes_nothing_unless_asked(sound_bundle, tmp_path):
+    before = sorted(sound_bundle.rglob("*"))
+    report = runtime.check(str(sound_bundle))
+    assert report["verdict"]["passed"] is True
+    assert sorted(sound_bundle.rglob("*")) == before
+    assert sorted(sound_bundle.parent.iterdir()) == [sound_bundle]
+    written = runtime.check(sound_bundle, out=tmp_path / "report")
+    assert read_json(tmp_path / "report" / "report.json")["recipe"] == written["recipe"]
+    assert (tmp_path / "report" / "report.html").is_file()
+
+
+def test_a_check_of_no_bundle_raises(tmp_path):
+    with pytest.raises(runtime.InputError, match="not a bundle"):
+        runtime.check(tmp_path)

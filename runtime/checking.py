@@ -1,0 +1,40 @@
+"""Check a bundle on this machine, from its folder to a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from runtime.bundle import bundle as bundles
+from runtime.bundle import golden
+from runtime.evaluation import check as evaluation
+from runtime.progress import Track, silent
+
+
+def check(
+    bundle: str | Path, *, out: str | Path | None = None, track: Track = silent
+) -> dict[str, Any]:
+    """Verify a bundle, run each of its files here and judge the best against its requirements.
+
+    A missed requirement is not an error: it stands in the report's `verdict`.
+
+    Args:
+        bundle: the bundle's folder; nothing is written into it.
+        out: folder for report.json, report.md and report.html; None: none is written.
+        track: shows the progress.
+
+    Returns:
+        The report, as report.json holds it.
+
+    Raises:
+        InputError: this is not a bundle, or it is damaged.
+        MissingDependencyError: the backend is not installed, or its provider does not start here.
+    """
+    from runtime.report import markdown
+
+    loaded = bundles.load(Path(bundle))
+    golden_set = golden.load(loaded.folder / "golden")
+    report = evaluation.check(loaded, golden_set, track=track)
+    if out is not None:
+        markdown.write(report, Path(out), images=golden_set.root)
+    return report

@@ -1,0 +1,88 @@
+"""The answer of a student to one image, and a table of several answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+
+from runtime.arrays import Floats
+from runtime.text import table
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A training image near the image that was asked about."""
+
+    image: str
+    """Its name below the folder the student was trained on."""
+    label: str | None
+    """None where it has none."""
+    cosine: float
+
+
+class NeighbourDocument(TypedDict):
+    """A neighbour as JSON values."""
+
+    image: str
+    label: str | None
+    cosine: float
+
+
+class PredictionDocument(TypedDict):
+    """A prediction as JSON values, without the arrays."""
+
+    label: str | None
+    confidence: float | None
+    is_outlier: bool
+    likeness: float
+    nearest: list[NeighbourDocument]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The student's answer to one image."""
+
+    label: str | None
+    """The most probable class; None for a student made without labels."""
+    confidence: float | None
+    """Calibrated probability of `label` (report.json says if there were enough labels for it)."""
+    is_outlier: bool
+    """Whether it is less like the training images than 95 % of held-out images of the task are."""
+    likeness: float
+    """Cosine to the nearest training image; an outlier is below the bundle's threshold."""
+    nearest: tuple[Neighbour, ...]
+    """The nearest training images, the nearest first; empty in bundles that do not name them."""
+    probabilities: Floats | None
+    """[K], in the order of `Student.classes`."""
+    embedding: Floats
+    """[D]"""
+
+    def to_dict(self) -> PredictionDocument:
+        """Return plain JSON values, without the arrays."""
+        return {
+            "label": self.label,
+            "confidence": self.confidence,
+            "is_outlier": self.is_outlier,
+            "likeness": self.likeness,
+            "nearest": [
+                {"image": near.image, "label": near.label, "cosine": near.cosine}
+                for near in self.nearest
+            ],
+        }
+
+
+def text(images: Sequence[Path], predictions: Sequence[Prediction]) -> str:
+    """Return a table to read: label, confidence, likeness, nearest training images."""
+    rows = [
+        [
+            path.name,
+            prediction.label or "-",
+            "-" if prediction.confidence is None else f"{prediction.confidence:.3f}",
+            f"{prediction.likeness:.3f}{' ?' if prediction.is_outlier else ''}",
+            ", ".join(f"{near.image} ({near.cosine:.2f})" for near in prediction.nearest),
+        ]
+        for path, prediction in zip(images, predictions, strict=True)
+    ]
+    return table(["image", "label", "confidence", "likeness", "nearest training images"], rows)
