@@ -26,6 +26,7 @@ from typing import Any
 
 import click
 import numpy as np
+from msgspec import to_builtins
 
 from runtime import metrics
 from runtime.benchmark.machine import describe
@@ -91,7 +92,12 @@ def main(
         run_missing(recipe, cells, changes, jobs, out)
     found = {recipe.stem: tables(recipe, cells, out) for recipe in recipes}
     out.mkdir(parents=True, exist_ok=True)
-    document = {"changes": list(changes), "seeds": seeds, "machine": describe(), "tables": found}
+    document = {
+        "changes": list(changes),
+        "seeds": seeds,
+        "machine": to_builtins(describe()),
+        "tables": found,
+    }
     (out / "methods.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     click.echo(f"\n{out / 'methods.json'}")
 

@@ -28,6 +28,7 @@ from typing import Any
 import click
 import numpy as np
 import onnxruntime
+from msgspec import to_builtins
 
 import runtime
 from runtime.backends.base import open_session
@@ -53,7 +54,7 @@ def main(bundle: Path, folder: Path | None, out: Path) -> None:
         [str(each["threads"]), str(each["batch"]), f"{each['images_per_s']:.0f}"] for each in whole
     ]
     click.echo(table(["callers", "batch", "file to answer, images/s"], cells))
-    document = {"machine": describe(), "requests": requests, "throughput": whole}
+    document = {"machine": to_builtins(describe()), "requests": requests, "throughput": whole}
     out.mkdir(parents=True, exist_ok=True)
     (out / "overhead.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     click.echo(f"\n{out / 'overhead.json'}")

@@ -21,6 +21,7 @@ from typing import Any
 import click
 import numpy as np
 import numpy.typing as npt
+from msgspec import to_builtins
 
 Floats = npt.NDArray[np.float32]
 
@@ -165,7 +166,7 @@ def files_of(student: Student, calibration: Any, batch: int) -> list[dict[str, A
             requests.append((open_session(path, provider="cpu", threads=1), given))
         timed = latency.measure_together(requests)
     return [
-        {"file": name, **facts[name], **student.agreement(model), **asdict(each)}
+        {"file": name, **facts[name], **student.agreement(model), **to_builtins(each)}
         for (name, model), each in zip(models.items(), timed, strict=True)
     ]
 

@@ -22,6 +22,7 @@ from typing import Any
 
 import click
 import numpy as np
+from msgspec import to_builtins
 
 from compressor.selection.coverage import coverage
 from compressor.selection.label_plan import LabelPlan
@@ -77,7 +78,7 @@ def main(
             found[recipe.stem][probe] = rows
             click.echo(f"\n{recipe.stem}, {len(pool.labels)} images to choose from, {probe}\n")
             click.echo(printed(rows, budgets))
-    document = {"seeds": seeds, "machine": describe(), "tables": found}
+    document = {"seeds": seeds, "machine": to_builtins(describe()), "tables": found}
     (out / "selection.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     click.echo(f"\n{out / 'selection.json'}")
 

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import click
 import numpy as np
+from msgspec import to_builtins
 
 from runtime.arrays import Floats
 from runtime.benchmark.machine import describe
@@ -54,7 +55,7 @@ def main(
             command = [sys.executable, __file__, "--out", str(out), "--one", method, str(size)]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             known[name] = json.loads(done.stdout)
-            document = {"budget": BUDGET, "machine": describe(), "cells": known}
+            document = {"budget": BUDGET, "machine": to_builtins(describe()), "cells": known}
             path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     click.echo(printed(known))
 

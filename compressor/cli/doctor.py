@@ -7,6 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from msgspec import to_builtins
+
 from runtime.backends.ort import starting_providers
 from runtime.backends.tensorrt_flavour import installed_version
 from runtime.benchmark import machine as device
@@ -21,7 +23,7 @@ def examine() -> dict[str, Any]:
     """Look, without changing anything."""
     installed = {name: device.version_of(name) for name in (*_TRAINING, *_DEVICE)}
     return {
-        "machine": device.describe(),
+        "machine": to_builtins(device.describe()),
         "free_disk_gb": round(shutil.disk_usage(Path.cwd()).free / 1e9, 1),
         "packages": installed,
         "torch_sees_gpu": _torch_sees_gpu(),

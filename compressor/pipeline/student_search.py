@@ -13,6 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from compressor.pipeline.context import Run, digest
 from compressor.recipe.plan import Plan
 from compressor.recipe.schema import Student
@@ -144,7 +146,8 @@ def _from_table(plan: Plan, path: Path) -> Iterator[Timed]:
         raise InputError(
             f"{path}: measured at {said}. Export the candidates anew and measure again."
         )
-    if not device.matches(document["machine"], plan.target.pattern):
+    there = msgspec.convert(document["machine"], device.Machine)
+    if not device.matches(there, plan.target.pattern):
         raise InputError(f"{path}: not measured on the target {plan.target_name}")
     known = {each["model"]: Timed(**each) for each in document["models"]}
     if missing := [model for model in candidates(plan) if model not in known]:
@@ -174,7 +177,7 @@ def _key(plan: Plan) -> str:
             _setting(plan),
             [require.latency_p95_ms, require.size_mb],
             plan.target.match.model_dump(),
-            sha256_of(path) if path is not None else [machine["cpu"], machine["gpu"]],
+            sha256_of(path) if path is not None else [machine.cpu, machine.gpu],
         ]
     )
 

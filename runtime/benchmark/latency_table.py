@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from runtime.backends.base import open_session
@@ -71,7 +72,7 @@ def measure(folder: Path, *, track: Track = silent) -> dict[str, Any]:
         if not file.is_file() or sha256_of(file) != each["sha256"]:
             raise InputError(f"{file}: missing or altered; copy the folder again, whole")
         rows.append(vars(timed(each["model"], file, setting)))
-    return {**setting, "machine": machine.describe(), "models": rows}
+    return {**setting, "machine": msgspec.to_builtins(machine.describe()), "models": rows}
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What this machine is, how busy it is, and whether it is the target."""
+"""The machine that a number was measured on, and whether it is the target of a bundle."""
 
 from __future__ import annotations
 
@@ -9,80 +9,109 @@ import subprocess
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+
+import psutil
+from msgspec import Struct
+
+from runtime.benchmark.machine_load import MachineLoad
 
 _LIBRARIES = ("numpy", "pillow", "onnxruntime", "onnxruntime-gpu", "onnx", "torch", "timm")
+_GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+_BOARD = Path("/proc/device-tree/model")
+_CPU_INFO = Path("/proc/cpuinfo")
 
 
-def describe() -> dict[str, Any]:
-    """The machine a figure was measured on, as it stands in a report."""
-    return {
-        "os": platform.platform(),
-        "arch": platform.machine(),
-        "cpu": _cpu_model(),
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_gb": _memory_gb(),
-        "board": _board(),
-        "gpu": _gpu(),
-        "load_1min": round(os.getloadavg()[0], 2),
-        "cpu_governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-        "cpu_mhz": _cpu_mhz(),
-        "python": platform.python_version(),
-        "libraries": {name: version for name in _LIBRARIES if (version := version_of(name))},
-    }
+class Machine(Struct, frozen=True, omit_defaults=True):
+    """A machine, as it stands in a report. None: this machine does not tell."""
+
+    os: str
+    arch: str
+    cpu: str | None
+    cores: int
+    """Those that this process may use."""
+    memory_gb: float
+    board: str | None
+    """The model of a single-board computer, such as a Jetson."""
+    gpu: str | None
+    load_1min: float
+    cpu_governor: str | None
+    cpu_mhz: float | None
+    python: str
+    libraries: dict[str, str]
+    """Installed version of each library that a measurement depends on."""
+    while_timing: MachineLoad | None = None
+    """Only in a report: how busy the machine was while files were timed."""
 
 
-def matches(machine: Mapping[str, Any], pattern: Mapping[str, str]) -> bool:
-    """Whether `machine` (from `describe`) is what a target file describes.
+def describe() -> Machine:
+    """Describe the machine that this process runs on."""
+    return Machine(
+        os=platform.platform(),
+        arch=platform.machine(),
+        cpu=_cpu_model(),
+        cores=cores(),
+        memory_gb=round(psutil.virtual_memory().total / 1e9, 1),
+        board=_read(_BOARD),
+        gpu=_gpu(),
+        load_1min=round(psutil.getloadavg()[0], 2),
+        cpu_governor=_read(_GOVERNOR),
+        cpu_mhz=_cpu_mhz(),
+        python=platform.python_version(),
+        libraries={name: version for name in _LIBRARIES if (version := version_of(name))},
+    )
+
+
+def cores() -> int:
+    """Return the number of CPU cores that this process may use."""
+    process = psutil.Process()
+    if hasattr(process, "cpu_affinity"):  # macOS has none
+        return len(process.cpu_affinity())
+    return os.cpu_count() or 1
+
+
+def matches(machine: Machine, pattern: Mapping[str, str]) -> bool:
+    """Tell whether a machine is what a target file describes.
 
     Args:
-        machine: what `describe` gave.
-        pattern: for some of `arch`, `cpu`, `board`, `gpu`, a regular expression to be found in it.
-            An empty pattern means: whatever this machine is.
+        machine: see `describe`.
+        pattern: for some of `arch`, `cpu`, `board`, `gpu`, a regular expression to search in it.
+            An empty pattern matches every machine.
     """
     return all(
-        re.search(wanted, machine.get(key) or "", re.IGNORECASE) for key, wanted in pattern.items()
+        re.search(expression, getattr(machine, key, None) or "", re.IGNORECASE)
+        for key, expression in pattern.items()
     )
 
 
 def version_of(distribution: str) -> str | None:
-    """Installed version of a distribution, without importing it."""
+    """Return the installed version of a distribution without importing it, or None."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return None
 
 
-def _read(path: str) -> str | None:
+def _read(path: Path) -> str | None:
     try:
-        return Path(path).read_text(encoding="utf-8", errors="replace").strip("\0\n ") or None
+        return path.read_text(encoding="utf-8", errors="replace").strip("\0\n ") or None
     except OSError:
         return None
 
 
-def _cpuinfo(key: str) -> str | None:
-    found = re.search(rf"^{key}\s*:\s*(.+)$", _read("/proc/cpuinfo") or "", re.MULTILINE)
-    return found.group(1).strip() if found else None
-
-
 def _cpu_model() -> str | None:
-    return _cpuinfo("model name") or _cpuinfo("Model") or platform.processor() or None
+    """Return the name of the CPU; psutil does not read it."""
+    for key in ("model name", "Model"):
+        if line := re.search(rf"^{key}\s*:\s*(.+)$", _read(_CPU_INFO) or "", re.MULTILINE):
+            return line[1].strip()
+    return platform.processor() or None
 
 
 def _cpu_mhz() -> float | None:
-    now_khz = _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")
-    if now_khz:
-        return round(int(now_khz) / 1000, 1)
-    mhz = _cpuinfo("cpu MHz")
-    return round(float(mhz), 1) if mhz else None
-
-
-def _memory_gb() -> float:
-    return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
-
-
-def _board() -> str | None:
-    return _read("/proc/device-tree/model")
+    try:
+        frequency = psutil.cpu_freq()
+    except (AttributeError, NotImplementedError, OSError):
+        return None
+    return round(frequency.current, 1) if frequency and frequency.current else None
 
 
 def _gpu() -> str | None:

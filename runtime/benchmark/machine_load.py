@@ -1,99 +1,105 @@
-"""In what state a machine was while something was timed: what else ran, how warm it got."""
+"""How busy and how warm a machine was while something was timed on it."""
 
 from __future__ import annotations
 
-import os
-import resource
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import psutil
+from msgspec import Struct
 
 BUSY = 0.1
-"""Share of all cores that others may use before a machine counts as busy."""
-_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
-_THERMAL = Path("/sys/class/thermal")
+"""Share of all cores that other processes may use before a machine counts as busy."""
 _CPUS = Path("/sys/devices/system/cpu")
+_WORK = ("user", "nice", "system", "irq", "softirq", "steal")
+
+
+class MachineLoad(Struct, frozen=True):
+    """The load of a machine between two snapshots. None: this machine does not tell."""
+
+    others_cores: float | None
+    """Cores that other processes used, on average."""
+    busy: bool | None
+    """Whether that is more than a tenth of the machine."""
+    throttled: bool | None
+    """Whether a core was slowed down for heat."""
+    temperature_c: float | None
+    """The warmest sensor at the end."""
+    peak_memory_mb: float | None
+    """The most memory that this process ever held."""
 
 
 @dataclass(frozen=True)
-class Moment:
-    """What the counters of the kernel say at one time."""
+class Snapshot:
+    """Counters of the kernel at one time."""
 
     at_s: float
     all_s: float | None
-    """Core seconds that all processes have worked; None where the kernel does not say."""
+    """Core seconds that all processes have worked; None where the kernel does not count them."""
     own_s: float
-    """Those of this process."""
+    """Core seconds that this process has worked."""
     throttled: int | None
-    """How often a core was slowed down for heat; None where it is not counted."""
+    """How often a core was slowed down for heat; None where that is not counted."""
 
 
-@contextmanager
-def watched() -> Iterator[dict[str, Any]]:
-    """Yield a dictionary that is filled when the block ends, as it stands in a report.
-
-    `others_cores`: cores that other processes used, on average; `busy`: whether that is more than a
-    tenth of the machine; `throttled`: whether a core was slowed down for heat; `temperature_c`: the
-    warmest sensor at the end; `peak_memory_mb`: of this process, ever. None: not readable here.
-    """
-    found: dict[str, Any] = {}
-    before = now()
-    yield found
-    found |= between(before, now())
+def now() -> Snapshot:
+    """Read the counters."""
+    return Snapshot(time.monotonic(), _work_s(), time.process_time(), _throttle_count())
 
 
-def now() -> Moment:
-    """The counters at this moment."""
-    times = os.times()
-    return Moment(time.monotonic(), _worked_s(), times.user + times.system, _throttled())
-
-
-def between(before: Moment, after: Moment) -> dict[str, Any]:
-    """What went on between two moments."""
+def between(before: Snapshot, after: Snapshot) -> MachineLoad:
+    """Return the load between two snapshots; call it at the second, for it reads the sensors."""
     others = None
     seconds = after.at_s - before.at_s
     if before.all_s is not None and after.all_s is not None and seconds > 0:
-        worked = (after.all_s - before.all_s) - (after.own_s - before.own_s)
-        others = round(max(0.0, worked) / seconds, 2)
+        work_s = (after.all_s - before.all_s) - (after.own_s - before.own_s)
+        others = round(max(0.0, work_s) / seconds, 2)
     throttled = None
     if before.throttled is not None and after.throttled is not None:
         throttled = after.throttled > before.throttled
-    return {
-        "others_cores": others,
-        "busy": None if others is None else others > BUSY * (os.cpu_count() or 1),
-        "throttled": throttled,
-        "temperature_c": _temperature_c(),
-        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6, 1),
-    }
+    return MachineLoad(
+        others_cores=others,
+        busy=None if others is None else others > BUSY * (psutil.cpu_count() or 1),
+        throttled=throttled,
+        temperature_c=_temperature_c(),
+        peak_memory_mb=_peak_memory_mb(),
+    )
 
 
-def _worked_s() -> float | None:
-    """From the first line of /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal."""
-    line = _read(Path("/proc/stat")).partition("\n")[0].split()
-    if len(line) < 9 or line[0] != "cpu":
+def _work_s() -> float | None:
+    """Add up the time that cores were not idle; time of guests is part of the user's."""
+    try:
+        times = psutil.cpu_times()
+    except (OSError, ValueError):  # some containers hide or empty the kernel's file
         return None
-    ticks = [int(each) for each in line[1:9]]
-    return (sum(ticks) - ticks[3] - ticks[4]) * _TICK_S
+    return float(sum(getattr(times, kind, 0.0) for kind in _WORK))
 
 
-def _throttled() -> int | None:
-    counts = [
-        int(_read(path) or 0) for path in _CPUS.glob("cpu[0-9]*/thermal_throttle/*_throttle_count")
-    ]
+def _throttle_count() -> int | None:
+    """Add up the throttle counters of all cores; psutil does not read them."""
+    counts = []
+    for path in _CPUS.glob("cpu[0-9]*/thermal_throttle/*_throttle_count"):
+        try:
+            counts.append(int(path.read_text(encoding="ascii")))
+        except (OSError, ValueError):
+            continue
     return sum(counts) if counts else None
 
 
 def _temperature_c() -> float | None:
-    found = [_read(path).strip() for path in _THERMAL.glob("thermal_zone*/temp")]
-    degrees = [int(each) / 1000 for each in found if each.lstrip("-").isdigit()]
-    return max(degrees, default=None)
+    if not hasattr(psutil, "sensors_temperatures"):  # macOS, Windows
+        return None
+    sensors = psutil.sensors_temperatures().values()
+    return max((sensor.current for chip in sensors for sensor in chip), default=None)
 
 
-def _read(path: Path) -> str:
+def _peak_memory_mb() -> float | None:
+    """Return the peak of resident memory; psutil knows it on Windows only."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
+        import resource
+    except ImportError:
+        memory = psutil.Process().memory_info()
+        return round(memory.peak_wset / 1e6, 1) if hasattr(memory, "peak_wset") else None
+    unit = 1 if psutil.MACOS else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)

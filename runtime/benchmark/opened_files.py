@@ -1,18 +1,21 @@
-"""The files of a bundle that can run on this machine, and why the others cannot."""
+"""The files of a bundle that run on this machine, how fast they are, and why others do not run."""
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
+from runtime.arrays import Pixels
 from runtime.backends.base import OnDevice, Provider, Session, inputs_of, open_session
-from runtime.benchmark import latency
+from runtime.benchmark import latency, machine
+from runtime.benchmark.latency import Latency, TimingPlan
 from runtime.bundle.bundle import Artifact, Bundle
 from runtime.errors import MissingDependencyError
 from runtime.images.preprocess import Preprocess
@@ -21,7 +24,7 @@ from runtime.progress import Track
 
 @dataclass(frozen=True)
 class Opened:
-    """A file that runs on this machine, and how long it took to get there."""
+    """A file that runs on this machine, and how long it took to open it."""
 
     artifact: Artifact
     session: Session
@@ -31,55 +34,61 @@ class Opened:
     """The first answer, of one image: it may allocate, compile or tune."""
 
 
+class ThreadLatency(Struct, frozen=True):
+    """Latency of one image on the CPU with so many threads."""
+
+    threads: int
+    median_ms: float
+    p95_ms: float
+
+
 def open_all(
     bundle: Bundle, *, provider: Provider, threads: int | None
 ) -> tuple[list[Opened], list[dict[str, Any]]]:
     """Open every file of a bundle.
 
-    An engine of another GPU is no mistake: a bundle carries engines for several. What does not run
-    here stands in the ledger with the reason.
+    An engine of another GPU is no mistake: a bundle carries engines for several. A file that does
+    not run here stands in the ledger with the reason.
 
     Returns:
-        The files that run here, and a ledger entry for each that does not.
+        The files that run here, and a ledger entry for each file that does not.
 
     Raises:
         InputError: an ONNX file cannot be read, or an engine is damaged.
-        MissingDependencyError: the provider asked for does not start.
+        MissingDependencyError: the provider does not start.
     """
     sizes = bundle.document["target"]["batches"]
     batches = min(sizes), max(sizes)
-    opened, idle = list[Opened](), list[dict[str, Any]]()
-    for each in bundle.artifacts:
-        if each.is_engine and (why := _why_not(each)):
-            idle.append(_idle(each) | {"not_run": why})
-        else:
-            started = time.perf_counter()
-            session = open_session(each.path, provider=provider, threads=threads, batches=batches)
-            loaded = time.perf_counter()
-            side = bundle.preprocess.size_px
-            session.run(
-                inputs_of(session, bundle.preprocess, np.zeros((1, side, side, 3), np.uint8))
-            )
-            answered = time.perf_counter()
-            times = (loaded - started) * 1e3, (answered - loaded) * 1e3
-            opened.append(Opened(each, session, *times))
-    for pending in bundle.document.get("engines_to_build", []):
-        idle.append(pending)
-    return opened, idle
+    opened, not_run = list[Opened](), list[dict[str, Any]]()
+    for artifact in bundle.artifacts:
+        if artifact.is_engine and (why := _why_not(artifact)):
+            not_run.append(_entry(artifact) | {"not_run": why})
+            continue
+        started = time.perf_counter()
+        session = open_session(artifact.path, provider=provider, threads=threads, batches=batches)
+        loaded = time.perf_counter()
+        side = bundle.preprocess.size_px
+        black = np.zeros((1, side, side, 3), np.uint8)
+        session.run(inputs_of(session, bundle.preprocess, black))
+        answered = time.perf_counter()
+        load_ms, first_ms = (loaded - started) * 1e3, (answered - loaded) * 1e3
+        opened.append(Opened(artifact, session, load_ms, first_ms))
+    not_run += bundle.document.get("engines_to_build", [])
+    return opened, not_run
 
 
 def _why_not(artifact: Artifact) -> str | None:
-    """Why an engine that is whole is not for this machine; None: it is.
+    """Return why an undamaged engine is not for this machine, or None where it is.
 
     Raises:
-        InputError: it is not whole, or has no passport.
+        InputError: the engine is damaged or has no manifest.
     """
     from runtime.backends import engine_manifest
 
-    found = engine_manifest.load(artifact.path)
-    if engine_manifest.damage(artifact.path, found):
-        engine_manifest.verify(artifact.path)  # raises, with what to do
-    if reasons := engine_manifest.foreign(found, engine_manifest.Here.look(found.flavour)):
+    manifest = engine_manifest.load(artifact.path)
+    if engine_manifest.damage(artifact.path, manifest):
+        engine_manifest.verify(artifact.path)  # raises, and tells the user what to do
+    if reasons := engine_manifest.foreign(manifest, engine_manifest.Here.look(manifest.flavour)):
         return "; ".join(reasons)
     try:
         from runtime.backends.gpu import import_cuda
@@ -90,7 +99,7 @@ def _why_not(artifact: Artifact) -> str | None:
     return None
 
 
-def _idle(artifact: Artifact) -> dict[str, Any]:
+def _entry(artifact: Artifact) -> dict[str, Any]:
     return {
         "stage": artifact.stage,
         "file": artifact.path.name,
@@ -101,64 +110,69 @@ def _idle(artifact: Artifact) -> dict[str, Any]:
 
 
 def time_all(
-    sessions: Sequence[Session],
+    opened: Sequence[Opened],
     preprocess: Preprocess,
-    sample: npt.NDArray[np.uint8],
+    sample: Pixels,
     *,
     batches: Sequence[int],
     track: Track,
-) -> list[list[dict[str, Any]]]:
-    """Latency of every session at every batch size, all of a size timed in turns.
+) -> list[list[Latency]]:
+    """Measure the latency of every file at every batch size, all files of one size in turns.
 
     Args:
-        sessions: opened with the same settings.
-        preprocess: of the pixels.
+        opened: with the same settings.
+        preprocess: the student's preprocessing.
         sample: real images [N, S, S, 3]; repeated where a batch is larger.
-        batches: sizes; the profile of an engine reaches over them.
+        batches: batch sizes, in the order wanted.
         track: shows the progress.
+
+    Returns:
+        For each file one latency for each batch size; the first also tells how long it took to open
+        the file.
     """
-    found: list[list[dict[str, Any]]] = [[] for _ in sessions]
+    by_file: list[list[Latency]] = [[] for _ in opened]
     for batch in track(batches, label="timing in turns", total=len(batches)):
         pixels = sample[np.resize(np.arange(len(sample)), batch)]
-        requests = [(each, inputs_of(each, preprocess, pixels)) for each in sessions]
-        graphs = [_graphs_pay(*each) for each in requests]
+        requests = [(file.session, inputs_of(file.session, preprocess, pixels)) for file in opened]
+        graphs = [_graphs_pay(*request) for request in requests]
         timed = latency.measure_together(requests)
-        for entries, request, each, graph in zip(found, requests, timed, graphs, strict=True):
-            alone = _without_transfers(*request)
-            entries.append(asdict(each) | {"images_per_s": each.images_per_s} | graph | alone)
-    return found
+        for found, file, request, graph, measured in zip(
+            by_file, opened, requests, graphs, timed, strict=True
+        ):
+            facts: dict[str, Any] = graph | _without_transfers(*request)
+            if not found:
+                facts |= {"load_ms": file.load_ms, "first_ms": file.first_ms}
+            found.append(msgspec.structs.replace(measured, **facts))
+    return by_file
 
 
-def by_threads(
-    artifact: Artifact, preprocess: Preprocess, sample: npt.NDArray[np.uint8]
-) -> list[dict[str, Any]]:
-    """Latency of one image on the CPU with one thread, two, four ... up to all cores.
+def by_threads(artifact: Artifact, preprocess: Preprocess, sample: Pixels) -> list[ThreadLatency]:
+    """Measure one image on the CPU with one thread, two, four ... up to all cores.
 
     Args:
         artifact: an ONNX file.
-        preprocess: of the pixels.
+        preprocess: the student's preprocessing.
         sample: real images [N, S, S, 3].
     """
-    cores = len(os.sched_getaffinity(0))
+    cores = machine.cores()
     counts = sorted({min(2**power, cores) for power in range(cores.bit_length() + 1)})
-    sessions = [open_session(artifact.path, provider="cpu", threads=each) for each in counts]
-    requests = [(each, inputs_of(each, preprocess, sample[:1])) for each in sessions]
-    timed = latency.measure_together(requests, latency.Turns(max_s=2.0))
+    sessions = [open_session(artifact.path, provider="cpu", threads=count) for count in counts]
+    requests = [(session, inputs_of(session, preprocess, sample[:1])) for session in sessions]
+    timed = latency.measure_together(requests, TimingPlan(max_s=2.0))
     return [
-        {"threads": count, "median_ms": each.median_ms, "p95_ms": each.p95_ms}
-        for count, each in zip(counts, timed, strict=True)
+        ThreadLatency(count, measured.median_ms, measured.p95_ms)
+        for count, measured in zip(counts, timed, strict=True)
     ]
 
 
 def _graphs_pay(session: Session, images: npt.NDArray[Any]) -> dict[str, bool]:
-    """Of an engine: whether its requests run as a CUDA graph, because that was faster."""
+    """Return whether an engine's requests run as a CUDA graph; nothing for other sessions."""
     return {"cuda_graph": session.graphs_pay(images)} if isinstance(session, OnDevice) else {}
 
 
 def _without_transfers(session: Session, images: npt.NDArray[Any]) -> dict[str, float]:
-    """Of an engine: the median of the inference alone, between two events on the device."""
+    """Return an engine's time for the inference alone; nothing for other sessions."""
     if not isinstance(session, OnDevice):
         return {}
-    times = np.sort(session.device_ms(images, 50))
-    median, p95 = np.percentile(times, [50, 95])
+    median, p95 = np.percentile(session.device_ms(images, 50), [50, 95])
     return {"device_median_ms": float(median), "device_p95_ms": float(p95)}

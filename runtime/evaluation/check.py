@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import structs, to_builtins
 
 from runtime.backends.base import Outputs, Provider, Session, inputs_of
 from runtime.benchmark import end_to_end, machine_load, opened_files
@@ -58,10 +59,11 @@ def check(bundle: Bundle, golden: Golden, *, track: Track = silent) -> dict[str,
         sessions, golden, bundle.preprocess, keep=max(target["batches"]), track=track
     )
     lines = [ledger.teacher_line(document, golden.arrays), ledger.student_line(document, golden)]
-    with machine_load.watched() as during:
-        timed = opened_files.time_all(
-            sessions, bundle.preprocess, sample, batches=target["batches"], track=track
-        )
+    before = machine_load.now()
+    timed = opened_files.time_all(
+        opened, bundle.preprocess, sample, batches=target["batches"], track=track
+    )
+    during = machine_load.between(before, machine_load.now())
     lines += [
         ledger.deployed_line(each.artifact, outputs, golden)
         for each, outputs in zip(opened, answers, strict=True)
@@ -69,8 +71,7 @@ def check(bundle: Bundle, golden: Golden, *, track: Track = silent) -> dict[str,
     teacher, student, *files = ledger.entries(lines)
     for each, entry, (first, *others) in zip(opened, files, timed, strict=True):
         entry["provider"] = each.artifact.runs_on(provider)
-        starting = {"load_ms": each.load_ms, "first_ms": each.first_ms}
-        entry |= {"latency": first | starting, "latency_other_batches": others}
+        entry |= {"latency": to_builtins(first), "latency_other_batches": to_builtins(others)}
     mark_dominated(files)
 
     difference = _contract(golden.arrays.pixels, sample)
@@ -90,16 +91,17 @@ def check(bundle: Bundle, golden: Golden, *, track: Track = silent) -> dict[str,
     at = next(n for n, entry in enumerate(files) if entry["stage"] == recommended["stage"])
     best = opened[at]
     looked: dict[str, Any] = {}
-    looked["end_to_end"] = end_to_end.measure(best.session, bundle.preprocess, golden)
+    looked["end_to_end"] = to_builtins(end_to_end.measure(best.session, bundle.preprocess, golden))
     if provider == "cpu" and threads is None and not best.artifact.is_engine:
-        looked["by_threads"] = opened_files.by_threads(best.artifact, bundle.preprocess, sample)
+        threads_tried = opened_files.by_threads(best.artifact, bundle.preprocess, sample)
+        looked["by_threads"] = to_builtins(threads_tried)
     if "broken" not in files[at]:
         looked |= _looked_into(golden, sessions[at], bundle.preprocess, answers[at].inside, track)
     return {
         "schema_version": SCHEMA_VERSION,
         "recipe": document["recipe"],
         "target": {"name": target["name"], "this_machine": on_target},
-        "machine": machine | {"while_timing": during},
+        "machine": to_builtins(structs.replace(machine, while_timing=during)),
         "golden": {
             "images": len(golden.images),
             "ood_images": len(golden.outside()),

@@ -4,6 +4,8 @@ import hashlib
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from runtime.errors import InputError
 from runtime.files import read_json, replacing, sha256_of, size_of, write_json, write_text
@@ -59,6 +61,30 @@ def test_json_round_trip_keeps_the_order_and_the_letters(tmp_path):
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text("[]\n ,1e-"),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("[]\n 1,"), inner),
+    )
+)
+def test_lists_of_numbers_on_one_line_change_no_value(tmp_path_factory, value):
+    path = tmp_path_factory.mktemp("json") / "document.json"
+    write_json(path, value)
+    assert read_json(path) == value
+
+
+def test_a_long_list_of_numbers_takes_one_line(tmp_path):
+    path = tmp_path / "document.json"
+    write_json(path, {"times_ms": [1.25, 1e-07, -3], "names": ["a", "b"]})
+    text = path.read_text("utf-8")
+    assert '  "times_ms": [1.25, 1e-07, -3],\n' in text
+    assert '"names": [\n    "a",\n' in text
+
+
 def test_json_refuses_what_is_no_number(tmp_path, number):
     path = tmp_path / "x.json"
     write_json(path, {"a": 1})

@@ -38,7 +38,7 @@ def _check_inputs(run: Run) -> dict[str, Any]:
         "libraries": {name: version_of(name) for name in libraries},
         "bundle": stages.outputs_digest("bundle", run.folder),
         "golden": stages.outputs_digest("golden", run.folder),
-        "machine": [machine["cpu"], machine["cores"], machine["gpu"]],
+        "machine": [machine.cpu, machine.cores, machine.gpu],
     }
 
 

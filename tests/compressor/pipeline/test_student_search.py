@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from msgspec import to_builtins
 
 import runtime
 from compressor.pipeline import student_search
@@ -45,7 +46,10 @@ def timings(tmp_path):
         path = tmp_path / "latency.json"
         models = [asdict(Timed(name, mb, ms / 2, ms, 20)) for name, (mb, ms) in rows.items()]
         setting = student_search._setting(plan)
-        write_json(path, {**setting, "machine": machine.describe(), "models": models, **changes})
+        write_json(
+            path,
+            {**setting, "machine": to_builtins(machine.describe()), "models": models, **changes},
+        )
         return path
 
     return go

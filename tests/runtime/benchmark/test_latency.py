@@ -41,7 +41,7 @@ def alone(session, clock=None, **changes):
     """One session timed, with no warm-up beyond two windows and no early end."""
     how = {"warmup_s": 0, "max_s": 1e9, "width": 0, "block": 1, **changes}
     (found,) = latency.measure_together(
-        [(session, IMAGES)], latency.Turns(**how), clock=clock or session.clock
+        [(session, IMAGES)], latency.TimingPlan(**how), clock=clock or session.clock
     )
     return found
 
@@ -124,8 +124,8 @@ def test_it_stops_when_the_median_is_known_and_no_sooner():
 
 
 def test_the_real_clock_by_default():
-    turns = latency.Turns(warmup_s=0, longest_warmup_s=0.01, max_runs=20)
-    (got,) = latency.measure_together([(Fake(), IMAGES[:1])], turns)
+    plan = latency.TimingPlan(warmup_s=0, longest_warmup_s=0.01, max_runs=20)
+    (got,) = latency.measure_together([(Fake(), IMAGES[:1])], plan)
     assert (got.runs, got.batch) == (20, 1)
     assert 0 <= got.median_ms <= got.p95_ms <= got.p99_ms
 
@@ -143,9 +143,9 @@ def test_together_they_run_in_turns_and_slow_moments_hit_all():
         def run(self, images):
             order.append(self.name)
 
-    turns = latency.Turns(warmup_s=0, block=2, max_runs=4, max_s=1e9, width=0)
+    plan = latency.TimingPlan(warmup_s=0, block=2, max_runs=4, max_s=1e9, width=0)
     requests = [(Named("a"), IMAGES), (Named("b"), IMAGES[:1])]
-    first, second = latency.measure_together(requests, turns, clock=ticking())
+    first, second = latency.measure_together(requests, plan, clock=ticking())
     # Two windows of warm-up each; a turn; the turn back
     assert "".join(order) == "a" * 10 + "b" * 10 + "aaabbb" + "bbbaaa"
     assert (first.runs, second.runs) == (4, 4)
@@ -155,13 +155,13 @@ def test_together_they_run_in_turns_and_slow_moments_hit_all():
 
 def test_together_the_first_run_of_a_block_does_not_count():
     cold = Timed(*[0.001] * 10, 1.0, 0.002, 0.002, 1.0, 0.002, 0.002)
-    turns = latency.Turns(warmup_s=0, block=2, max_runs=4)
-    (found,) = latency.measure_together([(cold, IMAGES)], turns, clock=cold.clock)
+    plan = latency.TimingPlan(warmup_s=0, block=2, max_runs=4)
+    (found,) = latency.measure_together([(cold, IMAGES)], plan, clock=cold.clock)
     assert found.p99_ms == pytest.approx(2)
 
 
 def test_together_they_stop_after_the_time_but_never_before_two_turns():
     slow = Timed(10.0)
-    turns = latency.Turns(warmup_s=0, block=3, max_runs=500, max_s=1)
-    (found,) = latency.measure_together([(slow, IMAGES)], turns, clock=slow.clock)
+    plan = latency.TimingPlan(warmup_s=0, block=3, max_runs=500, max_s=1)
+    (found,) = latency.measure_together([(slow, IMAGES)], plan, clock=slow.clock)
     assert found.runs == 6

@@ -18,7 +18,7 @@ from runtime.bundle import bundle
 from runtime.cli import guarded
 from runtime.errors import InputError
 
-SHORT = latency.Turns(warmup_s=0, longest_warmup_s=0, max_runs=20)
+SHORT = latency.TimingPlan(warmup_s=0, longest_warmup_s=0, max_runs=20)
 FILES = (
     "bundle.json",
     "golden/golden.json",
@@ -32,7 +32,7 @@ FILES = (
 def short(monkeypatch):
     real = latency.measure_together
     monkeypatch.setattr(
-        opened_files.latency, "measure_together", lambda requests, turns=None: real(requests, SHORT)
+        opened_files.latency, "measure_together", lambda requests, plan=None: real(requests, SHORT)
     )
 
 
@@ -246,7 +246,7 @@ def test_a_provider_that_does_not_start(check, make_bundle):
 
 
 def test_a_busy_machine(check, folder, monkeypatch):
-    moments = iter([machine_load.Moment(0, 0, 0, None), machine_load.Moment(1, 1e6, 0, None)])
+    moments = iter([machine_load.Snapshot(0, 0, 0, None), machine_load.Snapshot(1, 1e6, 0, None)])
     monkeypatch.setattr(machine_load, "now", lambda: next(moments))
     code, said = check(folder)
     assert code == 0
