@@ -1,5 +1,6 @@
-"""What the README says is so: its commands exist, its recipe is one, its targets are all."""
+"""The README is true: commands, files and recipe exist, and the tree shows the real folders."""
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -57,3 +58,28 @@ def test_the_recipe_that_init_writes_is_one(tmp_path):
 def test_the_changelog_names_every_target():
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert all(f"`{name}`" in changelog for name in target.names())
+
+
+def test_the_tree_shows_the_folders_that_exist():
+    spec = importlib.util.spec_from_file_location("room_tree", ROOT / "tools" / "room_tree.py")
+    room_tree = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(room_tree)
+    assert "── methods" in README
+    assert room_tree.readme_with_tree(README) == README, "run: python tools/room_tree.py"
+
+
+def test_the_answers_for_contributors_are_paths_that_exist():
+    _, contributors = README.split("## For contributors")
+    answers = dict(re.findall(r"\*\*([^*]+\?)\*\*([^*]+)", contributors))
+    assert sum(question.count("?") for question in answers) >= 10
+    for question, answer in answers.items():
+        paths = re.findall(r"`([\w./-]+)`", answer)
+        assert paths, question
+        for path in paths:
+            assert (ROOT / path).exists(), (question, path)
+
+
+def test_recipes_and_targets_are_listed():
+    listed = (ROOT / "recipes" / "README.md").read_text(encoding="utf-8")
+    assert set(target.names()) <= set(re.findall(r"^\| `([\w-]+)` \|", listed, re.MULTILINE))
+    assert all((ROOT / "recipes" / name).exists() for name in re.findall(r"`(\S+\.yaml)`", listed))
