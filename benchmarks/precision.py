@@ -75,7 +75,7 @@ class Student:
         run = Run(plans.load(Path(origin["path"]), origin["overrides"]), folder)
         found, held = run.images(), golden.load(folder / "holdout")
         preprocess = Preprocess.from_dict(read_json(folder / "student.json")["preprocess"])
-        rows = np.flatnonzero([photo.split == "train" for photo in found.photos])
+        rows = found.rows("train")
         validation = found.part("validation").paths
         chosen = golden.evenly(len(validation), MOST_VALIDATION)
         source = folder / "student.fp32.onnx"

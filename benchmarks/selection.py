@@ -99,8 +99,8 @@ def embedded(recipe: Path, folder: Path) -> tuple[Sample, Sample]:
     images = run.images()
     embeddings = run.tensors("embeddings.safetensors")["images"]
     labels = images.labels.astype(np.int64)
-    held = np.array([photo.split == "holdout" for photo in images.photos])
-    return Sample(embeddings[~held], labels[~held]), Sample(embeddings[held], labels[held])
+    pool, held = images.rows("train", "validation"), images.rows("holdout")
+    return Sample(embeddings[pool], labels[pool]), Sample(embeddings[held], labels[held])
 
 
 def kept(folder: Path, pool: Sample, held: Sample, cell: tuple[str, int, Budgets]) -> Cell:

@@ -198,7 +198,7 @@ def test_folder_of_text_files(project, refused, labels):
         path.write_text("no image")
     project.change(data__images="texts", data__labels=labels)
     message = refused("run", "recipe.yaml", new=["rejected.csv"])
-    assert "0 usable images; at least 40 are wanted (data.min_images). 2 files were rej" in message
+    assert "0 usable images; at least 40 are needed (data.min_images). 2 files were rej" in message
     rejected = (project.folder / "runs" / "tiny" / "rejected.csv").read_text()
     assert "a/notes.txt,not an image that Pillow can read" in rejected
 
@@ -210,13 +210,13 @@ def test_too_many_damaged_images(project, refused):
     assert "10 of 48 images cannot be used (21%; data.max_rejected is 10%)\n  blue/00.png: " in (
         message
     )
-    assert "All are in rejected.csv. Mend or remove them, or raise data.max_rejected." in message
+    assert "All are in rejected.csv. Repair or remove them, or raise data.max_rejected." in message
 
 
 def test_too_few_images(project, refused):
     for path in sorted(project.images.rglob("*.png"))[::2]:
         path.unlink()
-    assert "24 usable images; at least 40 are wanted (data.min_images)" in refused(
+    assert "24 usable images; at least 40 are needed (data.min_images)" in refused(
         "run", "recipe.yaml", new=["rejected.csv"]
     )
 
@@ -237,14 +237,14 @@ def test_one_class_folder_only(project, refused):
         ),
         (
             "file,class\nblue/00.png,sky\n",
-            "labels.csv:1: the columns image,label are wanted; got 'file,class'",
+            "labels.csv:1: the columns image,label are needed; got 'file,class'",
         ),
         (
             "image,label\nblue/00.png,sky\nred/00.png,rose\nblue/00.png,rose\n",
             "labels.csv:4: blue/00.png is 'rose' here and 'sky' above",
         ),
         ("image,label\nblue/00.png,sky\nred/00.png,sky\n", "labels.csv has 1 classes (sky)."),
-        ("", "labels.csv:1: the columns image,label are wanted; got ''"),
+        ("", "labels.csv:1: the columns image,label are needed; got ''"),
     ],
     ids=["unknown image", "header", "conflict", "one class", "empty"],
 )

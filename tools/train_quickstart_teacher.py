@@ -17,7 +17,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 
-from compressor.data.augmentation import view_of
+from compressor.data.augmentation import seeded_view
 from compressor.data.loading import recolour
 from compressor.recipe.target import recipes_folder
 from compressor.recipe.templates import DIGITS_FOR_TEACHER, digit_image
@@ -40,7 +40,7 @@ def batch(pictures: list[Image.Image], rows: np.ndarray, epoch: int | None) -> t
         pixels = torch.from_numpy(np.stack([np.asarray(pictures[row]) for row in rows])).float()
     else:
         views = [
-            view_of(str(row), epoch, seed=SEED, size=(32, 32), scale=(0.6, 1.0)) for row in rows
+            seeded_view(str(row), epoch, seed=SEED, size=(32, 32), scale=(0.6, 1.0)) for row in rows
         ]
         cuts = [  # a mirrored digit is no digit
             replace(view, flip=False).cut(pictures[row], 32, Image.Resampling.BICUBIC)

@@ -1,33 +1,51 @@
-"""Decoded training images on disk, memory-mapped, so that no view decodes a file again.
+"""Decoded training images on disk, memory-mapped, so that views need not decode files again.
 
 A shard is one `.npy` of bytes: the widths and heights of its images, then their pixels.
 """
 
 from __future__ import annotations
 
+import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from compressor.data.dataset import ImageSet, open_rgb, pixels_sha256
-from compressor.data.shards import new_shard
+from compressor.data.dataset import ImageSet
+from compressor.data.image_files import open_rgb, pixels_sha256
 from runtime.errors import InputError
 from runtime.files import replacing
 from runtime.progress import Track, silent
 
 SHARD_IMAGES = 4096
-"""Images in a shard: what a killed run decodes again at most."""
+"""Images per shard: a killed run decodes at most this many again."""
 
 _SIZE_BYTES = 8  # width and height, int32 each
 
 
-class Store:
-    """The images of finished shards, by row."""
+def new_shard(path: Path, dtype: npt.DTypeLike, count: int) -> np.memmap[Any, Any]:
+    """Create a writable, memory-mapped `.npy` of `count` records, with its disk space reserved.
+
+    Without the reservation, a full disk would kill the process by a signal at some later page.
+
+    Raises:
+        OSError: the disk has too little room.
+    """
+    shard: np.memmap[Any, Any] = np.lib.format.open_memmap(
+        path, mode="w+", dtype=np.dtype(dtype), shape=(count,)
+    )
+    with path.open("rb+") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return shard
+
+
+class ImageStore:
+    """Images of finished shards, by row."""
 
     def __init__(self, folder: Path, images: int) -> None:
         self.folder = folder
@@ -54,51 +72,50 @@ class Store:
 
 
 def shard_name(start: int) -> str:
-    """File of the images from row `start` on."""
+    """File name of the shard that starts at row `start`."""
     return f"pixels-{start:07d}.npy"
 
 
 def store_bytes(images: ImageSet, side_px: int) -> int:
-    """What the shards of these images take on disk, apart from their headers."""
-    sizes = [_shrunk_size(each.width, each.height, side_px) for each in images.photos]
+    """Bytes on disk of the shards of these images, without headers."""
+    sizes = [_shrunk_size(image.width, image.height, side_px) for image in images.records]
     return sum(3 * width * height + _SIZE_BYTES for width, height in sizes)
 
 
 def write_shard(
     path: Path, images: ImageSet, start: int, side_px: int, *, track: Track = silent
 ) -> None:
-    """Decode the images from row `start` on into one shard, whole or not at all.
+    """Decode the images from row `start` on into one shard, completely or not at all.
 
     Raises:
-        InputError: an image cannot be read any more.
+        InputError: an image can no longer be read.
     """
-    photos = images.photos[start : start + SHARD_IMAGES]
+    records = images.records[start : start + SHARD_IMAGES]
     paths = images.paths[start : start + SHARD_IMAGES]
-    size = [_shrunk_size(photo.width, photo.height, side_px) for photo in photos]
-    sizes = np.array(size, np.int32)
+    sizes = np.array([_shrunk_size(r.width, r.height, side_px) for r in records], np.int32)
     starts = _starts(sizes)
-    total = int(starts[-1] + 3 * size[-1][0] * size[-1][1])
+    total = int(starts[-1] + 3 * sizes[-1].prod(dtype=np.int64))
     with replacing(path) as temporary:
         shard = new_shard(temporary, np.uint8, total)
         shard[: starts[0]] = sizes.reshape(-1).view(np.uint8)
 
         def decode(at: int) -> None:
             image = open_rgb(paths[at])
-            if pixels_sha256(image) != photos[at].pixels_sha256:
+            if pixels_sha256(image) != records[at].pixels_sha256:
                 raise InputError(f"{paths[at]}: changed since it was audited; run again")
-            pixels = np.asarray(shrunk(image, side_px)).reshape(-1)
+            pixels = np.asarray(shrink(image, side_px)).reshape(-1)
             shard[starts[at] : starts[at] + len(pixels)] = pixels
 
         with warnings.catch_warnings(), ThreadPoolExecutor() as pool:  # decoding frees the GIL
-            warnings.simplefilter("ignore")  # Pillow's, about odd files: the audit has judged them
+            warnings.simplefilter("ignore")  # Pillow's, about odd files: the audit judged them
             done = pool.map(decode, range(len(paths)))
             for _ in track(done, label="decoding images", total=len(paths)):
                 pass
         shard.flush()
 
 
-def shrunk(image: Image.Image, side_px: int) -> Image.Image:
-    """The image with a short side of at most `side_px`; a smaller one stays as it is."""
+def shrink(image: Image.Image, side_px: int) -> Image.Image:
+    """Resize an image so that its short side is at most `side_px`; a smaller one is unchanged."""
     size = _shrunk_size(*image.size, side_px)
     return image if size == image.size else image.resize(size, Image.Resampling.BICUBIC)
 
@@ -111,6 +128,6 @@ def _shrunk_size(width: int, height: int, side_px: int) -> tuple[int, int]:
 
 
 def _starts(sizes: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
-    """Where each image's pixels begin: behind all sizes, one after the other."""
+    """First byte of each image's pixels; they follow the sizes, one after the other."""
     lengths = 3 * sizes.prod(axis=1, dtype=np.int64)
     return _SIZE_BYTES * len(sizes) + np.concatenate([[0], np.cumsum(lengths[:-1])])

@@ -1,4 +1,4 @@
-"""What is known of the classes of the images: from folders or from a CSV."""
+"""The classes of the images, read from folders or from a CSV."""
 
 from __future__ import annotations
 
@@ -14,43 +14,43 @@ from runtime.errors import InputError
 
 UNLABELLED = -1
 LOCAL_FILES = "/data/local-files/?d="
-"""How Label Studio names a file on its own machine; the path after it begins with data.images."""
+"""Prefix of a local file in Label Studio; the path after it starts with data.images."""
 
 
-def names_of(
-    labels: str, found: Sequence[tuple[Path, Path]], ids: Mapping[Path, str]
+def read_class_names(
+    labels: str, files: Sequence[tuple[Path, Path]], ids: Mapping[Path, str]
 ) -> dict[str, str]:
-    """The name of the class of each labelled file, by its id.
+    """Return the class name of each labelled file, by its id.
 
     Args:
         labels: `folders`, `none`, or the path of a CSV with the columns image,label.
-        found: each file, after the folder it was found below.
+        files: each file, after the folder that it was found in.
         ids: the id of each file.
 
     Raises:
-        InputError: a CSV that cannot be read or whose lines do not fit the files.
+        InputError: the CSV cannot be read, or its lines do not fit the files.
     """
     if labels == "none":
         return {}
     if labels == "folders":
-        parts = {ids[path]: path.relative_to(folder).parts for folder, path in found}
+        parts = {ids[path]: path.relative_to(folder).parts for folder, path in files}
         return {id_: part[0] for id_, part in parts.items() if len(part) > 1}
-    return read_csv(Path(labels), [ids[path] for _, path in found])
+    return read_csv(Path(labels), [ids[path] for _, path in files])
 
 
-def classes_of(
+def index_classes(
     labels: str, names: Mapping[str, str], usable: Container[str], *, fewest: int = 2
 ) -> tuple[tuple[str, ...], dict[str, int]]:
-    """Classes in the order of their index, and the index of each labelled image.
+    """Return the classes in the order of their index, and the index of each labelled image.
 
     Args:
-        labels: as for `names_of`.
-        names: what it gave.
-        usable: the ids of images; a folder of other files only is no class.
-        fewest: classes that there must be.
+        labels: as for `read_class_names`.
+        names: what it returned.
+        usable: the ids of usable images; a folder with none of them is not a class.
+        fewest: the number of classes that is needed.
 
     Raises:
-        InputError: there are fewer.
+        InputError: there are fewer classes.
     """
     if labels == "none":
         return (), {}
@@ -67,17 +67,17 @@ def classes_of(
 
 
 def read_csv(path: Path, ids: Sequence[str]) -> dict[str, str]:
-    """Labels by image id; an image may be missing or its label empty, but not unknown.
+    """Return labels by image id. An image may be missing or have no label; unknown images fail.
 
-    Columns other than image,label are no matter. The separator may be a semicolon or a tab, as
-    spreadsheets write them; the path of an image may be as Label Studio exports it.
+    Columns other than image,label are ignored. The separator may also be a semicolon or a tab, as
+    spreadsheets write them. The path of an image may have the form that Label Studio exports.
 
     Args:
         path: the file.
         ids: of all images that may be in it.
 
     Raises:
-        InputError: it cannot be read, or its lines do not fit the images; each by its line.
+        InputError: it cannot be read, or lines do not fit the images; names each line.
     """
     known, labels, mistakes = set(ids), dict[str, str](), list[str]()
     for line, (image, label) in _lines(path):
@@ -96,19 +96,19 @@ def read_csv(path: Path, ids: Sequence[str]) -> dict[str, str]:
     return labels
 
 
-def known_in(path: Path, ids: Sequence[str]) -> dict[str, str]:
-    """Labels by image id in a CSV as `read_csv` reads it; unknown images are passed over.
+def read_known_labels(path: Path, ids: Sequence[str]) -> dict[str, str]:
+    """Return labels by image id from a CSV as `read_csv` does, but skip unknown images.
 
     Raises:
         InputError: it cannot be read.
     """
     known = set(ids)
-    found = ((_id_in(known, image), label) for _, (image, label) in _lines(path))
-    return {id_: label for id_, label in found if id_ is not None and label}
+    labels = ((_id_in(known, image), label) for _, (image, label) in _lines(path))
+    return {id_: label for id_, label in labels if id_ is not None and label}
 
 
 def _lines(path: Path) -> list[tuple[int, tuple[str, str]]]:
-    """Each image with its label, after the number of its line."""
+    """Return each image with its label, after its line number."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -116,9 +116,9 @@ def _lines(path: Path) -> list[tuple[int, tuple[str, str]]]:
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
     header = next(iter(text.splitlines()), "")
-    separators = [each for each in ",;\t" if {"image", "label"} <= set(_cells(header, each))]
+    separators = [mark for mark in ",;\t" if {"image", "label"} <= set(_cells(header, mark))]
     if not separators:
-        raise InputError(f"{path}:1: the columns image,label are wanted; got {header!r}")
+        raise InputError(f"{path}:1: the columns image,label are needed; got {header!r}")
     rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=separators[0])
     try:
         return [(rows.line_num, (row["image"] or "", (row["label"] or "").strip())) for row in rows]
@@ -131,10 +131,10 @@ def _cells(header: str, separator: str) -> list[str]:
 
 
 def _id_in(known: Container[str], image: str) -> str | None:
-    """The id that a cell means: as it is, without blanks, normalised, or of Label Studio."""
-    written = [image, image.strip()]
+    """Find the id for a cell: as written, stripped, normalised, or from Label Studio."""
+    paths = [image, image.strip()]
     if image.startswith(LOCAL_FILES):
         below_root = unquote(image.removeprefix(LOCAL_FILES))
-        written.append(below_root.partition("/")[2])
-    ways = [*written, *(Path(os.path.normpath(each)).as_posix() for each in written)]
-    return next((each for each in ways if each in known), None)
+        paths.append(below_root.partition("/")[2])
+    paths += [Path(os.path.normpath(path)).as_posix() for path in paths]
+    return next((path for path in paths if path in known), None)

@@ -1,8 +1,7 @@
-"""Images on their way into a network: decoded and cut by threads, a few batches ahead."""
+"""Batches of images for a network: threads decode and crop them, a few batches ahead."""
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,38 +14,39 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from compressor.data.augmentation import PLAIN, view_of
-from compressor.data.dataset import ImageSet, open_rgb
-from compressor.data.image_store import Store, shrunk
+from compressor.data.augmentation import PLAIN, seeded_view
+from compressor.data.dataset import ImageSet
+from compressor.data.image_files import open_rgb, usable_cpus
+from compressor.data.image_store import ImageStore, shrink
 from runtime.errors import MissingDependencyError
 from runtime.images.preprocess import Preprocess
 
-Job = tuple[int, int]
+ViewId = tuple[int, int]
 """Row of the image and number of the view."""
 Arrays = tuple[npt.NDArray[Any], ...]
-"""What a dataset gives for one item."""
+"""What a dataset returns for one item."""
 
 T = TypeVar("T")
 K = TypeVar("K", contravariant=True)
 
 BATCH = 64
-"""Images that a network looks at together where nothing is learnt from them."""
-_AHEAD = 2  # batches read while a network is at work on one
+"""Batch size of inference."""
+_AHEAD = 2  # batches read while a network works on one
 
 
 @dataclass(frozen=True)
 class Compute:
-    """Where networks run and how many threads feed them."""
+    """The device of the networks and the number of threads that load for them."""
 
     device: torch.device
     workers: int
 
     @classmethod
     def choose(cls, device: str, workers: int | None) -> Compute:
-        """Resolve `auto` and check that what was asked for is there.
+        """Resolve `auto` and check that the device exists.
 
         Raises:
-            MissingDependencyError: CUDA was asked for and there is none.
+            MissingDependencyError: the device is CUDA and there is none.
         """
         if device == "cuda" and not torch.cuda.is_available():
             raise MissingDependencyError(
@@ -56,18 +56,18 @@ class Compute:
             )
         chosen = "cuda" if device == "auto" and torch.cuda.is_available() else device
         if workers is None:
-            workers = min(16, len(os.sched_getaffinity(0)))
+            workers = min(16, usable_cpus())
         return cls(torch.device("cpu" if chosen == "auto" else chosen), workers)
 
 
 class Dataset(Protocol[K]):
-    """Something that gives arrays for what it is asked; asked by several threads at once."""
+    """Something that returns arrays by item, to several threads at once."""
 
     def __getitem__(self, item: K) -> Arrays:
         """The arrays of one item."""
 
 
-class Pixels:
+class PreprocessedImages:
     """Images as uint8 [S, S, 3], resized and cropped as on the device."""
 
     def __init__(self, paths: Sequence[Path], preprocess: Preprocess) -> None:
@@ -79,29 +79,29 @@ class Pixels:
 
 
 @dataclass(frozen=True)
-class Augment:
-    """What decides the fixed seeded views of a set of images, besides the images."""
+class Augmentation:
+    """The settings of the views of a set of images."""
 
     seed: int
     scale: tuple[float, float]
-    """Smallest and largest share of an image's area that a view shows."""
+    """Smallest and largest share of an image's area that a view covers."""
     side_px: int
-    """Views are cut from the image shrunk so that its short side has at most this length."""
+    """Views are cropped from the image after its short side was shrunk to at most this."""
 
 
 class Views:
-    """Fixed seeded views, asked for by (row, number of the view), for one or more networks.
+    """The views of a set of images, by (row, number of the view), for one or more networks.
 
-    An item is the view at each network's size, uint8 [S, S, 3]. The view PLAIN is the image as each
-    network is shown it on the device.
+    An item is the view at each network's input size, uint8 [S, S, 3]. The view PLAIN is the image
+    preprocessed for each network as on the device.
     """
 
     def __init__(
         self,
         images: ImageSet,
-        augment: Augment,
+        augment: Augmentation,
         inputs: Sequence[Preprocess],
-        store: Store | None = None,
+        store: ImageStore | None = None,
     ) -> None:
         self.paths = images.paths
         self.keys = images.keys
@@ -109,40 +109,40 @@ class Views:
         self.inputs = inputs
         self.store = store
 
-    def __getitem__(self, job: Job) -> Arrays:
-        row, number = job
+    def __getitem__(self, view_id: ViewId) -> Arrays:
+        row, number = view_id
         image = (
             self.store[row]
             if self.store is not None
-            else shrunk(open_rgb(self.paths[row]), self.augment.side_px)
+            else shrink(open_rgb(self.paths[row]), self.augment.side_px)
         )
         if number == PLAIN:
-            return tuple(each.pixels(image) for each in self.inputs)
+            return tuple(preprocess.pixels(image) for preprocess in self.inputs)
         scale, seed = self.augment.scale, self.augment.seed
-        view = view_of(self.keys[row], number, seed=seed, size=image.size, scale=scale)
-        return tuple(view.of(image, each.size_px, each.resampling) for each in self.inputs)
+        view = seeded_view(self.keys[row], number, seed=seed, size=image.size, scale=scale)
+        return tuple(view.render(image, p.size_px, p.resampling) for p in self.inputs)
 
 
 def in_batches(items: Sequence[T]) -> list[Sequence[T]]:
-    """Items in their order, cut for a network that only looks: BATCH at a time."""
-    return [items[at : at + BATCH] for at in range(0, len(items), BATCH)]
+    """Divide items into batches for inference, in their order."""
+    return [items[start : start + BATCH] for start in range(0, len(items), BATCH)]
 
 
 def load_batches(
     dataset: Dataset[T], batches: Iterable[Sequence[T]], workers: int
 ) -> Iterator[tuple[Tensor, ...]]:
-    """Batches of a dataset's items, each array stacked, in order; read ahead by threads.
+    """Yield batches of a dataset's items in order, each array stacked; threads read ahead.
 
-    Threads serve as well as processes here, because Pillow frees the interpreter while it decodes
-    and resizes, and they need no copies, no shared memory and no fork.
+    Threads are as fast as processes here, because Pillow releases the interpreter lock while it
+    decodes and resizes. They need no copies, no shared memory and no fork.
 
     Args:
-        dataset: what the items come from.
-        batches: the items of each batch; asked for a few batches ahead.
-        workers: threads; 0 reads a batch when it is asked for.
+        dataset: where the items come from.
+        batches: the items of each batch; read a few batches ahead.
+        workers: number of threads; 0 reads each batch only when it is needed.
 
     Raises:
-        InputError: an image cannot be read any more.
+        InputError: an image can no longer be read.
     """
     if not workers:
         for batch in batches:
@@ -163,17 +163,17 @@ def load_batches(
                 yield _stack(_joined(ahead.popleft()))
         while ahead:
             yield _stack(_joined(ahead.popleft()))
-    finally:  # also where the caller stops half way
+    finally:  # also where the caller stops early
         pool.shutdown(cancel_futures=True)
 
 
 def to_input(pixels: Tensor, preprocess: Preprocess, device: torch.device) -> Tensor:
-    """uint8 [B, S, S, 3] -> float32 [B, 3, S, S], normalised, in channels-last memory.
+    """Normalise: uint8 [B, S, S, 3] -> float32 [B, 3, S, S] in channels-last memory.
 
     Args:
         pixels: images, or views of them.
-        preprocess: its mean and std.
-        device: where the network is.
+        preprocess: gives mean and std.
+        device: of the network.
     """
     mean = torch.tensor(preprocess.mean, dtype=torch.float64)
     std = torch.tensor(preprocess.std, dtype=torch.float64)

@@ -1,81 +1,77 @@
-"""Which images are learnt from, which choose the best checkpoint, which are held out."""
+"""The split of the images: for training, to choose the best checkpoint, held out."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
 
+from compressor.data.dataset import ImageRecord, Split
 from compressor.data.labels import UNLABELLED
 
-if TYPE_CHECKING:
-    from compressor.data.dataset import Photo
 
-Split = Literal["train", "validation", "holdout"]
-
-
-def cut(
-    photos: Sequence[Photo],
+def assign_splits(
+    records: Sequence[ImageRecord],
     holdout: float | None,
     validation: float,
     seed: int,
     *,
     stratified: bool,
-) -> list[Photo]:
-    """Cut the train part into three.
+) -> list[ImageRecord]:
+    """Divide the images of the train split into three splits.
 
-    Pixels decide, not names nor their order: new images move none from part to part.
+    Pixels decide, not file names or their order. New images move no other image.
 
     Args:
-        photos: those of the parts `train` and, where it is a folder of its own, `holdout`.
-        holdout: share to hold out; None where that is a folder.
-        validation: share of the rest for choosing the best checkpoint.
-        seed: another seed is another cut.
-        stratified: class by class.
+        records: images of the splits `train` and, where the held-out images have a folder of their
+            own, `holdout`.
+        holdout: the share to hold out; None where the held-out images have a folder of their own.
+        validation: the share of the rest that chooses the best checkpoint.
+        seed: another seed gives another split.
+        stratified: split each class by itself.
     """
     if holdout is not None:
-        photos = _move(photos, (holdout, "holdout"), seed, stratified=stratified)
-    return _move(photos, (validation, "validation"), seed, stratified=stratified)
+        records = _move(records, (holdout, "holdout"), seed, stratified=stratified)
+    return _move(records, (validation, "validation"), seed, stratified=stratified)
 
 
 def _move(
-    photos: Sequence[Photo], part: tuple[float, Split], seed: int, *, stratified: bool
-) -> list[Photo]:
-    """Move a share of the train part, class by class if stratified, to another part."""
-    share, to = part
+    records: Sequence[ImageRecord], part: tuple[float, Split], seed: int, *, stratified: bool
+) -> list[ImageRecord]:
+    """Move a share of the train split to another split."""
+    share, target = part
     groups: dict[int, list[str]] = {}
-    for photo in photos:
-        if photo.split == "train":
-            group = photo.label if stratified else UNLABELLED
-            groups.setdefault(group, []).append(photo.pixels_sha256)
+    for record in records:
+        if record.split == "train":
+            group = record.label if stratified else UNLABELLED
+            groups.setdefault(group, []).append(record.pixels_sha256)
     counts = {group: len(keys) for group, keys in groups.items()}
-    taken = set()
-    for group, number in share_out(counts, share).items():
-        taken |= set(sorted(groups[group], key=lambda key: _rank(key, to, seed))[:number])
+    moved = set()
+    for group, count in apportion(counts, share).items():
+        moved |= set(sorted(groups[group], key=lambda key: _rank(key, target, seed))[:count])
     return [
-        replace(photo, split=to)
-        if photo.split == "train" and photo.pixels_sha256 in taken
-        else photo
-        for photo in photos
+        replace(record, split=target)
+        if record.split == "train" and record.pixels_sha256 in moved
+        else record
+        for record in records
     ]
 
 
-def share_out(counts: Mapping[int, int], share: float) -> dict[int, int]:
-    """How many of each class to take so that all together are `share`, rounded.
+def apportion(counts: Mapping[int, int], share: float) -> dict[int, int]:
+    """How many images of each class to move so that the total is `share`, rounded.
 
-    Largest remainders decide the rounding; every class keeps at least one. No class gives more
-    than one beyond its own share, so where many classes have one image, fewer are taken in all.
+    The largest remainders decide the rounding. Every class keeps at least one image, and moves at
+    most one more than its own share; so with many classes of one image, fewer are moved in all.
     """
     exact = {label: share * count for label, count in counts.items()}
-    taken = {label: min(int(exact[label]), counts[label] - 1) for label in counts}
-    wanted = round(share * sum(counts.values()))
-    by_remainder = sorted(counts, key=lambda label: (taken[label] - exact[label], label))
+    moved = {label: min(int(exact[label]), counts[label] - 1) for label in counts}
+    total = round(share * sum(counts.values()))
+    by_remainder = sorted(counts, key=lambda label: (moved[label] - exact[label], label))
     for label in by_remainder:
-        if sum(taken.values()) < wanted and taken[label] < counts[label] - 1:
-            taken[label] += 1
-    return taken
+        if sum(moved.values()) < total and moved[label] < counts[label] - 1:
+            moved[label] += 1
+    return moved
 
 
-def _rank(key: str, to: Split, seed: int) -> str:
-    return hashlib.sha256(f"{seed} {to} {key}".encode()).hexdigest()
+def _rank(key: str, target: Split, seed: int) -> str:
+    return hashlib.sha256(f"{seed} {target} {key}".encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Views that are cut once and shown again: the first epochs fill a file, the later ones read it."""
+"""A cache of views: the first epochs fill a file, later epochs read it."""
 
 from __future__ import annotations
 
@@ -7,37 +7,39 @@ from pathlib import Path
 
 import numpy as np
 
-from compressor.data.loading import Arrays, Job, Views
-from compressor.data.shards import new_shard
+from compressor.data.image_store import new_shard
+from compressor.data.loading import Arrays, ViewId, Views
 
 
-class Rendered:
-    """The views of one network; each is cut when it is first asked for.
+class ViewCache:
+    """The views of one network; each is made when it is first needed.
 
-    They lie in an unnamed file that ends with the process. A run that is continued cuts them again.
+    They are in a temporary file that ends with the process. A resumed run makes them again.
     """
 
     def __init__(self, views: Views, count: int, folder: Path) -> None:
-        """Reserve the room.
+        """Reserve the disk space.
 
         Args:
             views: of one network.
-            count: V, the numbers of views that are asked for.
-            folder: where the disk has room for V x N x S x S x 3 bytes.
+            count: V, the number of views per image.
+            folder: on a disk with room for V x N x S x S x 3 bytes.
 
         Raises:
-            OSError: it has not.
+            OSError: the disk has too little room.
         """
-        (wanted,) = views.inputs
-        images, side = len(views.paths), wanted.size_px
+        (preprocess,) = views.inputs
+        images, side = len(views.paths), preprocess.size_px
         self.views = views
-        self.cut = np.zeros((images, count), np.bool_)
-        with tempfile.TemporaryDirectory(dir=folder) as temporary:  # the mapping outlives the name
+        self.filled = np.zeros((images, count), np.bool_)
+        with tempfile.TemporaryDirectory(
+            dir=folder
+        ) as temporary:  # the mapping outlives the file name
             shard = new_shard(Path(temporary) / "views.npy", np.uint8, images * count * side**2 * 3)
         self.pixels = shard.reshape(images, count, side, side, 3)
 
-    def __getitem__(self, job: Job) -> Arrays:
-        if not self.cut[job]:
-            (self.pixels[job],) = self.views[job]
-            self.cut[job] = True
-        return (self.pixels[job],)
+    def __getitem__(self, view_id: ViewId) -> Arrays:
+        if not self.filled[view_id]:
+            (self.pixels[view_id],) = self.views[view_id]
+            self.filled[view_id] = True
+        return (self.pixels[view_id],)

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from compressor.data.augmentation import PLAIN
-from compressor.data.loading import Compute, Job, Views, in_batches, load_batches, to_input
-from compressor.data.shards import new_shard
+from compressor.data.image_store import new_shard
+from compressor.data.loading import Compute, ViewId, Views, in_batches, load_batches, to_input
 from compressor.models.encoder import Encoder
 from compressor.models.features import Features, Grid, resample
 from compressor.models.precision import autocast
@@ -130,7 +130,7 @@ class CachedFeatures:
         """Dt."""
         return int(self._shards[0][0].dtype["pooled"].shape[0])
 
-    def of(self, jobs: Sequence[Job], shown: Sequence[Tensor]) -> Features:
+    def of(self, jobs: Sequence[ViewId], shown: Sequence[Tensor]) -> Features:
         """Of a batch of (row, view); what the views look like is not asked."""
         records = np.stack([self._record(row, view) for row, view in jobs])
         return Features(torch.from_numpy(records["pooled"].copy()), _maps(records))
@@ -143,7 +143,7 @@ class CachedFeatures:
         few = np.stack([self._record(*job) for job in with_maps])
         return Features(torch.from_numpy(pooled), _maps(few))
 
-    def _some(self, count: int) -> list[Job]:
+    def _some(self, count: int) -> list[ViewId]:
         chosen = evenly(self.views * self.images, count)
         return [(int(at % self.images), int(at // self.images)) for at in chosen]
 
@@ -178,7 +178,7 @@ class OnlineFeatures:
         """Dt."""
         return self.reader.teacher.dim
 
-    def of(self, jobs: Sequence[Job], shown: Sequence[Tensor]) -> Features:
+    def of(self, jobs: Sequence[ViewId], shown: Sequence[Tensor]) -> Features:
         """Of a batch of views, which `shown` holds at the teacher's size."""
         return self.reader.read(shown[0])
 

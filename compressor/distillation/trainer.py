@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from compressor.data.dataset import ImageSet
-from compressor.data.image_store import Store
-from compressor.data.loading import Augment, Compute, Job, Views, load_batches, to_input
-from compressor.data.view_cache import Rendered
+from compressor.data.image_store import ImageStore
+from compressor.data.loading import Augmentation, Compute, ViewId, Views, load_batches, to_input
+from compressor.data.view_cache import ViewCache
 from compressor.distillation import objectives
 from compressor.distillation.methods import tintem_head
 from compressor.distillation.methods.tintem import TinTeM
@@ -47,8 +47,8 @@ class Material:
     """What a student is made from."""
 
     train: ImageSet
-    augment: Augment
-    store: Store | None
+    augment: Augmentation
+    store: ImageStore | None
     """The training images decoded; None decodes their files again for every view."""
     rendered: bool
     """Whether a view is kept when it has been cut, to be shown again."""
@@ -124,7 +124,7 @@ class Training:
             return False
         return bool(epoch - best >= patience)
 
-    def step(self, jobs: list[Job], batch: tuple[Tensor, ...]) -> None:
+    def step(self, jobs: list[ViewId], batch: tuple[Tensor, ...]) -> None:
         """Learn from one batch of views.
 
         Args:
@@ -212,7 +212,7 @@ class Training:
             ),
         }
 
-    def schedule(self) -> Iterator[list[Job]]:
+    def schedule(self) -> Iterator[list[ViewId]]:
         """The batches still to come: a new order each epoch, its incomplete last batch dropped."""
         images = len(self.material.train)
         for epoch in range(self.done // self.steps_per_epoch, self.epochs):
@@ -249,13 +249,13 @@ class Training:
         self.done, self.sums, self.best = state["done"], state["sums"], state["best"]
         self.log = json.loads(state["log"])
 
-    def _teacher(self, jobs: list[Job], shown: Sequence[Tensor]) -> Features:
+    def _teacher(self, jobs: list[ViewId], shown: Sequence[Tensor]) -> Features:
         if self.material.teaching is None:
             return Features(torch.empty(len(jobs), 0), None)
         found = self.material.teaching.of(jobs, shown).to(self.compute.device)
         return self.centre.taken_off(found)
 
-    def _labels(self, jobs: list[Job]) -> Tensor:
+    def _labels(self, jobs: list[ViewId]) -> Tensor:
         return self.labels[[row for row, _ in jobs]].to(self.compute.device)
 
     def _answer(self, images: Tensor) -> Features:
@@ -313,7 +313,7 @@ def distill(
             material.validation, material.validation_features, student, compute
         )
         views = material.views(student)
-        shown = Rendered(views, training.views, work) if material.rendered else views
+        shown = ViewCache(views, training.views, work) if material.rendered else views
         loaded = load_batches(shown, training.schedule(), compute.workers)
         batches = zip(training.schedule(), loaded, strict=True)
         saved = started = time.monotonic()

@@ -11,7 +11,14 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from compressor.data.dataset import ImageSet
-from compressor.data.loading import BATCH, Compute, Pixels, in_batches, load_batches, to_input
+from compressor.data.loading import (
+    BATCH,
+    Compute,
+    PreprocessedImages,
+    in_batches,
+    load_batches,
+    to_input,
+)
 from compressor.models.encoder import Encoder
 from runtime import metrics
 from runtime.sampling import evenly
@@ -43,7 +50,7 @@ class Validation:
         # Evenly over the whole part: it is in the order of the class folders.
         rows = evenly(len(images), MAX_IMAGES)
         batches = in_batches(rows.tolist())
-        dataset = Pixels(images.paths, student.preprocess)
+        dataset = PreprocessedImages(images.paths, student.preprocess)
         pixels = torch.cat([each for (each,) in load_batches(dataset, batches, compute.workers)])
         classes = len(images.classes)
         return cls(pixels, teacher[rows], images.labels[rows], classes, student, compute)

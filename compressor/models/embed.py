@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from compressor.data.loading import Compute, Pixels, in_batches, load_batches, to_input
+from compressor.data.loading import Compute, PreprocessedImages, in_batches, load_batches, to_input
 from compressor.models.encoder import Encoder
 from compressor.models.precision import autocast
 from runtime.arrays import Floats
@@ -49,7 +49,9 @@ def embed(
             parts.append(np.load(part))
             continue
         batches = in_batches(rows)
-        loaded = load_batches(Pixels(paths, encoder.preprocess), batches, compute.workers)
+        loaded = load_batches(
+            PreprocessedImages(paths, encoder.preprocess), batches, compute.workers
+        )
         tracked = track(loaded, label=label, total=len(batches))
         with autocast(precision, compute):
             parts.append(_embed(encoder, tracked, compute))

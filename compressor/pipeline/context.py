@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from compressor.data import dataset
 from compressor.data.dataset import ImageSet
+from compressor.data.image_files import files_below
 from compressor.events import Observer, Reporter, ignore
 from compressor.pipeline.cache import Cache
 from compressor.recipe.plan import Plan
@@ -199,7 +200,7 @@ def listing_digest(run: Run) -> str:
     folders = [each for each in (data.images, data.holdout, data.ood) if isinstance(each, Path)]
     found = []
     for folder in folders:
-        for path in dataset.files_below(folder, [run.folder.resolve()]):
+        for path in files_below(folder, [run.folder.resolve()]):
             name = os.path.relpath(path, data.images)
             try:
                 status = path.stat()

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compressor.data import dataset
-from compressor.data.dataset import ImageSet, Photo
+from compressor.data.dataset import ImageRecord, ImageSet
+from compressor.data.image_files import DecodedInfo, files_below, inspect
 from compressor.data.labels import UNLABELLED
 from compressor.pipeline import runner
 from compressor.pipeline import stage as stages
@@ -100,7 +100,7 @@ def _estimate(run: Run) -> dict[str, Any]:
     from compressor.models.encoder import create_student, load_teacher
 
     recipe = run.plan.recipe
-    files = dataset.files_below(recipe.data.images)
+    files = files_below(recipe.data.images)
     if not files:
         raise InputError(f"{recipe.data.images}: no files in this folder")
     share = recipe.data.holdout if isinstance(recipe.data.holdout, float) else 0.0
@@ -130,10 +130,10 @@ def _estimate(run: Run) -> dict[str, Any]:
 
 def _like(files: Sequence[Path], count: int) -> ImageSet:
     """A set of `count` images with the sizes of the first few files."""
-    looks = dataset.inspect(files[:_SIZED_IMAGES]).values()
-    sizes = [(look.width, look.height) for look in looks if isinstance(look, dataset.Look)]
-    photos = [Photo("", "", *size, UNLABELLED, "train") for size in sizes or [(1, 1)]]
-    return ImageSet(Path(), (), tuple(itertools.islice(itertools.cycle(photos), count)))
+    results = inspect(files[:_SIZED_IMAGES]).values()
+    sizes = [(info.width, info.height) for info in results if isinstance(info, DecodedInfo)]
+    records = [ImageRecord("", "", *size, UNLABELLED, "train") for size in sizes or [(1, 1)]]
+    return ImageSet(Path(), (), tuple(itertools.islice(itertools.cycle(records), count)))
 
 
 def _seconds_per_image(run: Run, teacher: Encoder, student: Encoder) -> tuple[float, float]:

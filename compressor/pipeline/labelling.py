@@ -24,8 +24,8 @@ def write_files(run: Run) -> dict[str, Any]:
     now, everything = selection.standing(run), run.images()
     embeddings = selection.pool_embeddings(run)
     plan = state.load(now, run.folder)
-    typed = files.typed_labels(run.folder, [photo.id for photo in everything.photos])
-    given = {photo.id for photo in everything.photos if photo.label >= 0}
+    typed = files.typed_labels(run.folder, [photo.id for photo in everything.records])
+    given = {photo.id for photo in everything.records if photo.label >= 0}
     asked = sheet(now, plan, everything, embeddings, typed)
     origin = Origin(run.plan.recipe.name, run.root, run.folder / files.PAGE)
     hand_out(asked, plan, embeddings, origin, track=run.track)

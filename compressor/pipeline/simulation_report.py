@@ -60,12 +60,9 @@ def write(run: Run) -> dict[str, Any]:
 def _held_out(run: Run) -> Sample | None:
     """The held-out images that have labels."""
     found: ImageSet = run.images()
-    rows = [
-        row
-        for row, photo in enumerate(found.photos)
-        if photo.split == "holdout" and photo.label >= 0
-    ]
-    if not rows:
+    held = found.rows("holdout")
+    rows = held[found.labels[held] >= 0]
+    if not len(rows):
         return None
     embeddings: Floats = run.tensors("embeddings.safetensors")["images"][rows]
     return Sample(embeddings, found.labels[rows])

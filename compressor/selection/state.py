@@ -49,7 +49,7 @@ class Standing:
 
 def standing(pool: ImageSet, folder: Path) -> Standing:
     """How far it is in the folder of a run; images that have gone since are left out."""
-    row_of = {photo.id: row for row, photo in enumerate(pool.photos)}
+    row_of = {photo.id: row for row, photo in enumerate(pool.records)}
     rows = [row_of[name] for name in _proposed_in(folder) if name in row_of]
     return Standing(pool, np.array(rows, np.int64))
 
@@ -77,7 +77,7 @@ def save(now: Standing, plan: LabelPlan, folder: Path) -> None:
         "schema_version": SCHEMA_VERSION,
         "strategy": plan.strategy,
         "seed": plan.seed,
-        "proposed": [{"image": now.pool.photos[row].id} for row in proposed],
+        "proposed": [{"image": now.pool.records[row].id} for row in proposed],
     }
     write_json(folder / _NAME, document)
     on_map = np.empty((0, 2), np.float32) if plan.map is None else plan.map

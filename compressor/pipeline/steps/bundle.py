@@ -51,11 +51,7 @@ def _make(run: Run, work: Path) -> None:
     plan, found = run.plan, run.images()
     student, teacher = (read_json(run.folder / f"{role}.json") for role in ("student", "teacher"))
     embedded = run.tensors("probes.safetensors")["student"]
-    train, validation = (
-        embedded[[photo.split == split for photo in found.photos]]
-        for split in ("train", "validation")
-    )
-    scores = metrics.ood_scores(validation, train)
+    scores = metrics.ood_scores(embedded[found.rows("validation")], embedded[found.rows("train")])
     probe = read_json(run.folder / "probe.json")
     document = {
         "schema_version": SCHEMA_VERSION,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from compressor.data.dataset import open_rgb
+from compressor.data.image_files import open_rgb
 from compressor.pipeline.context import Run
 from compressor.selection import k_medoids
 from compressor.selection.metric_space import Space, distinct
@@ -42,9 +42,8 @@ def gather(run: Run, preprocess: Preprocess) -> Material:
         InputError: one of them was moved or changed since the audit.
     """
     wanted, seed = run.plan.recipe.export.calibration_images, run.plan.recipe.distill.seed
-    embedded, photos = run.tensors("probes.safetensors")["student"], run.images().photos
-    train = np.array([n for n, each in enumerate(photos) if each.split == "train"], np.int64)
-    kept_back = np.array([n for n, each in enumerate(photos) if each.split == "validation"], int)
+    embedded, found = run.tensors("probes.safetensors")["student"], run.images()
+    train, kept_back = found.rows("train"), found.rows("validation")
     if not len(kept_back):
         kept_back = train
     rows = {
@@ -52,7 +51,7 @@ def gather(run: Run, preprocess: Preprocess) -> Material:
         "random": train[drawn(len(train), wanted, seed)],
         "validation": kept_back[evenly(len(kept_back), MOST_VALIDATION)],
     }
-    paths = run.images().paths
+    paths = found.paths
     images = {
         name: normalised([paths[row] for row in each], preprocess) for name, each in rows.items()
     }

@@ -76,7 +76,7 @@ class Corrupted:
         self.preprocess = preprocess
 
     def __getitem__(self, at: int) -> Arrays:
-        from compressor.data.dataset import open_rgb
+        from compressor.data.image_files import open_rgb
 
         image = open_rgb(self.images.paths[at])
         looks = [self.preprocess.pixels(each(image)) for each in self.images.of(at)]

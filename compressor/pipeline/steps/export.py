@@ -119,7 +119,7 @@ def _precision_inputs(run: Run) -> dict[str, Any]:
         "onnx": stages.outputs_digest("to_onnx", run.folder),
         "student": stages.outputs_digest("probes", run.folder)["probes.safetensors"],
         "pixels": run.pixels_digest(),
-        "splits": [photo.split for photo in found.photos],
+        "splits": [photo.split for photo in found.records],
         "images": recipe.export.calibration_images,
         "seed": recipe.distill.seed,
     }

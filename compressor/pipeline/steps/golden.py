@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from compressor.pipeline import stage
 from compressor.pipeline.context import Run
@@ -99,8 +98,8 @@ def of_student(run: Run, student: str) -> Golden:
     from runtime.bundle.golden import Golden
 
     found, corrupted = run.images(), run.tensors("corrupted.safetensors")
-    held = np.array([photo.split == "holdout" for photo in found.photos])
-    bank = bank_rows(found.labels, ~held)
+    held = found.rows("holdout")
+    bank = bank_rows(found.labels, found.rows("train", "validation"))
     sides = _side(run, "teacher", corrupted), _side(run, student, corrupted)
     arrays = _of_held_out(sides, found, held, bank)
     px = 0
@@ -108,21 +107,19 @@ def of_student(run: Run, student: str) -> Golden:
         arrays = _with_corrupted(arrays, sides, bank, corrupted)
         px = int(corrupted["short_side_px"][0])
     arrays = _with_outside(arrays, sides, bank)
-    names = tuple(photo.id for photo in found.part("holdout").photos)
+    names = tuple(photo.id for photo in found.part("holdout").records)
     return Golden(
         run.root,
         names,
         tuple(run.ood_ids()),
         found.classes,
         arrays,
-        bank_images=tuple(found.photos[row].id for row in bank),
+        bank_images=tuple(found.records[row].id for row in bank),
         corrupted_px=px,
     )
 
 
-def _of_held_out(
-    sides: tuple[Side, Side], found: ImageSet, held: npt.NDArray[np.bool_], bank: Ints
-) -> Arrays:
+def _of_held_out(sides: tuple[Side, Side], found: ImageSet, held: Ints, bank: Ints) -> Arrays:
     """What is known of the held-out images, and the bank of training images."""
     from runtime import metrics
     from runtime.bundle.golden import Arrays
@@ -209,12 +206,11 @@ def _with_corrupted(
     return replace(arrays, **changes)
 
 
-def bank_rows(labels: Ints, usable: npt.NDArray[np.bool_]) -> Ints:
+def bank_rows(labels: Ints, usable: Ints) -> Ints:
     """Rows of the bank: labelled images first, then evenly over the rest, at most MAX_BANK."""
     from runtime.sampling import evenly
 
-    labelled = np.flatnonzero(usable & (labels >= 0))
-    others = np.flatnonzero(usable & (labels < 0))
+    labelled, others = usable[labels[usable] >= 0], usable[labels[usable] < 0]
     rows = []
     left = MAX_BANK
     for candidates in (labelled, others):

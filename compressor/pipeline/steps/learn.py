@@ -68,7 +68,6 @@ def material_of(run: Run) -> Material:
 
     found = run.images()
     embedded = run.tensors("embeddings.safetensors")["images"]
-    chosen = [photo.split == "validation" for photo in found.photos]
     return Material(
         train=found.part("train"),
         augment=prepare.augment(run),
@@ -76,7 +75,7 @@ def material_of(run: Run) -> Material:
         rendered=run.economy.rendered,
         teaching=prepare.teaching(run),
         validation=found.part("validation"),
-        validation_features=embedded[chosen],
+        validation_features=embedded[found.rows("validation")],
     )
 
 
@@ -123,7 +122,7 @@ def _make_probes(run: Run, work: Path) -> None:
         seen = embed(both, paths, compute, label=label, keep=keep, track=run.track)
         for name, own in zip(encoders, np.split(seen, len(encoders), axis=1), strict=True):
             arrays[name + end] = np.ascontiguousarray(own)
-    training = np.array([each.split != "holdout" for each in found.photos])
+    training = found.rows("train", "validation")
     embedded = {"teacher": run.tensors("embeddings.safetensors")["images"], **arrays}
     of_training = {name: embedded[name][training] for name in ("teacher", *encoders)}
     probes, document = fit_all(of_training, found.labels[training], found.classes, run.note)

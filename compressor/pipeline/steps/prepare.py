@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compressor.data import dataset as images
+from compressor.data.audit import AuditSettings, audit
 from compressor.data.augmentation import PLAIN
+from compressor.data.image_files import DecodedInfo, files_below, inspect
 from compressor.pipeline import stage
 from compressor.pipeline.context import Run, digest, listing_digest, network_digest
 from compressor.pipeline.stage import Stage
@@ -24,8 +25,8 @@ from runtime.files import replacing, sha256_of, write_json
 if TYPE_CHECKING:
     import torch
 
-    from compressor.data.image_store import Store
-    from compressor.data.loading import Augment, Views
+    from compressor.data.image_store import ImageStore
+    from compressor.data.loading import Augmentation, Views
     from compressor.distillation.teacher_features import Reader, Teaching
     from compressor.models.features import Grid
 
@@ -53,7 +54,7 @@ def _images_inputs(run: Run) -> dict[str, Any]:
 
 
 def _labels(run: Run) -> str:
-    """As `images.audit` takes them; none while their file is still to be written."""
+    """As `audit` takes them; none while their file is still to be written."""
     labels, waiting = run.plan.recipe.data.labels, run.plan.recipe.label is not None
     missing = labels != "folders" and not Path(labels).is_file()
     return "none" if waiting and missing else labels
@@ -63,21 +64,20 @@ def _make_images(run: Run, work: Path) -> None:
     data, spec = run.plan.recipe.data, run.plan.recipe.distill
     own = [run.folder.resolve()]
     task = [data.images, *([data.holdout] if isinstance(data.holdout, Path) else [])]
-    found = images.audit(
-        data.images,
+    settings = AuditSettings(
         labels=_labels(run),
         holdout=data.holdout,
         validation=spec.validation,
         seed=spec.seed,
         exclude=own + ([data.ood] if data.ood else []),
         labelling=run.plan.recipe.label is not None,
-        track=run.track,
     )
-    outside = images.files_below(data.ood, [*own, *task]) if data.ood else []
-    looks = images.inspect(outside, run.track)
-    if data.ood and not any(isinstance(look, images.Look) for look in looks.values()):
-        raise InputError(f"{data.ood}: data.ood has no usable image among {len(looks)} files")
-    found.save(work, ood=looks)
+    found = audit(data.images, settings, run.track)
+    outside = files_below(data.ood, [*own, *task]) if data.ood else []
+    ood = inspect(outside, run.track)
+    if data.ood and not any(isinstance(info, DecodedInfo) for info in ood.values()):
+        raise InputError(f"{data.ood}: data.ood has no usable image among {len(ood)} files")
+    found.save(work, ood=ood)
     counts = found.counts()
     run.note(
         f"{counts['images']} usable images: {counts['train']} to train on, "
@@ -87,9 +87,9 @@ def _make_images(run: Run, work: Path) -> None:
     if run.plan.recipe.label is not None and found.images.classes:
         run.note(f"labels: {found.images.class_counts()}")  # a class misspelt shows here
     try:
-        images.enforce(found, max_rejected=data.max_rejected, min_images=data.min_images)
+        found.require_usable(max_rejected=data.max_rejected, min_images=data.min_images)
     except InputError:
-        found.save(run.folder, ood=looks)  # so that the user finds rejected.csv
+        found.save(run.folder, ood=ood)  # so that the user finds rejected.csv
         raise
 
 
@@ -130,10 +130,11 @@ def _make_embeddings(run: Run, work: Path) -> None:
     def make(path: Path) -> None:
         # The training images as they are: their first view, which the student learns from too
         found = run.images()
-        training = np.array([each.split == "train" for each in found.photos])
         of_all = np.empty((len(found), teacher.dim), np.float32)
-        of_all[training] = pooled_of(_look_at_views(run, [PLAIN], work / "parts"))
-        of_all[~training] = look("other", found.part("validation", "holdout").paths)
+        of_all[found.rows("train")] = pooled_of(_look_at_views(run, [PLAIN], work / "parts"))
+        of_all[found.rows("validation", "holdout")] = look(
+            "other", found.part("validation", "holdout").paths
+        )
         arrays = {"images": of_all, "ood": look("ood", run.ood_paths())}
         with replacing(path) as temporary:
             save_file(arrays, temporary)
@@ -248,20 +249,20 @@ def _views_for_teacher(run: Run, *, whole: bool) -> Views:
     return Views(train, augment(run), inputs, store_of(run))
 
 
-def augment(run: Run) -> Augment:
+def augment(run: Run) -> Augmentation:
     """What decides the views."""
-    from compressor.data.loading import Augment
+    from compressor.data.loading import Augmentation
 
     spec = run.plan.recipe.distill
-    return Augment(spec.seed, spec.crop_scale, run.economy.side_px)
+    return Augmentation(spec.seed, spec.crop_scale, run.economy.side_px)
 
 
-def store_of(run: Run) -> Store | None:
+def store_of(run: Run) -> ImageStore | None:
     """The decoded training images, if the disk had room for them."""
-    from compressor.data.image_store import Store
+    from compressor.data.image_store import ImageStore
 
     count = len(run.images().part("train"))
-    return Store(run.folder / "pixels", count) if run.economy.stored else None
+    return ImageStore(run.folder / "pixels", count) if run.economy.stored else None
 
 
 def _code(*modules: str) -> list[Any]:
@@ -291,7 +292,7 @@ STAGES: Sequence[Stage[Run]] = (
         needs=(),
         inputs=_images_inputs,
         make=_make_images,
-        code=("compressor.data.dataset",),
+        code=("compressor.data.audit",),
         libraries=("pillow",),
     ),
     Stage(

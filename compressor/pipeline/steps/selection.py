@@ -105,8 +105,8 @@ def _inputs(total: int, run: Run) -> dict[str, Any]:
     now = standing(run)
     return {
         "embeddings": stages.outputs_digest("embeddings", run.folder),
-        "pool": digest([photo.id for photo in now.pool.photos]),
-        "elsewhere": digest([now.pool.photos[row].id for row in now.elsewhere]),
+        "pool": digest([photo.id for photo in now.pool.records]),
+        "elsewhere": digest([now.pool.records[row].id for row in now.elsewhere]),
         "strategy": settings(run).strategy,
         "seed": _seed(run),
         "total": total,
@@ -128,8 +128,8 @@ def _seed(run: Run) -> int:
 
 def pool_embeddings(run: Run) -> Floats:
     """The teacher's embeddings of the images that can be chosen: [N, D]."""
-    held = np.array([photo.split == "holdout" for photo in run.images().photos])
-    embeddings: Floats = run.tensors("embeddings.safetensors")["images"][~held]
+    pool = run.images().rows("train", "validation")
+    embeddings: Floats = run.tensors("embeddings.safetensors")["images"][pool]
     return embeddings
 
 
@@ -145,7 +145,7 @@ def _map(run: Run, embeddings: Floats, work: Path) -> Floats | None:
             save_file({"map": np.empty((0, 2), np.float32) if made is None else made}, temporary)
 
     code = stages.code_digest(("compressor.selection.tsne_map",))
-    held = digest([photo.split for photo in run.images().photos])
+    held = digest([photo.split for photo in run.images().records])
     key = ["map", stages.outputs_digest("embeddings", run.folder), held, _seed(run), code]
     run.once(key, work / "map.safetensors", make)
     found: Floats = load_file(work / "map.safetensors")["map"]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from compressor.data.labels import LOCAL_FILES, known_in
+from compressor.data.labels import LOCAL_FILES, read_known_labels
 from compressor.selection.handoff.sheet import Sheet
 from runtime.files import write_json, write_text
 
@@ -44,7 +44,7 @@ def typed_labels(folder: Path, ids: Sequence[str]) -> dict[str, str]:
         InputError: they cannot be read; they would be lost if the file were written anew.
     """
     path = folder / CSV
-    return known_in(path, ids) if path.exists() else {}
+    return read_known_labels(path, ids) if path.exists() else {}
 
 
 def write_tasks(sheet: Sheet, root: Path, path: Path) -> None:

@@ -69,9 +69,11 @@ def sheet(
         embeddings: [N, D] of the pool.
         typed: labels by image id that stand in an earlier to_label.csv and nowhere else yet.
     """
-    photos = now.pool.photos
+    photos = now.pool.records
     given = {
-        photo.id: everything.classes[photo.label] for photo in everything.photos if photo.label >= 0
+        photo.id: everything.classes[photo.label]
+        for photo in everything.records
+        if photo.label >= 0
     }
     labels = dict(typed) | given
     counts = np.bincount(plan.centre, minlength=len(photos))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from compressor.data.dataset import open_rgb
+from compressor.data.image_files import open_rgb
 
 SIDES = ((100, 320), (300, 192), (1_000, 96))
 """Up to so many images, the longer side in pixels: some 3 MB a page."""

@@ -4,19 +4,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from compressor.data.augmentation import COLOUR_JITTER, View, view_of
+from compressor.data.augmentation import COLOUR_JITTER, View, seeded_view
 
 KEY = "ab" * 32
 
 
 def test_a_view_follows_from_pixels_number_and_seed_alone():
-    made = view_of(KEY, 3, seed=1, size=(40, 30), scale=(0.25, 1))
-    assert made == view_of(KEY, 3, seed=1, size=(40, 30), scale=(0.25, 1))
+    made = seeded_view(KEY, 3, seed=1, size=(40, 30), scale=(0.25, 1))
+    assert made == seeded_view(KEY, 3, seed=1, size=(40, 30), scale=(0.25, 1))
     # A resized copy of the image has the same views: boxes are shares.
-    assert made == view_of(KEY, 3, seed=1, size=(400, 300), scale=(0.25, 1))
+    assert made == seeded_view(KEY, 3, seed=1, size=(400, 300), scale=(0.25, 1))
     others = [(KEY, 4, 1), (KEY, 3, 2), ("cd" * 32, 3, 1)]
     for key, number, seed in others:
-        assert made != view_of(key, number, seed=seed, size=(40, 30), scale=(0.25, 1))
+        assert made != seeded_view(key, number, seed=seed, size=(40, 30), scale=(0.25, 1))
 
 
 @settings(max_examples=200)
@@ -28,7 +28,7 @@ def test_a_view_follows_from_pixels_number_and_seed_alone():
     low=st.floats(0.05, 0.9),
 )
 def test_boxes_lie_within_the_image_and_show_the_share_asked_for(key, number, width, height, low):
-    view = view_of(key, number, seed=0, size=(width, height), scale=(low, 1.0))
+    view = seeded_view(key, number, seed=0, size=(width, height), scale=(low, 1.0))
     left, top, right, bottom = view.box
     assert 0 <= left < right <= 1 + 1e-9
     assert 0 <= top < bottom <= 1 + 1e-9
@@ -51,14 +51,14 @@ def picture():
 
 
 def test_a_view_that_changes_nothing_is_a_resize(picture):
-    got = plain().of(picture, 8, Image.Resampling.BICUBIC)
+    got = plain().render(picture, 8, Image.Resampling.BICUBIC)
     expected = np.asarray(picture.resize((8, 8), Image.Resampling.BICUBIC))
     assert got.dtype == np.uint8
     assert np.array_equal(got, expected)
 
 
 def test_the_box_is_cut_out(picture):
-    got = plain((0.5, 0.0, 1.0, 0.5)).of(picture, 3, Image.Resampling.NEAREST)
+    got = plain((0.5, 0.0, 1.0, 0.5)).render(picture, 3, Image.Resampling.NEAREST)
     # 9 x 9 pixels to 3 x 3: the middle one of each block
     assert np.array_equal(got, np.asarray(picture)[1:9:3, 10:18:3])
 
@@ -66,13 +66,13 @@ def test_the_box_is_cut_out(picture):
 def test_the_box_is_in_shares_of_width_and_height_each():
     rng = np.random.default_rng(0)
     wide = Image.fromarray(rng.integers(0, 256, (8, 32, 3), dtype=np.uint8))
-    got = plain((0.25, 0.5, 0.375, 1.0)).of(wide, 4, Image.Resampling.NEAREST)
+    got = plain((0.25, 0.5, 0.375, 1.0)).render(wide, 4, Image.Resampling.NEAREST)
     assert np.array_equal(got, np.asarray(wide)[4:8, 8:12])
 
 
 def test_flip_mirrors_left_and_right(picture):
-    straight = plain().of(picture, 8, Image.Resampling.BICUBIC)
-    mirrored = plain(flip=True).of(picture, 8, Image.Resampling.BICUBIC)
+    straight = plain().render(picture, 8, Image.Resampling.BICUBIC)
+    mirrored = plain(flip=True).render(picture, 8, Image.Resampling.BICUBIC)
     assert not np.array_equal(mirrored, straight)
     assert np.array_equal(mirrored, straight[:, ::-1])
 
@@ -84,7 +84,7 @@ def coloured(pixels, **factors):
     """A view of the whole image with these factors, [H, W, 3] as float64."""
     size_px = len(pixels)
     image = Image.fromarray(np.asarray(pixels, np.uint8))
-    return plain(**factors).of(image, size_px, Image.Resampling.NEAREST).astype(float)
+    return plain(**factors).render(image, size_px, Image.Resampling.NEAREST).astype(float)
 
 
 def luma(rgb):
@@ -148,7 +148,7 @@ def test_colours__no_saturation_is_grey_and_no_contrast_one_grey_everywhere(pict
 
 
 def test_colours__a_seeded_view_has_three_factors_of_its_own():
-    view = view_of(KEY, 0, seed=0, size=(40, 30), scale=(0.25, 1))
+    view = seeded_view(KEY, 0, seed=0, size=(40, 30), scale=(0.25, 1))
     assert len({view.brightness, view.contrast, view.saturation}) == 3
 
 
@@ -161,7 +161,7 @@ def test_colours__a_seeded_view_has_three_factors_of_its_own():
     resampling=st.sampled_from(list(Image.Resampling)),
 )
 def test_every_view_of_every_image_can_be_made(number, width, height, size_px, resampling):
-    view = view_of(KEY, number, seed=0, size=(width, height), scale=(0.01, 1.0))
-    got = view.of(Image.new("RGB", (width, height), (60, 60, 60)), size_px, resampling)
+    view = seeded_view(KEY, number, seed=0, size=(width, height), scale=(0.01, 1.0))
+    got = view.render(Image.new("RGB", (width, height), (60, 60, 60)), size_px, resampling)
     assert got.shape == (size_px, size_px, 3)
     assert (got == round(60 * view.brightness)).all()  # nothing from outside the image

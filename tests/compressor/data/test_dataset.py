@@ -17,9 +17,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from compressor.data import dataset
-from compressor.data.dataset import Duplicate, ImageSet, Look, Photo, Rejected
+from compressor.data.audit import AuditSettings, Duplicate, Rejected
+from compressor.data.audit import audit as audit_folder
+from compressor.data.dataset import ImageRecord, ImageSet
+from compressor.data.image_files import DecodedInfo, files_below, inspect, open_rgb
 from compressor.data.labels import UNLABELLED
 from runtime.errors import ImageError, InputError
+from runtime.files import read_json
 
 NOT_AN_IMAGE = "not an image that Pillow can read"
 
@@ -45,13 +49,12 @@ def write(folder, *names, seed=None):
 
 
 def audit(root, **options):
-    return dataset.audit(
-        root, **{"labels": "none", "holdout": 0.25, "validation": 0.2, "seed": 0, **options}
-    )
+    given = {"labels": "none", "holdout": 0.25, "validation": 0.2, "seed": 0, **options}
+    return audit_folder(root, AuditSettings(**given))
 
 
 def ids(found, *splits):
-    photos = found.images.part(*splits).photos if splits else found.images.photos
+    photos = found.images.part(*splits).records if splits else found.images.records
     return [photo.id for photo in photos]
 
 
@@ -71,7 +74,7 @@ def test_files_below__in_depth_sorted_and_nothing_hidden(root):
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()
-    found = [path.relative_to(root).as_posix() for path in dataset.files_below(root)]
+    found = [path.relative_to(root).as_posix() for path in files_below(root)]
     assert found == ["a/b/c/deep.png", "a/z.png", "b.png", "ä ö/猫.png"]
 
 
@@ -79,7 +82,7 @@ def test_files_below__leaves_out_the_folders_told(root):
     for name in ("a/1.png", "a/runs/2.png", "runs/3.png", "runs-old/4.png"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()
-    found = dataset.files_below(root, [root / "runs"])
+    found = files_below(root, [root / "runs"])
     assert found == [root / "a/1.png", root / "a/runs/2.png", root / "runs-old/4.png"]
 
 
@@ -87,7 +90,7 @@ def test_files_below__a_folder_that_is_itself_hidden_or_told_is_still_searched(t
     folder = tmp_path / ".photos"
     folder.mkdir()
     (folder / "1.png").touch()
-    assert dataset.files_below(folder, [folder]) == [folder / "1.png"]
+    assert files_below(folder, [folder]) == [folder / "1.png"]
 
 
 def test_audit__excludes_folders_that_are_no_part_of_the_task(root):
@@ -178,7 +181,7 @@ def test_audit__a_file_name_that_is_not_utf_8_is_rejected_and_can_be_written_dow
         Rejected("caf\\xe9.png", reason),
         Rejected("class\\xff/2.png", reason),
     }
-    found.save(tmp_path, ood=dataset.inspect(dataset.files_below(root)))
+    found.save(tmp_path, ood=inspect(files_below(root)))
     rows = list(csv.reader((tmp_path / "rejected.csv").read_text("utf-8").splitlines()))
     assert rows[1:3] == [["caf\\xe9.png", reason], ["class\\xff/2.png", reason]]
 
@@ -192,7 +195,7 @@ def test_inspect__shows_its_progress_and_keeps_the_order(root):
         shown.append((label, total))
         yield from items
 
-    looks = dataset.inspect([root / "c.png", root / "b.png", root / "a.png"], track)
+    looks = inspect([root / "c.png", root / "b.png", root / "a.png"], track)
     assert shown == [("decoding every image", 3)]
     assert [path.name for path in looks] == ["c.png", "b.png", "a.png"]
     assert looks[root / "c.png"] == "empty file (0 bytes)"
@@ -201,13 +204,13 @@ def test_inspect__shows_its_progress_and_keeps_the_order(root):
 
 def test_open_rgb__reads_what_the_audit_found_usable(root):
     write(root, "1.png")
-    assert dataset.open_rgb(root / "1.png").mode == "RGB"
+    assert open_rgb(root / "1.png").mode == "RGB"
 
 
 def test_open_rgb__a_file_changed_since_is_an_error_with_the_way_out(root):
     (root / "1.png").touch()
     with pytest.raises(InputError, match="was usable when the images were audited") as caught:
-        dataset.open_rgb(root / "1.png")
+        open_rgb(root / "1.png")
     assert not isinstance(caught.value, ImageError)
     assert str(caught.value).startswith(f"{root / '1.png'}: empty file (0 bytes)")
     assert "Run the same command again." in str(caught.value)
@@ -236,7 +239,7 @@ def test_duplicates__pixels_are_compared_upright(root):
     upright.transpose(Image.Transpose.ROTATE_90).save(root / "stored on its side.png", exif=exif)
     found = audit(root)
     assert found.duplicates == (Duplicate("upright.png", "stored on its side.png"),)
-    assert (found.images.photos[0].width, found.images.photos[0].height) == upright.size
+    assert (found.images.records[0].width, found.images.records[0].height) == upright.size
 
 
 def test_duplicates__equal_bytes_in_another_shape_are_another_image(root):
@@ -283,7 +286,7 @@ def test_labels__folders(root):
     write(root, "tulip/1.png", "Gänseblümchen/in depth/2.png", "loose.png", ".git/x.png")
     found = audit(root, labels="folders")
     assert found.images.classes == ("Gänseblümchen", "tulip")
-    by_id = {photo.id: photo.label for photo in found.images.photos}
+    by_id = {photo.id: photo.label for photo in found.images.records}
     assert by_id == {"tulip/1.png": 1, "Gänseblümchen/in depth/2.png": 0, "loose.png": UNLABELLED}
 
 
@@ -359,7 +362,7 @@ def test_holdout_folder__its_csv_labels_use_ids_with_dots(root, tmp_path):
     path = tmp_path / "labels.csv"
     path.write_text("image,label\n1.png,a\n../held/2.png,b\n")
     found = audit(root, holdout=tmp_path / "held", labels=str(path))
-    assert {photo.id: photo.label for photo in found.images.photos} == {
+    assert {photo.id: photo.label for photo in found.images.records} == {
         "../held/2.png": 1,
         "1.png": 0,
     }
@@ -410,7 +413,7 @@ def test_split__a_larger_holdout_contains_the_smaller(flowers):
 
 def test_split__does_not_take_whole_runs_of_neighbouring_names(flowers):
     found = audit(flowers, holdout=0.5)
-    is_held = [photo.split == "holdout" for photo in found.images.photos]
+    is_held = [photo.split == "holdout" for photo in found.images.records]
     assert len(list(itertools.groupby(is_held))) > 6
 
 
@@ -444,7 +447,7 @@ def test_split__depends_on_pixels_only__not_on_names_or_order(
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(PICTURES[number])
         found = audit(root, labels="folders" if classed else "none", seed=3)
-        return {photo.pixels_sha256: (photo.label, photo.split) for photo in found.images.photos}
+        return {photo.pixels_sha256: (photo.label, photo.split) for photo in found.images.records}
 
     plain = [f"{number}.png" for number in range(len(PICTURES))]
     odd = [f"{folder}{stem}.png" for folder, stem in zip(folders, stems, strict=True)]
@@ -463,7 +466,7 @@ def test_split__depends_on_pixels_only__not_on_the_format(root, tmp_path):
         picture(number).save(root / f"{number}.png")
         picture(number).save(other / f"{number}.bmp")
     splits = [
-        {photo.pixels_sha256: photo.split for photo in audit(folder).images.photos}
+        {photo.pixels_sha256: photo.split for photo in audit(folder).images.records}
         for folder in (root, other)
     ]
     assert splits[0] == splits[1]
@@ -474,7 +477,7 @@ def test_split__depends_on_pixels_only__not_on_the_format(root, tmp_path):
 
 def refusal(found, **limits):
     with pytest.raises(InputError) as caught:
-        dataset.enforce(found, **{"max_rejected": 1.0, "min_images": 1, **limits})
+        found.require_usable(**{"max_rejected": 1.0, "min_images": 1, **limits})
     return str(caught.value)
 
 
@@ -490,49 +493,51 @@ def with_damage(root):
     return audit(root)
 
 
-def test_enforce__a_sound_folder_passes(flowers):
-    dataset.enforce(audit(flowers, labels="folders"), max_rejected=0.0, min_images=36)
+def test_require_usable__a_sound_folder_passes(flowers):
+    audit(flowers, labels="folders").require_usable(max_rejected=0.0, min_images=36)
 
 
-def test_enforce__too_many_damaged_images_are_refused_with_the_first_reasons(with_damage):
+def test_require_usable__too_many_damaged_images_are_refused_with_the_first_reasons(with_damage):
     root = with_damage.images.root
     lines = refusal(with_damage, max_rejected=0.3).splitlines()
     assert lines[0] == (f"{root}: 6 of 17 images cannot be used (35%; data.max_rejected is 30%)")
     assert lines[1:6] == [f"  bad{number}.png: empty file (0 bytes)" for number in range(5)]
     assert lines[6] == (
-        "  All are in rejected.csv. Mend or remove them, or raise data.max_rejected."
+        "  All are in rejected.csv. Repair or remove them, or raise data.max_rejected."
     )
 
 
-def test_enforce__exactly_the_share_allowed_passes__and_other_files_do_not_count(with_damage):
+def test_require_usable__the_exact_share_passes__and_other_files_do_not_count(
+    with_damage,
+):
     assert len(with_damage.rejected) == 8
-    dataset.enforce(with_damage, max_rejected=6 / 17, min_images=10)
+    with_damage.require_usable(max_rejected=6 / 17, min_images=10)
 
 
-def test_enforce__a_folder_full_of_other_files_is_not_full_of_damaged_images(root):
+def test_require_usable__a_folder_full_of_other_files_is_not_full_of_damaged_images(root):
     write(root, *(f"{number}.png" for number in range(8)))
     for number in range(20):
         (root / f"{number}.txt").write_text("a caption")
-    dataset.enforce(audit(root), max_rejected=0.0, min_images=8)
+    audit(root).require_usable(max_rejected=0.0, min_images=8)
 
 
-def test_enforce__too_few_usable_images_are_refused(with_damage):
+def test_require_usable__too_few_usable_images_are_refused(with_damage):
     assert refusal(with_damage, min_images=11) == (
-        f"{with_damage.images.root}: 10 usable images; at least 11 are wanted (data.min_images). "
+        f"{with_damage.images.root}: 10 usable images; at least 11 are needed (data.min_images). "
         "8 files were rejected (rejected.csv says why), 1 are duplicates."
     )
 
 
-def test_enforce__nothing_usable_at_all_is_refused(root):
+def test_require_usable__nothing_usable_at_all_is_refused(root):
     (root / "notes.txt").write_text("no image far and wide")
-    assert "0 usable images; at least 8 are wanted" in refusal(audit(root), min_images=8)
+    assert "0 usable images; at least 8 are needed" in refusal(audit(root), min_images=8)
 
 
-def test_enforce__an_empty_part_is_refused(root, tmp_path):
+def test_require_usable__an_empty_part_is_refused(root, tmp_path):
     write(root, *(f"{number}.png" for number in range(9)))
     empty = tmp_path / "held"
     empty.mkdir()
-    message = f"{root}: no image is left for the {{}} part; add images"
+    message = f"{root}: no image is left for the {{}} split; add images"
     assert refusal(audit(root, holdout=empty)) == message.format("holdout")
     assert refusal(audit(root, validation=0.01)) == message.format("validation")
 
@@ -610,10 +615,10 @@ def test_save__out_of_distribution_files_are_listed_by_what_was_found(root, tmp_
     ood = tmp_path / "ood"
     write(ood, "b.png", "a.png")
     (ood / "broken.png").touch()
-    looks = dataset.inspect(dataset.files_below(ood))
-    assert isinstance(looks[ood / "a.png"], Look)
+    looks = inspect(files_below(ood))
+    assert isinstance(looks[ood / "a.png"], DecodedInfo)
     audit(root).save(tmp_path, ood=looks)
-    document = dataset.read_json(tmp_path / "dataset.json")
+    document = read_json(tmp_path / "dataset.json")
     assert [each["id"] for each in document["ood_images"]] == ["../ood/a.png", "../ood/b.png"]
     assert document["counts"]["images"] == 2
     assert "../ood/broken.png,empty file (0 bytes)" in (tmp_path / "rejected.csv").read_text()
@@ -631,11 +636,11 @@ def test_image_set__parts_paths_labels_and_keys_go_together(flowers):
     assert len(held) + len(both) == len(found) == 36
     assert held.classes == found.classes
     for photo, path, label, key in zip(
-        held.photos, held.paths, held.labels, held.keys, strict=True
+        held.records, held.paths, held.labels, held.keys, strict=True
     ):
         assert path == flowers / photo.id
         assert found.classes[label] == path.parent.name
-        assert dataset.inspect([path])[path] == Look(key, photo.width, photo.height)
+        assert inspect([path])[path] == DecodedInfo(key, photo.width, photo.height)
 
 
 def test_files_below__links_to_folders_are_followed_each_real_folder_once(tmp_path):
@@ -644,15 +649,15 @@ def test_files_below__links_to_folders_are_followed_each_real_folder_once(tmp_pa
     linked.mkdir()
     (linked / "red").symlink_to(real, target_is_directory=True)
     (real / "round").symlink_to(linked, target_is_directory=True)
-    assert dataset.files_below(linked) == [linked / "red" / "a.png"]
+    assert files_below(linked) == [linked / "red" / "a.png"]
 
 
-def test_enforce__an_unidentifiable_file_named_like_an_image_counts_as_lost(tmp_path):
+def test_require_usable__an_unidentifiable_file_named_like_an_image_counts_as_lost(tmp_path):
     write(tmp_path, *(f"{number}.png" for number in range(10)))
     for number in range(5):
         (tmp_path / f"broken{number}.jpg").write_bytes(b"no image at all")
     with pytest.raises(InputError, match="5 of 15 images cannot be used"):
-        dataset.enforce(audit(tmp_path), max_rejected=0.1, min_images=2)
+        audit(tmp_path).require_usable(max_rejected=0.1, min_images=2)
 
 
 def test_duplicates__which_twin_is_kept_does_not_depend_on_labels(tmp_path):
@@ -664,12 +669,12 @@ def test_duplicates__which_twin_is_kept_does_not_depend_on_labels(tmp_path):
     labels.write_text("image,label\nz.png,red\nb.png,blue\n")
     found = audit(photos, labels=str(labels))
     assert found.duplicates == (Duplicate("z.png", "a.png"),) == audit(photos).duplicates
-    labelled = {photo.id: photo.label for photo in found.images.photos}
+    labelled = {photo.id: photo.label for photo in found.images.records}
     assert (labelled["a.png"], labelled["b.png"]) == (1, 0)
 
 
 def splits(found):
-    return {photo.id: photo.split for photo in found.images.photos}
+    return {photo.id: photo.split for photo in found.images.records}
 
 
 def test_split__labels_given_one_after_the_other_move_no_image(tmp_path):
@@ -694,10 +699,12 @@ def test_split__the_last_label_moves_no_image_while_labelling(tmp_path):
 
 
 def test_class_counts__are_told_the_rare_ones_first_to_be_kept():
-    photos = [Photo(str(n), str(n), 1, 1, label, "train") for n, label in enumerate([0, 1, 1, -1])]
+    photos = [
+        ImageRecord(str(n), str(n), 1, 1, label, "train") for n, label in enumerate([0, 1, 1, -1])
+    ]
     few = ImageSet(Path(), ("daisy", "rose"), tuple(photos))
     assert few.class_counts() == "daisy 1, rose 2"
-    photos = [Photo(f"{n}", "", 1, 1, n % 40, "train") for n in range(75)]
+    photos = [ImageRecord(f"{n}", "", 1, 1, n % 40, "train") for n in range(75)]
     many = ImageSet(Path(), tuple(f"c{n}" for n in range(40)), tuple(photos))
     assert many.class_counts().endswith("and 10 more classes")
     assert ", c39 1 and" in many.class_counts()

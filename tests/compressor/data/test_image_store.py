@@ -15,17 +15,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from compressor.data import dataset as auditing
+from compressor.data import audit as audits
 from compressor.data import image_store
-from compressor.data.dataset import ImageSet, Photo, open_rgb
-from compressor.data.image_store import Store, shard_name, shrunk, store_bytes, write_shard
+from compressor.data.dataset import ImageRecord, ImageSet
+from compressor.data.image_files import open_rgb
+from compressor.data.image_store import ImageStore, shard_name, shrink, store_bytes, write_shard
 from runtime.errors import InputError
 
 SIDE = 24
 
 
 def audit(folder):
-    return auditing.audit(folder, labels="none", holdout=0.2, validation=0.2, seed=0).images
+    return audits.audit(folder, audits.AuditSettings("none", 0.2, 0.2, seed=0)).images
 
 
 @pytest.fixture(scope="module")
@@ -58,12 +59,12 @@ def images(tmp_path_factory):
 def write(images, folder, side_px=SIDE):
     for start in range(0, len(images), image_store.SHARD_IMAGES):
         write_shard(folder / shard_name(start), images, start, side_px)
-    return Store(folder, len(images))
+    return ImageStore(folder, len(images))
 
 
 def require_same(kept, images, side_px):
     for row, path in enumerate(images.paths):
-        expected, got = shrunk(open_rgb(path), side_px), kept[row]
+        expected, got = shrink(open_rgb(path), side_px), kept[row]
         assert (got.mode, got.size) == ("RGB", expected.size)
         assert np.array_equal(np.asarray(got), np.asarray(expected))
 
@@ -78,7 +79,7 @@ def test_every_image_comes_back(images, tmp_path, side_px):
 
 def test_images_not_shrunk_are_those_of_the_files(images, tmp_path):
     kept = write(images, tmp_path, 500)
-    by_name = {photo.id: kept[row] for row, photo in enumerate(images.photos)}
+    by_name = {photo.id: kept[row] for row, photo in enumerate(images.records)}
     with Image.open(images.root / "31 x 47.png") as file:
         assert np.array_equal(np.asarray(by_name["31 x 47.png"]), np.asarray(file))
     with Image.open(images.root / "turned 6.jpg") as file:
@@ -112,7 +113,7 @@ def test_what_comes_back_may_be_drawn_on(images, tmp_path):
     assert kept[0].tobytes() == before
 
 
-# --- shrunk ----------------------------------------------------------------------------------
+# --- shrink ----------------------------------------------------------------------------------
 
 side = st.integers(1, 300)
 
@@ -120,7 +121,7 @@ side = st.integers(1, 300)
 @settings(deadline=None)
 @given(width=side, height=side, side_px=side)
 def test_shrunk__is_never_enlarged_and_keeps_its_ratio(width, height, side_px):
-    got = shrunk(Image.new("RGB", (width, height)), side_px).size
+    got = shrink(Image.new("RGB", (width, height)), side_px).size
     short = min(width, height)
     if short <= side_px:
         assert got == (width, height)
@@ -133,9 +134,9 @@ def test_shrunk__is_never_enlarged_and_keeps_its_ratio(width, height, side_px):
 def test_shrunk__is_a_bicubic_resize():
     noise = np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)
     image = Image.fromarray(noise)
-    got = shrunk(image, 15)
+    got = shrink(image, 15)
     assert np.array_equal(got, image.resize((15, 20), Image.Resampling.BICUBIC))
-    assert np.array_equal(shrunk(image, 30), noise)
+    assert np.array_equal(shrink(image, 30), noise)
 
 
 # --- on disk ---------------------------------------------------------------------------------
@@ -156,11 +157,11 @@ def test_store_bytes_is_what_lies_on_disk(images, tmp_path, monkeypatch, side_px
 
 
 def test_store_bytes__known_values():
-    photos = [Photo("", "", 40, 30, -1, "train"), Photo("", "", 5, 7, -1, "train")]
+    photos = [ImageRecord("", "", 40, 30, -1, "train"), ImageRecord("", "", 5, 7, -1, "train")]
     images = ImageSet(None, (), tuple(photos))
     assert store_bytes(images, 15) == 3 * (20 * 15 + 5 * 7) + 2 * 8
     # More than 32 bits hold.
-    many = ImageSet(None, (), (Photo("", "", 9000, 9000, -1, "train"),) * 100)
+    many = ImageSet(None, (), (ImageRecord("", "", 9000, 9000, -1, "train"),) * 100)
     assert store_bytes(many, 9000) == 3 * 9000 * 9000 * 100 + 100 * 8
 
 
@@ -178,7 +179,7 @@ def test_a_shard_is_not_read_whole(tmp_path):
     shard[16:64] = np.arange(48)
     shard.flush()
     del shard
-    before, kept = resident_bytes(), Store(tmp_path, 2)
+    before, kept = resident_bytes(), ImageStore(tmp_path, 2)
     image = kept[0]
     assert np.array_equal(np.asarray(image).reshape(-1), np.arange(48))
     assert resident_bytes() - before < 50e6
@@ -231,7 +232,7 @@ def test_an_image_that_went_away_is_named(changeable, tmp_path):
 
 
 def test_a_changed_image_ends_the_decoding_of_the_others(images, tmp_path, monkeypatch):
-    photos = (replace(images.photos[0], pixels_sha256="0" * 64), *images.photos * 5)
+    photos = (replace(images.records[0], pixels_sha256="0" * 64), *images.records * 5)
     decoded = []
 
     def slow(path):
@@ -242,7 +243,7 @@ def test_a_changed_image_ends_the_decoding_of_the_others(images, tmp_path, monke
 
     monkeypatch.setattr(image_store, "open_rgb", slow)
     with pytest.raises(InputError, match="changed since it was audited"):
-        write_shard(tmp_path / "s.npy", replace(images, photos=photos), 0, SIDE)
+        write_shard(tmp_path / "s.npy", replace(images, records=photos), 0, SIDE)
     assert len(decoded) < len(photos) / 2
 
 

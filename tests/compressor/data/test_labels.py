@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressor.data.labels import UNLABELLED, classes_of, names_of
+from compressor.data.labels import UNLABELLED, index_classes, read_class_names
 from runtime.errors import InputError
 
 PHOTOS, HELD = Path("/data/photos"), Path("/data/held")
@@ -19,8 +19,8 @@ def read(labels, *names, held=(), unusable=()):
     ids = {PHOTOS / name: name for name in names} | {
         HELD / name: f"../held/{name}" for name in held
     }
-    names = names_of(str(labels), found, ids)
-    return classes_of(str(labels), names, set(ids.values()) - set(unusable))
+    names = read_class_names(str(labels), found, ids)
+    return index_classes(str(labels), names, set(ids.values()) - set(unusable))
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_folders__an_image_in_no_folder_has_no_label():
     assert set(labels) == {"a/1.png", "b/2.png"}
 
 
-def test_folders__classes_of_the_holdout_folder_are_the_same_classes():
+def test_folders__index_classes_the_holdout_folder_are_the_same_classes():
     classes, labels = read("folders", "a/1.png", "b/2.png", held=["b/3.png", "c/4.png", "5.png"])
     assert classes == ("a", "b", "c")
     assert labels["../held/b/3.png"] == labels["b/2.png"]
@@ -89,7 +89,7 @@ def test_folders__one_class_and_a_folder_of_other_files_is_refused():
     assert "has 1 classes (a)" in text
 
 
-def test_folders__names_of_any_script_and_with_spaces():
+def test_folders__read_class_names_any_script_and_with_spaces():
     classes, _ = read("folders", "Gänseblümchen/1.png", "чай/2.png", "sun flower/3.png")
     assert classes == tuple(sorted(["Gänseblümchen", "чай", "sun flower"]))
 
@@ -222,7 +222,7 @@ def test_csv__ten_mistakes_are_listed_and_the_others_counted(write_csv):
 def test_csv__a_wrong_header_is_refused(write_csv, content, got):
     path = write_csv(content)
     text = message(path, "1.png", "2.png")
-    assert text == f"{path}:1: the columns image,label are wanted; got {got}"
+    assert text == f"{path}:1: the columns image,label are needed; got {got}"
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
@@ -288,5 +288,8 @@ def test_csv__odd_names_are_found(tmp_path, name):
 
 
 def test_fewer_than_two_classes_are_fine_while_labels_are_being_given():
-    assert classes_of("labels.csv", {}, {"1.png"}, fewest=0) == ((), {})
-    assert classes_of("labels.csv", {"1.png": "a"}, {"1.png"}, fewest=0) == (("a",), {"1.png": 0})
+    assert index_classes("labels.csv", {}, {"1.png"}, fewest=0) == ((), {})
+    assert index_classes("labels.csv", {"1.png": "a"}, {"1.png"}, fewest=0) == (
+        ("a",),
+        {"1.png": 0},
+    )

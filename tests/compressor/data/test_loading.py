@@ -12,17 +12,24 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from compressor.data import dataset as auditing
 from compressor.data import image_store
-from compressor.data.augmentation import PLAIN, view_of
-from compressor.data.dataset import open_rgb
-from compressor.data.image_store import Store, shard_name
-from compressor.data.loading import Augment, Compute, Pixels, Views, load_batches, to_input
+from compressor.data.audit import AuditSettings, audit
+from compressor.data.augmentation import PLAIN, seeded_view
+from compressor.data.image_files import open_rgb
+from compressor.data.image_store import ImageStore, shard_name
+from compressor.data.loading import (
+    Augmentation,
+    Compute,
+    PreprocessedImages,
+    Views,
+    load_batches,
+    to_input,
+)
 from runtime.errors import InputError, MissingDependencyError
 from runtime.images.preprocess import Preprocess
 
 CPU = torch.device("cpu")
-AUGMENT = Augment(seed=3, scale=(0.25, 1.0), side_px=24)
+AUGMENT = Augmentation(seed=3, scale=(0.25, 1.0), side_px=24)
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 LARGE = Preprocess(32, 36, "center", "bicubic", **IMAGENET)
 SMALL = Preprocess(12, 12, "center", "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -42,7 +49,7 @@ def images(tmp_path_factory):
     noise.convert("RGB").save(folder / "rotated.jpg", exif=rotated)
     noise.convert("L").save(folder / "grey.png")
     noise.save(folder / "transparent.png")
-    return auditing.audit(folder, labels="none", holdout=0.2, validation=0.2, seed=0).images
+    return audit(folder, AuditSettings("none", 0.2, 0.2, seed=0)).images
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +60,7 @@ def stored(images, tmp_path_factory):
         patch.setattr(image_store, "SHARD_IMAGES", 5)
         for start in range(0, len(images), 5):
             image_store.write_shard(folder / shard_name(start), images, start, AUGMENT.side_px)
-        yield Store(folder, len(images))
+        yield ImageStore(folder, len(images))
 
 
 def all_jobs(images, views=3):
@@ -101,9 +108,9 @@ def test_views__an_item_is_the_view_of_the_shrunk_image(images):
     with Image.open(images.paths[row]) as file:
         assert file.size == (31, 47)
         image = file.convert("RGB").resize((24, round(47 * 24 / 31)), Image.Resampling.BICUBIC)
-    view = view_of(images.keys[row], number, seed=3, size=image.size, scale=(0.25, 1.0))
+    view = seeded_view(images.keys[row], number, seed=3, size=image.size, scale=(0.25, 1.0))
     (seen,) = Views(images, AUGMENT, (LARGE,))[(row, number)]
-    assert np.array_equal(seen, view.of(image, 32, Image.Resampling.BICUBIC))
+    assert np.array_equal(seen, view.render(image, 32, Image.Resampling.BICUBIC))
 
 
 @pytest.mark.parametrize("crop_mode", ["center", "squash"])
@@ -113,7 +120,7 @@ def test_views__the_plain_one_is_what_the_device_sees(images, stored, crop_mode)
     for row, path in enumerate(images.paths):
         image = open_rgb(path)
         assert same(whole[(row, PLAIN)], (wanted.pixels(image),))
-        shrunk = image_store.shrunk(image, AUGMENT.side_px)
+        shrunk = image_store.shrink(image, AUGMENT.side_px)
         assert same(
             Views(images, AUGMENT, (wanted,), stored)[(row, PLAIN)], (wanted.pixels(shrunk),)
         )
@@ -124,8 +131,8 @@ def test_views__networks_of_other_sizes_see_the_same_cut(tmp_path, images):
     across, down = np.meshgrid(np.arange(240), np.arange(240))
     ramps = np.stack([across, down, np.zeros_like(down)], axis=2).astype(np.uint8)
     Image.fromarray(ramps).save(tmp_path / "ramps.png")
-    photo = replace(images.photos[0], id="ramps.png", width=240, height=240)
-    ramp = replace(images, root=tmp_path, photos=(photo,))
+    photo = replace(images.records[0], id="ramps.png", width=240, height=240)
+    ramp = replace(images, root=tmp_path, records=(photo,))
     views = Views(ramp, replace(AUGMENT, side_px=240), (LARGE, SMALL))
     places = []
     for number in range(1, 13):
@@ -190,8 +197,8 @@ def test_load_batches__reads_a_few_batches_ahead_and_no_more():
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_load_batches__an_image_that_went_away_is_named(images, workers, tmp_path):
-    lost = replace(images.photos[3], id="lost.png")
-    without = replace(images, photos=(*images.photos[:7], lost, *images.photos[7:]))
+    lost = replace(images.records[3], id="lost.png")
+    without = replace(images, records=(*images.records[:7], lost, *images.records[7:]))
     batches = load_batches(
         Views(without, AUGMENT, (SMALL,)), batches_of([(row, 0) for row in range(10)]), workers
     )
@@ -207,7 +214,7 @@ def test_load_batches__an_image_that_went_away_is_named(images, workers, tmp_pat
 def test_load_batches__a_damaged_image_is_named(images, workers, tmp_path):
     path = tmp_path / "half.png"
     path.write_bytes(images.paths[0].read_bytes()[:200])
-    batches = load_batches(Pixels([images.paths[0], path], SMALL), [[0, 1]], workers)
+    batches = load_batches(PreprocessedImages([images.paths[0], path], SMALL), [[0, 1]], workers)
     with pytest.raises(InputError) as told:
         list(batches)
     assert str(told.value).startswith(f"{path}: damaged: ")

@@ -7,28 +7,28 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from compressor.data.labels import UNLABELLED
-from compressor.data.split import share_out
+from compressor.data.split import apportion
 
 
 def test_share_out__largest_remainders_are_rounded_up():
     # 3.2, 3.6 and 1.2 of together 8
-    assert share_out({0: 16, 1: 18, 2: 6}, 0.2) == {0: 3, 1: 4, 2: 1}
-    assert share_out({0: 10, 1: 10, 2: 10}, 0.25) == {0: 3, 1: 3, 2: 2}
+    assert apportion({0: 16, 1: 18, 2: 6}, 0.2) == {0: 3, 1: 4, 2: 1}
+    assert apportion({0: 10, 1: 10, 2: 10}, 0.25) == {0: 3, 1: 3, 2: 2}
 
 
 def test_share_out__every_class_keeps_one():
-    assert share_out({0: 1, 1: 2, 2: 3}, 0.9) == {0: 0, 1: 1, 2: 2}
-    assert share_out({UNLABELLED: 1}, 0.5) == {UNLABELLED: 0}
+    assert apportion({0: 1, 1: 2, 2: 3}, 0.9) == {0: 0, 1: 1, 2: 2}
+    assert apportion({UNLABELLED: 1}, 0.5) == {UNLABELLED: 0}
 
 
 def test_share_out__classes_of_one_image_give_nothing_and_others_hardly_more():
     # A fifth of 20 is 4. The class of ten gives one more than its own two, and no more than that.
     counts = {label: 1 for label in range(10)} | {10: 10}
-    assert sum(share_out(counts, 0.2).values()) == share_out(counts, 0.2)[10] == 3
+    assert sum(apportion(counts, 0.2).values()) == apportion(counts, 0.2)[10] == 3
 
 
 def test_share_out__nothing_to_share():
-    assert share_out({}, 0.5) == {}
+    assert apportion({}, 0.5) == {}
 
 
 @settings(max_examples=300)
@@ -40,7 +40,7 @@ def test_share_out__nothing_to_share():
 @example(counts={0: 100}, share=0.29, order=random.Random(0))  # 0.29 * 100 < 29
 @example(counts={0: 5, 1: 5}, share=0.9, order=random.Random(0))
 def test_share_out__is_exact_where_classes_are_large_enough(counts, share, order):
-    taken = share_out(counts, share)
+    taken = apportion(counts, share)
     wanted = round(share * sum(counts.values()))
     most = {label: min(int(share * count) + 1, count - 1) for label, count in counts.items()}
     assert sum(taken.values()) == min(wanted, sum(most.values()))
@@ -54,7 +54,7 @@ def test_share_out__is_exact_where_classes_are_large_enough(counts, share, order
         assert not (rounded_up and held_down) or remainder[up] >= remainder[down]
     shuffled = list(counts.items())
     order.shuffle(shuffled)
-    assert share_out(dict(shuffled), share) == taken
+    assert apportion(dict(shuffled), share) == taken
 
 
 @given(
@@ -63,4 +63,4 @@ def test_share_out__is_exact_where_classes_are_large_enough(counts, share, order
 )
 def test_share_out__all_together_are_the_share_rounded(counts, share):
     assume(all(count * (1 - share) >= 2 for count in counts.values()))
-    assert sum(share_out(counts, share).values()) == round(share * sum(counts.values()))
+    assert sum(apportion(counts, share).values()) == round(share * sum(counts.values()))

@@ -5,16 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compressor.data import dataset as auditing
-from compressor.data.loading import Augment, Views, load_batches
-from compressor.data.view_cache import Rendered
+from compressor.data.audit import AuditSettings, audit
+from compressor.data.loading import Augmentation, Views, load_batches
+from compressor.data.view_cache import ViewCache
 from runtime.errors import InputError
 from runtime.images.preprocess import Preprocess
 
 
 @pytest.fixture
 def views(folder_of_images):
-    found = auditing.audit(folder_of_images, labels="none", holdout=0.2, validation=0.2, seed=0)
+    found = audit(folder_of_images, AuditSettings("none", 0.2, 0.2, seed=0))
     wanted = Preprocess(
         size_px=24,
         resize_px=24,
@@ -23,12 +23,12 @@ def views(folder_of_images):
         mean=(0.5,) * 3,
         std=(0.5,) * 3,
     )
-    return Views(found.images, Augment(0, (0.25, 1.0), 64), (wanted,))
+    return Views(found.images, Augmentation(0, (0.25, 1.0), 64), (wanted,))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_they_are_the_views_the_first_time_and_again(views, tmp_path, workers):
-    kept = Rendered(views, 2, tmp_path)
+    kept = ViewCache(views, 2, tmp_path)
     jobs = [(row, number) for number in range(2) for row in range(len(views.paths))]
     ((expected,),) = load_batches(views, [jobs], 0)
     for _ in range(2):
@@ -37,7 +37,7 @@ def test_they_are_the_views_the_first_time_and_again(views, tmp_path, workers):
 
 
 def test_an_image_is_asked_for_once(views, tmp_path):
-    kept = Rendered(views, 2, tmp_path)
+    kept = ViewCache(views, 2, tmp_path)
     (first,) = kept[3, 1]
     kept.views = Views(Gone(views), views.augment, views.inputs)
     (again,) = kept[3, 1]
@@ -49,7 +49,7 @@ def test_an_image_is_asked_for_once(views, tmp_path):
 
 
 def test_nothing_is_left_in_the_folder(views, tmp_path):
-    kept = Rendered(views, 1, tmp_path)
+    kept = ViewCache(views, 1, tmp_path)
     kept[0, 0]
     assert not list(tmp_path.iterdir())
 

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from compressor.data import dataset as auditing
 from compressor.data import image_store
-from compressor.data.dataset import ImageSet, Photo
+from compressor.data.audit import AuditSettings, audit
+from compressor.data.dataset import ImageRecord, ImageSet
 from compressor.data.image_store import store_bytes
-from compressor.data.loading import Augment, Compute, Views
+from compressor.data.loading import Augmentation, Compute, Views
 from compressor.distillation import teacher_features
 from compressor.distillation.disk_budget import Economy, economise, require_maps
 from compressor.distillation.teacher_features import Reader
@@ -60,7 +60,7 @@ def finer():
     return finer
 
 
-TRAIN = ImageSet(Path(), (), (Photo("", "", 100, 100, -1, "train"),) * IMAGES)
+TRAIN = ImageSet(Path(), (), (ImageRecord("", "", 100, 100, -1, "train"),) * IMAGES)
 
 
 def spec(limit=20e9, **changes):
@@ -85,7 +85,7 @@ def test_the_bytes_are_those_that_are_written(
         Image.fromarray(noise).save(tmp_path / f"{name}.png")
     for path in sorted(folder_of_images.rglob("*.png"))[:17]:
         (tmp_path / f"{path.parent.name}{path.name}").write_bytes(path.read_bytes())
-    found = auditing.audit(tmp_path, labels="none", holdout=0.2, validation=0.2, seed=0)
+    found = audit(tmp_path, AuditSettings("none", 0.2, 0.2, seed=0))
     train = found.images
     assert len(train) == 20
 
@@ -95,7 +95,7 @@ def test_the_bytes_are_those_that_are_written(
     economy = economise(chosen, train, teacher, finer)
     assert economy.stored
     assert not economy.online
-    augment = Augment(0, chosen.crop_scale, economy.side_px)
+    augment = Augmentation(0, chosen.crop_scale, economy.side_px)
     views = Views(train, augment, (teacher.preprocess,))
     reader = Reader(teacher, CPU, None, economy.grid)
     kept = tmp_path / "kept"
@@ -139,7 +139,7 @@ def test_where_all_fits_all_is_kept(teacher, student):
 
 
 def test_large_amounts_are_told_in_gb(teacher, student):
-    many = replace(TRAIN, photos=TRAIN.photos * 100)
+    many = replace(TRAIN, records=TRAIN.records * 100)
     assert economise(spec(), many, teacher, student).lines[1] == "decoded images: 1.2 GB"
 
 
@@ -207,7 +207,7 @@ def test_features_that_are_too_many_are_made_at_every_step(teacher, student, tok
 
 def test_without_features_the_images_have_all_the_room(teacher, student):
     # Images smaller than their features: here 2 x 2 pixels.
-    small = ImageSet(Path(), (), (Photo("", "", 2, 2, -1, "train"),) * IMAGES)
+    small = ImageSet(Path(), (), (ImageRecord("", "", 2, 2, -1, "train"),) * IMAGES)
     economy = economise(spec(store_bytes(small, SIDE) + 0.5), small, teacher, student)
     assert (economy.online, economy.stored) == (True, True)
     assert economy.bytes == store_bytes(small, SIDE) == 20 * IMAGES

@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 from compressor.data import loading
-from compressor.data.augmentation import PLAIN, view_of
-from compressor.data.dataset import ImageSet, Photo
-from compressor.data.loading import Augment, Compute, Views, load_batches, to_input
+from compressor.data.augmentation import PLAIN, seeded_view
+from compressor.data.dataset import ImageRecord, ImageSet
+from compressor.data.loading import Augmentation, Compute, Views, load_batches, to_input
 from compressor.distillation import teacher_features
 from compressor.distillation.teacher_features import (
     CachedFeatures,
@@ -26,7 +26,7 @@ from compressor.recipe.schema import Student
 from runtime.errors import InputError
 
 CPU = Compute(torch.device("cpu"), workers=0)
-AUGMENT = Augment(seed=1, scale=(0.25, 1.0), side_px=64)
+AUGMENT = Augmentation(seed=1, scale=(0.25, 1.0), side_px=64)
 GRID = (3, 2)
 VIEWS = 2
 COUNT = 48
@@ -49,7 +49,7 @@ def make_teacher():
 def images(folder_of_images):
     paths = sorted(folder_of_images.rglob("*.png"))
     photos = tuple(
-        Photo(path.relative_to(folder_of_images).as_posix(), f"{n:064x}", 32, 32, 0, "train")
+        ImageRecord(path.relative_to(folder_of_images).as_posix(), f"{n:064x}", 32, 32, 0, "train")
         for n, path in enumerate(paths)
     )
     return ImageSet(folder_of_images, ("a",), photos)
@@ -86,8 +86,8 @@ def look(teacher, images, row, number):
     if number == PLAIN:
         seen = teacher.preprocess.pixels(image)
     else:
-        view = view_of(images.keys[row], number, seed=1, size=image.size, scale=(0.25, 1.0))
-        seen = view.of(image, 32, teacher.preprocess.resampling)
+        view = seeded_view(images.keys[row], number, seed=1, size=image.size, scale=(0.25, 1.0))
+        seen = view.render(image, 32, teacher.preprocess.resampling)
     one = to_input(torch.from_numpy(seen.copy())[None], teacher.preprocess, CPU.device)
     with torch.inference_mode():
         found = teacher.module.eval().features(one)
@@ -251,8 +251,8 @@ def test_a_shard_is_written_whole_or_not_at_all(teacher, views, tmp_path, small_
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_image_that_went_away_is_named(teacher, images, tmp_path, workers):
-    photos = (*images.photos[:30], replace(images.photos[30], id="gone.png"))
-    views = Views(replace(images, photos=photos), AUGMENT, (teacher.preprocess,))
+    photos = (*images.records[:30], replace(images.records[30], id="gone.png"))
+    views = Views(replace(images, records=photos), AUGMENT, (teacher.preprocess,))
     reader = Reader(teacher, Compute(torch.device("cpu"), workers), None, GRID)
     with pytest.raises(InputError, match=r"gone\.png: cannot be read: No such file"):
         write_shard(tmp_path / "shards" / "s.npy", reader, views, 0, 0)

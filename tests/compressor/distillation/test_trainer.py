@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from compressor.data.dataset import ImageSet, Photo
-from compressor.data.loading import Augment, Compute, Views, load_batches
+from compressor.data.dataset import ImageRecord, ImageSet
+from compressor.data.loading import Augmentation, Compute, Views, load_batches
 from compressor.distillation.teacher_features import CachedFeatures, shard_name
 from compressor.distillation.trainer import Material, Training, distill, lr_share, parameter_groups
 from compressor.models.embed import embed
@@ -32,7 +32,7 @@ VIT = Student(
 SPEC = Distill(
     epochs=3, batch=8, views=2, lr=2e-3, checkpoint_s=1e9, head="learned", head_fit="joint"
 )
-AUGMENT = Augment(seed=0, scale=(0.25, 1.0), side_px=64)
+AUGMENT = Augmentation(seed=0, scale=(0.25, 1.0), side_px=64)
 GRID = (2, 2)
 
 
@@ -49,7 +49,7 @@ def with_maps(tmp_path_factory):
         name = f"{number:02d}.png"
         Image.fromarray(pixels).save(root / name)
         split = "validation" if number % 4 == 0 else "train"
-        photos.append(Photo(name, f"{number:064x}", 32, 32, number % 2, split))
+        photos.append(ImageRecord(name, f"{number:064x}", 32, 32, number % 2, split))
     images = ImageSet(root, ("a", "b"), tuple(photos))
     train, validation = images.part("train"), images.part("validation")
     mixing = rng.normal(size=(3, 20)).astype(np.float32)
@@ -284,7 +284,7 @@ def test_training_stops_early_and_a_killed_one_stops_at_the_same_epoch(material,
 
 
 def test_without_validation_figures_nothing_stops_early(material, tmp_path):
-    two = replace(material.validation, photos=material.validation.photos[:2])
+    two = replace(material.validation, records=material.validation.records[:2])
     few = replace(material, validation=two, validation_features=material.validation_features[:2])
     spec = SPEC.model_copy(update={"patience": 1})
     train(few, tmp_path, spec=spec)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compressor.data.dataset import ImageSet, Photo
+from compressor.data.dataset import ImageRecord, ImageSet
 from compressor.selection import state
 from compressor.selection.handoff import files, write
 from compressor.selection.handoff.sheet import sheet
@@ -16,7 +16,9 @@ from runtime.errors import InputError
 
 
 def pool_of(labels, classes=("a", "b")):
-    photos = [Photo(f"{n:02d}.jpg", str(n), 8, 8, label, "train") for n, label in enumerate(labels)]
+    photos = [
+        ImageRecord(f"{n:02d}.jpg", str(n), 8, 8, label, "train") for n, label in enumerate(labels)
+    ]
     return ImageSet(Path("/photos"), classes, tuple(photos))
 
 
@@ -62,8 +64,8 @@ def test_an_image_that_has_gone_is_no_longer_proposed(tmp_path, embeddings):
     plan = chosen(now, embeddings, 3)
     state.save(now, plan, tmp_path)
     gone = int(plan.chosen[1])
-    left = ImageSet(now.pool.root, (), now.pool.photos[:gone] + now.pool.photos[gone + 1 :])
-    names = [left.photos[row].id for row in state.standing(left, tmp_path).proposed]
+    left = ImageSet(now.pool.root, (), now.pool.records[:gone] + now.pool.records[gone + 1 :])
+    names = [left.records[row].id for row in state.standing(left, tmp_path).proposed]
     assert names == [f"{row:02d}.jpg" for row in (plan.chosen[0], plan.chosen[2])]
 
 

@@ -107,11 +107,11 @@ def test_seeds_come_from_the_pixels(run, holdout):
 
 def test_the_map_is_fitted_on_training_images_only(run, holdout):
     found, probed = run.images(), run.tensors("probes.safetensors")
-    train = np.array([photo.split != "holdout" for photo in found.photos])
+    train = found.rows("train", "validation")
     teacher = run.tensors("embeddings.safetensors")["images"]
     expected = metrics.fit_orthogonal_map(probed["student"][train], teacher[train])
     assert np.array_equal(holdout.arrays.map_turn, expected.turn)
-    assert len(holdout.arrays.bank) == train.sum()
+    assert len(holdout.arrays.bank) == len(train)
 
 
 def test_corruptions_stand_for_the_folder_that_the_recipe_does_not_name(run, holdout, carried):
@@ -204,7 +204,7 @@ def test_a_bank_with_held_out_images_is_refused(run, monkeypatch):
     """Whoever fits on everything is stopped: every held-out image is in the bank then."""
     everything = golden_set.bank_rows
     monkeypatch.setattr(
-        golden_set, "bank_rows", lambda labels, usable: everything(labels, np.ones_like(usable))
+        golden_set, "bank_rows", lambda labels, usable: everything(labels, np.arange(len(labels)))
     )
     leaked = golden_set.of_student(run, "student")
     with pytest.raises(InputError, match=r"held-out images are training images too"):

@@ -9,6 +9,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from compressor.data import dataset
+from compressor.data.image_files import open_rgb
 from compressor.events import Message
 from compressor.models.encoder import EmbeddingNet, load_teacher
 from compressor.pipeline import stage as stages
@@ -113,7 +114,7 @@ def test_the_teacher_looks_at_a_training_image_once_in_each_view(learn, passes):
     assert sum(passes) == 2 * train + others
     embedded = load_file(folder / "embeddings.safetensors")["images"]
     seen = np.load(folder / "features/view000-0000000.npy")["pooled"]
-    assert np.array_equal(embedded[[each.split == "train" for each in found.photos]], seen)
+    assert np.array_equal(embedded[[each.split == "train" for each in found.records]], seen)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +155,7 @@ def test_embeddings_are_of_the_images_as_the_device_sees_them(learn, tmp_path, t
     teacher = load_teacher(Teacher(**tiny_teacher))
     found = dataset.load(run_folder, folder)[0]
     assert found.part("train")
-    pixels = [teacher.preprocess(dataset.open_rgb(path)) for path in found.paths]
+    pixels = [teacher.preprocess(open_rgb(path)) for path in found.paths]
     with torch.inference_mode():
         expected = teacher.module(torch.from_numpy(np.stack(pixels))).numpy()
     got = load_file(run_folder / "embeddings.safetensors")["images"]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from compressor.data.dataset import ImageSet, Photo
+from compressor.data.dataset import ImageRecord, ImageSet
 from compressor.data.labels import read_csv
 from compressor.selection.handoff import page, write
 from compressor.selection.handoff.page import Origin
@@ -41,7 +41,9 @@ def hand_out(tmp_path_factory):
         Image.fromarray(pixels).save(root / name, format="JPEG")
     labels = {name: -1 for name in NAMES} | {"plain/20.jpg": 0, "plain/29.jpg": 1}
     photos = [
-        Photo(name, name, 60, 40, labels[name], "holdout" if name.endswith("29.jpg") else "train")
+        ImageRecord(
+            name, name, 60, 40, labels[name], "holdout" if name.endswith("29.jpg") else "train"
+        )
         for name in NAMES
     ]
     everything = ImageSet(root, ("a rose", "<i>tulip</i>"), tuple(photos))
