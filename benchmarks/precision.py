@@ -70,6 +70,7 @@ class Student:
         from runtime.bundle import golden
         from runtime.files import read_json
         from runtime.images.preprocess import Preprocess
+        from runtime.sampling import evenly
 
         origin = read_json(folder / "recipe.json")
         run = Run(plans.load(Path(origin["path"]), origin["overrides"]), folder)
@@ -77,7 +78,7 @@ class Student:
         preprocess = Preprocess.from_dict(read_json(folder / "student.json")["preprocess"])
         rows = found.rows("train")
         validation = found.part("validation").paths
-        chosen = golden.evenly(len(validation), MOST_VALIDATION)
+        chosen = evenly(len(validation), MOST_VALIDATION)
         source = folder / "student.fp32.onnx"
         return cls(
             source=source,

@@ -261,7 +261,7 @@ def test_a_failed_write_leaves_the_shard_that_was_there(changeable, tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from compressor import images
+from compressor.data.audit import AuditSettings, audit
 from compressor.data.image_store import write_shard
 
 def track(items, *, label, total):
@@ -271,7 +271,7 @@ def track(items, *, label, total):
         yield item
 
 folder = Path(sys.argv[1])
-found = images.audit(folder, labels="none", holdout=0.2, validation=0.2, seed=0).images
+found = audit(folder, AuditSettings("none", 0.2, 0.2, seed=0)).images
 write_shard(Path(sys.argv[2]), found, 0, 24, track=track)
 """
 

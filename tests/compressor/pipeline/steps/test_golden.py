@@ -19,6 +19,7 @@ from runtime.evaluation.check import check
 from runtime.evaluation.contamination import set_apart
 from runtime.files import read_json
 from runtime.images import corruptions
+from runtime.sampling import evenly
 
 CHECK = {"check.robustness_images": 4, "export.golden_images": 8, "data.holdout": 0.4}
 
@@ -143,7 +144,7 @@ def leaves(document, path=""):
 
 def test_the_device_tells_the_same_story_of_the_same_images(run, holdout, carried):
     opened = bundle.load(run.folder / "bundle")
-    rows = golden.evenly(len(holdout.images), 8)
+    rows = evenly(len(holdout.images), 8)
     desk, device = check(opened, holdout.only(rows)), check(opened, carried)
     for part in ("ledger", "robustness", "per_class"):
         one, other = dict(leaves(desk[part])), dict(leaves(device[part]))
