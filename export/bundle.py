@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import numpy as np
 
-from runtime.backends import engine_manifest as passports
+from runtime import documents
+from runtime.backends import engine_manifest
 from runtime.bundle.golden import Golden
+from runtime.bundle.schema import (
+    ArtifactEntry,
+    BundleDocument,
+    Manifest,
+    PendingEngine,
+)
+from runtime.documents import Precision
 from runtime.files import sha256_of, write_json, write_text
 from runtime.images import preprocessing_check
 from runtime.images.decode import decode
@@ -36,10 +44,26 @@ class Cap:
     """All of them together, 10^6 bytes; there are never fewer than FEWEST_IMAGES."""
 
 
+@dataclass(frozen=True)
+class Deployable:
+    """A file to put into a bundle."""
+
+    stage: str
+    """Its line in the ledger, such as `onnx-fp32`."""
+    precision: Precision
+    path: Path
+
+    def entry(self, name: str) -> ArtifactEntry:
+        """Return its entry in bundle.json, where it is called `name`."""
+        return ArtifactEntry(
+            stage=self.stage, file=name, precision=self.precision, sha256=sha256_of(self.path)
+        )
+
+
 def write(
     folder: Path,
-    document: Mapping[str, Any],
-    files: Sequence[tuple[str, str, Path]],
+    document: BundleDocument,
+    files: Sequence[Deployable],
     golden: Golden,
     cap: Cap,
 ) -> None:
@@ -47,56 +71,52 @@ def write(
 
     Args:
         folder: is made; what a killed attempt left there is removed.
-        document: bundle.json without its `artifacts`.
-        files: stage, precision and path of each deployable file.
+        document: bundle.json; its `artifacts` are replaced by `files`.
+        files: the deployable files.
         golden: all held-out images.
-        cap: how much of them travels.
+        cap: how many of them the bundle holds.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    artifacts = []
-    for stage, precision, path in files:
-        name = _carry(path, folder)
-        artifacts.append(
-            {"stage": stage, "file": name, "precision": precision, "sha256": sha256_of(path)}
-        )
-    write_json(folder / "bundle.json", {**document, "artifacts": artifacts})
-    preprocess = Preprocess.from_dict(document["preprocess"])
-    _copy_golden(thinned(golden, cap), preprocess, folder / "golden")
-    write_text(folder / "README.md", _readme(document, artifacts))
+    artifacts = tuple(file.entry(_copy_with_companions(file.path, folder)) for file in files)
+    document = msgspec.structs.replace(document, artifacts=artifacts)
+    write_json(folder / "bundle.json", documents.plain(document))
+    _copy_golden(thinned(golden, cap), document.preprocess, folder / "golden")
+    write_text(folder / "README.md", _readme(document))
     seal(folder)
 
 
 def seal(folder: Path) -> None:
     """Write the manifest of everything that lies in a bundle now."""
     manifest = folder / "manifest.json"
-    written = sorted(each for each in folder.rglob("*") if each.is_file() and each != manifest)
+    written = sorted(path for path in folder.rglob("*") if path.is_file() and path != manifest)
     digests = {path.relative_to(folder).as_posix(): sha256_of(path) for path in written}
-    write_json(manifest, {"files": digests})
+    write_json(manifest, documents.plain(Manifest(files=digests)))
 
 
-def engines_in(folder: Path) -> list[tuple[str, str, Path]]:
-    """Stage, precision and path of the engines in a folder, as `write` takes them."""
+def engines_in(folder: Path) -> list[Deployable]:
+    """Return the engines in a folder."""
     found = []
     for path in sorted(folder.glob("*.engine")):
-        passport = passports.load(path)
-        sm = passport.compute_capability.replace(".", "")
-        found.append((f"{passport.flavour}-{passport.precision}-sm{sm}", passport.precision, path))
+        manifest = engine_manifest.load(path)
+        sm = manifest.compute_capability.replace(".", "")
+        stage = f"{manifest.flavour}-{manifest.precision}-sm{sm}"
+        found.append(Deployable(stage, manifest.precision, path))
     return found
 
 
-def pending(flavour: str, precision: str) -> dict[str, str]:
-    """The ledger's entry of an engine that only the device itself can build."""
-    return {
-        "stage": f"{flavour}-{precision}",
-        "precision": precision,
-        "not_run": f"not built yet: on the device, compressor engine {BUNDLE_NAME} "
+def pending(flavour: str, precision: Precision) -> PendingEngine:
+    """Return the entry of an engine that only the device itself can build."""
+    return PendingEngine(
+        stage=f"{flavour}-{precision}",
+        precision=precision,
+        not_run=f"not built yet: on the device, compressor engine {BUNDLE_NAME} "
         f"--flavour {flavour}",
-    }
+    )
 
 
-def _carry(path: Path, folder: Path) -> str:
-    """Copy a file with what lies beside it under its name; its name in the bundle."""
+def _copy_with_companions(path: Path, folder: Path) -> str:
+    """Copy a file and those beside it whose names begin with its own; return its new name."""
     below = folder / ENGINES if path.suffix == ".engine" else folder
     below.mkdir(exist_ok=True)
     for each in (path, *path.parent.glob(f"{path.name}.*")):
@@ -146,12 +166,12 @@ def _copy(source: Path, folder: Path, below: str, number: int) -> str:
     return carried
 
 
-def _readme(document: Mapping[str, Any], artifacts: Sequence[Mapping[str, Any]]) -> str:
-    files = "\n".join(f"- `{each['file']}` ({each['precision']})" for each in artifacts)
-    backend = "gpu" if document["target"]["provider"] == "cuda" else "cpu"
-    return f"""# {document["name"]}
+def _readme(document: BundleDocument) -> str:
+    files = "\n".join(f"- `{entry.file}` ({entry.precision})" for entry in document.artifacts)
+    backend = "gpu" if document.target.provider == "cuda" else "cpu"
+    return f"""# {document.name}
 
-A student of `{document["teacher"]["model"]}`, made with edge-compressor.
+A student of `{document.teacher.model}`, made with edge-compressor.
 
 {files}
 - `bundle.json`: preprocessing, classes, target, requirements, provenance
@@ -164,5 +184,5 @@ and in this folder's parent:
     python -m runtime predict {BUNDLE_NAME} photo.jpg   # ask the student
     python -m runtime pack {BUNDLE_NAME}                # one .tar, to be carried further
 
-The teacher's licence: {document["teacher"].get("license") or "not stated"}.
+The teacher's licence: {document.teacher.license or "not stated"}.
 """

@@ -81,8 +81,13 @@ class Student:
         self.bank = bank
         self.neighbours = neighbours if bank.images else 0
         self.preprocess = bundle.preprocess
-        self.classes: tuple[str, ...] = tuple(bundle.document["classes"])
-        self.ood_threshold: float = bundle.document["ood_threshold"]
+        self.classes: tuple[str, ...] = bundle.classes
+        if bundle.document.ood_threshold is None:
+            raise InputError(
+                f"{bundle.folder}: its bundle.json has no `ood_threshold`, so outliers cannot be "
+                "told. Make the bundle again with this edge-compressor."
+            )
+        self.ood_threshold = bundle.document.ood_threshold
 
     def predict(self, images: ImageInput | Sequence[ImageInput]) -> list[Prediction]:
         """Predict one image, several images, or an array uint8 [B, H, W, 3].
@@ -162,11 +167,11 @@ def load(
         MissingDependencyError: the backend is not installed or its provider did not start.
     """
     bundle = bundles.load(Path(path))
-    target = bundle.document["target"]
+    target = bundle.target
     session = open_session(
         _file_of(bundle, file).path,
-        provider=provider or target["provider"],
-        threads=threads or target["threads"],
+        provider=provider or target.provider,
+        threads=threads or target.threads,
     )
     bank = Bank.of(golden.load(bundle.folder / "golden"))
     return Student(bundle, session, bank, neighbours=neighbours)

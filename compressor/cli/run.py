@@ -123,21 +123,22 @@ def engine(
     bundle: Path,
     flavours: tuple[Any, ...],
     capabilities: tuple[str, ...],
-    precisions: tuple[str, ...],
+    precisions: tuple[Any, ...],
     batches: tuple[int, int, int] | None,
     workspace_mb: int | None,
     as_json: bool,
 ) -> None:
-    """Build TensorRT engines from the ONNX files of a BUNDLE, into it, each with its passport.
+    """Build TensorRT engines from the ONNX files of a BUNDLE, into it, each with its manifest.
 
     Needs no training package. `tensorrt` builds on the device itself; `tensorrt-rtx` needs no GPU.
     """
     from export.engine import bundle_engines
+    from runtime import documents
     from runtime.backends import engine_manifest
 
     wish = bundle_engines.Wish(flavours, capabilities, precisions, batches, workspace_mb)
     made = bundle_engines.add(bundle, wish, tell=lambda line: click.echo(line, err=True))
-    found = {str(path): engine_manifest.load(path).to_dict() for path in made}
+    found = {str(path): documents.plain(engine_manifest.load(path)) for path in made}
     if as_json:
         click.echo(json.dumps(found))
     for path in made:

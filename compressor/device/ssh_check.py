@@ -128,7 +128,7 @@ def check(
         MissingDependencyError: the machine cannot be reached, or lacks Python, a backend or room.
     """
     loaded = bundles.load(bundle)
-    backend = "gpu" if loaded.document["target"]["provider"] == "cuda" else "cpu"
+    backend = "gpu" if loaded.target.provider == "cuda" else "cpu"
     with _reached(destination) as host, tempfile.TemporaryDirectory() as temporary:
         packed, wheel = Path(temporary) / f"{_name(bundle)}.tar", write_wheel(Path(temporary))
         archive.pack(bundle.resolve(), packed)

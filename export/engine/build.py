@@ -19,7 +19,7 @@ from export.engine import onnx_parser as networks
 from export.engine.layers import Layer
 from export.engine.onnx_parser import Log
 from runtime.backends import gpu as gpus
-from runtime.backends.engine_manifest import Passport, Profile
+from runtime.backends.engine_manifest import EngineManifest, Profile
 from runtime.backends.tensorrt_flavour import Flavour, cuda_of, import_flavour
 from runtime.errors import InputError, MissingDependencyError
 from runtime.files import replacing, sha256_of, write_json, write_text
@@ -48,7 +48,7 @@ class Order:
 
 
 def build(onnx: Path, folder: Path, order: Order, *, tell: Tell = lambda line: None) -> Path:
-    """Build an engine and write it with its passport, its layers and the command by hand.
+    """Build an engine and write it with its manifest, its layers and the command by hand.
 
     Args:
         onnx: float32 or uint8 images in, a dynamic first side.
@@ -90,7 +90,7 @@ def build(onnx: Path, folder: Path, order: Order, *, tell: Tell = lambda line: N
     path = folder / f"{onnx.stem}.{order.flavour}-sm{capability.replace('.', '')}.engine"
     with replacing(path) as temporary:
         temporary.write_bytes(content)
-    Passport(
+    EngineManifest(
         flavour=order.flavour,
         version=trt.__version__,
         cuda=gpu.cuda if gpu else cuda_of(order.flavour),

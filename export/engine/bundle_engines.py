@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 from export import bundle as bundles
 from export.engine import build
-from export.engine.build import Order, Precision, Tell
+from export.engine.build import Order, Tell
+from runtime import documents
 from runtime.backends.engine_manifest import Profile
 from runtime.backends.tensorrt_flavour import Flavour
 from runtime.bundle import bundle as existing
 from runtime.bundle.bundle import Artifact, Bundle
+from runtime.documents import Precision
 from runtime.errors import InputError
-from runtime.files import sha256_of, write_json
+from runtime.files import read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Wish:
     flavours: Sequence[Flavour] = ()
     capabilities: Sequence[str] = ()
     """Compute capabilities for `tensorrt-rtx`; empty: the target's, else that of the GPU here."""
-    precisions: Sequence[str] = ()
+    precisions: Sequence[Precision] = ()
     batches: tuple[int, int, int] | None = None
     workspace_mb: int | None = None
 
@@ -65,8 +65,7 @@ def _sources(bundle: Bundle, wish: Wish) -> list[Artifact]:
 
 
 def _flavours(bundle: Bundle, wish: Wish) -> Sequence[Flavour]:
-    said = bundle.document.get("engines", {}).get("flavours") or []
-    flavours = wish.flavours or cast("list[Flavour]", said)
+    flavours = wish.flavours or bundle.document.engines.flavours
     if not flavours:
         raise InputError(
             f"{bundle.folder}: its recipe names no engines. Name a flavour:\n"
@@ -79,45 +78,39 @@ def _flavours(bundle: Bundle, wish: Wish) -> Sequence[Flavour]:
 def _capabilities(bundle: Bundle, wish: Wish, flavour: Flavour) -> Sequence[str | None]:
     if flavour == "tensorrt":
         return wish.capabilities or [None]
-    return wish.capabilities or [bundle.document["target"].get("compute_capability")]
+    return wish.capabilities or [bundle.target.compute_capability]
 
 
 def _order(
-    bundle: Bundle, wish: Wish, flavour: Flavour, precision: str, capability: str | None
+    bundle: Bundle, wish: Wish, flavour: Flavour, precision: Precision, capability: str | None
 ) -> Order:
-    said: dict[str, Any] = bundle.document.get("engines", {})
-    sizes = bundle.document["target"]["batches"]
-    batches = wish.batches or said.get("batches") or (1, sizes[0], max(sizes))
+    recipe, sizes = bundle.document.engines, bundle.target.batches
+    batches = wish.batches or recipe.batches or (1, sizes[0], max(sizes))
     try:
         profile = Profile(*batches)
     except ValueError as error:
         raise InputError(f"batches {batches}: {error}") from error
     return Order(
         flavour=flavour,
-        precision=cast("Precision", precision),
+        precision=precision,
         profile=profile,
         compute_capability=capability,
-        workspace_mb=wish.workspace_mb or said.get("workspace_mb"),
+        workspace_mb=wish.workspace_mb or recipe.workspace_mb,
         timing_cache=bundle.folder / bundles.ENGINES / f"{flavour}.timing-cache",
     )
 
 
 def _note(bundle: Bundle) -> None:
     """Let bundle.json name every engine that lies in the bundle now."""
-    document = json.loads(json.dumps(bundle.document))
-    kept = [each for each in document["artifacts"] if not each["file"].endswith(".engine")]
+    document, path = bundle.document, bundle.folder / "bundle.json"
+    kept = [entry for entry in document.artifacts if not entry.file.endswith(".engine")]
     built = bundles.engines_in(bundle.folder / bundles.ENGINES)
-    for stage, precision, path in built:
-        file = path.relative_to(bundle.folder).as_posix()
-        entry = {"stage": stage, "file": file, "precision": precision, "sha256": sha256_of(path)}
-        kept.append(entry)
-    stages = [stage for stage, _, _ in built]
-    waiting = [
-        each
-        for each in document.get("engines_to_build", [])
-        if not any(stage.startswith(f"{each['stage']}-") for stage in stages)
+    kept += [engine.entry(engine.path.relative_to(bundle.folder).as_posix()) for engine in built]
+    pending = [
+        entry
+        for entry in document.engines_to_build
+        if not any(engine.stage.startswith(f"{entry.stage}-") for engine in built)
     ]
-    write_json(
-        bundle.folder / "bundle.json",
-        document | {"artifacts": kept, "engines_to_build": waiting},
-    )
+    # Onto the file as it is: it may have keys that this version does not know.
+    changed = {"artifacts": documents.plain(kept), "engines_to_build": documents.plain(pending)}
+    write_json(path, read_json(path) | changed)

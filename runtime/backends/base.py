@@ -85,7 +85,8 @@ def open_session(
         batches: smallest and largest batch to come, for ONNX Runtime's TensorRT provider.
 
     Raises:
-        InputError: the file is missing, is no valid ONNX model, or its passport is of elsewhere.
+        InputError: the file is missing, is no valid ONNX model, or is an engine
+            of another machine.
         MissingDependencyError: the backend is not installed or its provider did not start.
     """
     if path.suffix == ".engine":

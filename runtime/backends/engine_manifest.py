@@ -1,4 +1,4 @@
-"""The passport of an engine: what it was built from, with and for, checked before it is loaded.
+"""The manifest of an engine: what it was built from, with and for, checked before it is loaded.
 
 An engine is machine code for one kind of GPU and one version of TensorRT. Loaded elsewhere it
 fails late, crashes, or answers wrongly; so nothing of it is deserialised before this check.
@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import platform
 import shlex
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from msgspec import Struct
+
+from runtime import documents
 from runtime.backends import gpu as gpus
 from runtime.backends.gpu import Gpu
 from runtime.backends.tensorrt_flavour import Flavour, installed_version
+from runtime.documents import Precision
 from runtime.errors import InputError
-from runtime.files import read_versioned, sha256_of, write_json
+from runtime.files import sha256_of, write_json
 
 SCHEMA_VERSION = 1
 
@@ -34,10 +37,10 @@ class Profile:
             raise ValueError(f"a profile rises from 1 or more, got {self}")
 
 
-@dataclass(frozen=True)
-class Passport:
-    """What an engine is; it stands beside it as `NAME.engine.json`."""
+class EngineManifest(Struct, frozen=True, kw_only=True):
+    """What an engine is: `NAME.engine.json` beside it."""
 
+    schema_version: int = SCHEMA_VERSION
     flavour: Flavour
     version: str
     """Of the TensorRT that built it."""
@@ -55,7 +58,7 @@ class Passport:
     onnx_sha256: str
     engine_sha256: str
     profile: Profile
-    precision: str
+    precision: Precision
     """What it was built to be: fp32, fp16 or int8."""
     weights_found: dict[str, float]
     """Share of the weights of convolutions and matrix products by type, as the engine's layers
@@ -65,16 +68,12 @@ class Passport:
 
     def save(self, engine: Path) -> None:
         """Write it beside its engine."""
-        write_json(path_of(engine), {"schema_version": SCHEMA_VERSION, **asdict(self)})
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return asdict(self)
+        write_json(path_of(engine), documents.plain(self))
 
 
 @dataclass(frozen=True)
-class Here:
-    """What of this machine decides whether an engine can be loaded."""
+class LocalMachine:
+    """The parts of this machine that decide whether an engine can be loaded."""
 
     gpu: Gpu | None
     version: str | None
@@ -83,102 +82,93 @@ class Here:
     arch: str
 
     @classmethod
-    def look(cls, flavour: Flavour) -> Here:
-        """This machine, as it is."""
+    def detect(cls, flavour: Flavour) -> LocalMachine:
+        """Return this machine."""
         return cls(gpus.find(), installed_version(flavour), platform.system(), platform.machine())
 
 
 def path_of(engine: Path) -> Path:
-    """Where the passport of an engine lies."""
+    """Return the path of an engine's manifest."""
     return engine.with_name(f"{engine.name}.json")
 
 
-def load(engine: Path) -> Passport:
-    """Read the passport beside an engine.
+def load(engine: Path) -> EngineManifest:
+    """Read the manifest beside an engine.
 
     Raises:
-        InputError: it is not there, or is not one.
+        InputError: it is missing, or a key of it is wrong.
     """
     path = path_of(engine)
     if not path.is_file():
         raise InputError(
-            f"{engine}: has no passport ({path.name}), so nobody can say what it was built for.\n"
+            f"{engine}: has no manifest ({path.name}), so what it was built for is not known.\n"
             f"  {rebuild(engine, 'tensorrt', None)}"
         )
-    document = read_versioned(path, newest=SCHEMA_VERSION, what="engine's passport")
-    wanted = {field.name for field in fields(Passport)}
-    if missing := wanted - document.keys():
-        raise InputError(f"{path}: not an engine's passport, it lacks {', '.join(sorted(missing))}")
-    values = {name: document[name] for name in wanted}
-    try:
-        return Passport(**{**values, "profile": Profile(**document["profile"])})
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{path}: not an engine's passport: {error}") from error
+    return documents.read(path, EngineManifest, newest=SCHEMA_VERSION, what="TensorRT engine")
 
 
-def verify(engine: Path, here: Here | None = None) -> Passport:
-    """The passport of an engine that belongs to its bundle and to this machine.
+def verify(engine: Path, machine: LocalMachine | None = None) -> EngineManifest:
+    """Return the manifest of an engine that fits its bundle and this machine.
 
     Args:
         engine: the `.engine` file; its ONNX lies in the bundle, one folder up or beside it.
-        here: the machine; None looks.
+        machine: where it is to run; None: this machine.
 
     Raises:
         InputError: with every reason why it must not be loaded, and the command that rebuilds it.
     """
-    found = load(engine)
-    here = here or Here.look(found.flavour)
-    if reasons := [*damage(engine, found), *foreign(found, here)]:
+    manifest = load(engine)
+    machine = machine or LocalMachine.detect(manifest.flavour)
+    if reasons := [*file_problems(engine, manifest), *machine_problems(manifest, machine)]:
         listed = "\n  ".join(reasons)
-        raise InputError(
-            f"{engine}: not loaded\n  {listed}\n  {rebuild(engine, found.flavour, here.gpu)}"
-        )
-    return found
+        command = rebuild(engine, manifest.flavour, machine.gpu)
+        raise InputError(f"{engine}: not loaded\n  {listed}\n  {command}")
+    return manifest
 
 
-def damage(engine: Path, passport: Passport) -> list[str]:
-    """Why the file is not the one the passport was made for; empty if it is."""
+def file_problems(engine: Path, manifest: EngineManifest) -> list[str]:
+    """Return why the file is not the one that the manifest describes; empty if it is."""
     if not engine.is_file():
         return ["there is no such file"]
     reasons = []
-    if sha256_of(engine) != passport.engine_sha256:
+    if sha256_of(engine) != manifest.engine_sha256:
         reasons.append(
-            f"its {engine.stat().st_size:,} bytes are not those of its passport: it was cut short, "
+            f"its {engine.stat().st_size:,} bytes are not those of its manifest: it was cut short, "
             "changed, or is another engine"
         )
-    sources = [folder / passport.onnx for folder in (engine.parent, engine.parent.parent)]
+    sources = [folder / manifest.onnx for folder in (engine.parent, engine.parent.parent)]
     source = next((path for path in sources if path.is_file()), None)
-    if source is not None and sha256_of(source) != passport.onnx_sha256:
+    if source is not None and sha256_of(source) != manifest.onnx_sha256:
         reasons.append(f"{source.name} was changed since the engine was built from it")
     return reasons
 
 
-def foreign(passport: Passport, here: Here) -> list[str]:
-    """Why the engine is not for this machine; empty if it is."""
-    flavour, reasons = passport.flavour, []
-    if here.arch != passport.arch:
-        reasons.append(f"built for processors of {passport.arch}, this one is {here.arch}")
-    if flavour == "tensorrt" and here.os != passport.os:
-        reasons.append(f"built on {passport.os}, this is {here.os}")
-    if here.version is None:
-        reasons.append(f"needs {flavour} {passport.version}, which is not installed here")
-    elif here.version != passport.version:
-        reasons.append(f"built with {flavour} {passport.version}, here is {here.version}")
-    if here.gpu is None:
+def machine_problems(manifest: EngineManifest, machine: LocalMachine) -> list[str]:
+    """Return why the engine cannot run on this machine; empty if it can."""
+    flavour, reasons = manifest.flavour, []
+    if machine.arch != manifest.arch:
+        reasons.append(f"built for processors of {manifest.arch}, this one is {machine.arch}")
+    if flavour == "tensorrt" and machine.os != manifest.os:
+        reasons.append(f"built on {manifest.os}, this is {machine.os}")
+    if machine.version is None:
+        reasons.append(f"needs {flavour} {manifest.version}, which is not installed here")
+    elif machine.version != manifest.version:
+        reasons.append(f"built with {flavour} {manifest.version}, here is {machine.version}")
+    if machine.gpu is None:
         reasons.append(
-            f"needs an NVIDIA GPU of compute capability {passport.compute_capability}; "
-            "CUDA sees none here (nvidia-smi, and the driver's version, tell more)"
+            f"needs an NVIDIA GPU of compute capability {manifest.compute_capability}; "
+            "CUDA sees none here (check nvidia-smi and the driver's version)"
         )
-    elif here.gpu.compute_capability != passport.compute_capability:
+    elif machine.gpu.compute_capability != manifest.compute_capability:
         reasons.append(
-            f"built for compute capability {passport.compute_capability}, this GPU "
-            f"({here.gpu.name}) has {here.gpu.compute_capability}"
+            f"built for compute capability {manifest.compute_capability}, this GPU "
+            f"({machine.gpu.name}) has {machine.gpu.compute_capability}"
         )
     return reasons
 
 
 def rebuild(engine: Path, flavour: Flavour, gpu: Gpu | None) -> str:
-    """The command that builds the engine again from the ONNX in its bundle."""
+    """Return the command that builds the engine again from the ONNX in its bundle."""
     bundle = engine.parent.parent if engine.parent.name == "engines" else engine.parent
     words = ["compressor", "engine", str(bundle), "--flavour", flavour]
     if flavour == "tensorrt-rtx" and gpu is not None:

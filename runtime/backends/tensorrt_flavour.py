@@ -47,7 +47,7 @@ def import_flavour(flavour: Flavour) -> Any:
 
 
 def installed_version(flavour: Flavour) -> str | None:
-    """Version of a flavour as the engines' passports have it, or None where it is not usable."""
+    """Version of a flavour as the engines' manifests have it, or None where it is not usable."""
     try:
         return str(import_flavour(flavour).__version__)
     except MissingDependencyError:

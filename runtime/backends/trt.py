@@ -52,26 +52,26 @@ class Buffer:
 
 
 class TrtSession:
-    """One engine, opened by the TensorRT that built it, after its passport was checked."""
+    """One engine, opened by the TensorRT that built it, after its manifest was checked."""
 
     def __init__(self, path: Path, *, cuda_graphs: bool = True) -> None:
         # Before anything of the file is deserialised.
-        self.passport = engine_manifest.verify(path)
-        trt, self._cuda = import_flavour(self.passport.flavour), import_cuda()
+        self.manifest = engine_manifest.verify(path)
+        trt, self._cuda = import_flavour(self.manifest.flavour), import_cuda()
         self._logger = trt.Logger(trt.Logger.ERROR)
         runtime = trt.Runtime(self._logger)
         self._engine = runtime.deserialize_cuda_engine(path.read_bytes())
         if self._engine is None:
             raise InputError(
-                f"{path}: {self.passport.flavour} {trt.__version__} refused to deserialise it, "
-                "though its passport fits.\n"
-                f"  {engine_manifest.rebuild(path, self.passport.flavour, None)}"
+                f"{path}: {self.manifest.flavour} {trt.__version__} refused to deserialise it, "
+                "though its manifest fits.\n"
+                f"  {engine_manifest.rebuild(path, self.manifest.flavour, None)}"
             )
         self._context = self._engine.create_execution_context()
         if self._context is None:
             raise MissingDependencyError(f"{path}: no memory on the GPU for this engine")
         self._stream = self._call(self._cuda.cudaStreamCreate())
-        most = self.passport.profile.max_batch
+        most = self.manifest.profile.max_batch
         names = [self._engine.get_tensor_name(n) for n in range(self._engine.num_io_tensors)]
         self._buffers = {name: self._buffer(trt, name, most) for name in names}
         inputs = [n for n in names if self._engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT]
@@ -150,7 +150,7 @@ class TrtSession:
         self._graphs, self._buffers = {}, {}
 
     def _accept(self, images: npt.NDArray[Any]) -> int:
-        profile, want = self.passport.profile, self._input
+        profile, want = self.manifest.profile, self._input
         if images.shape[1:] != want.shape or images.dtype != want.dtype:
             raise ValueError(
                 f"wanted {want.dtype} [B, {', '.join(map(str, want.shape))}], "

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
 
+from runtime import documents
 from runtime.arrays import Pixels
 from runtime.backends.base import OnDevice, Provider, Session, inputs_of, open_session
 from runtime.benchmark import latency, machine
@@ -57,7 +58,7 @@ def open_all(
         InputError: an ONNX file cannot be read, or an engine is damaged.
         MissingDependencyError: the provider does not start.
     """
-    sizes = bundle.document["target"]["batches"]
+    sizes = bundle.target.batches
     batches = min(sizes), max(sizes)
     opened, not_run = list[Opened](), list[dict[str, Any]]()
     for artifact in bundle.artifacts:
@@ -73,7 +74,7 @@ def open_all(
         answered = time.perf_counter()
         load_ms, first_ms = (loaded - started) * 1e3, (answered - loaded) * 1e3
         opened.append(Opened(artifact, session, load_ms, first_ms))
-    not_run += bundle.document.get("engines_to_build", [])
+    not_run += documents.plain(bundle.document.engines_to_build)
     return opened, not_run
 
 
@@ -86,9 +87,10 @@ def _why_not(artifact: Artifact) -> str | None:
     from runtime.backends import engine_manifest
 
     manifest = engine_manifest.load(artifact.path)
-    if engine_manifest.damage(artifact.path, manifest):
+    if engine_manifest.file_problems(artifact.path, manifest):
         engine_manifest.verify(artifact.path)  # raises, and tells the user what to do
-    if reasons := engine_manifest.foreign(manifest, engine_manifest.Here.look(manifest.flavour)):
+    local = engine_manifest.LocalMachine.detect(manifest.flavour)
+    if reasons := engine_manifest.machine_problems(manifest, local):
         return "; ".join(reasons)
     try:
         from runtime.backends.gpu import import_cuda

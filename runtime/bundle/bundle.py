@@ -1,9 +1,9 @@
-"""A bundle: one folder with everything the device needs, verified before it is believed.
+"""A bundle: one folder with everything the device needs, verified before it is used.
 
 manifest.json       sha256 of every other file
-bundle.json         what it is: files, preprocessing, classes, target, requirements, provenance
+bundle.json         files, preprocessing, classes, target, requirements, provenance
 student.*.onnx      the student
-golden/             held-out images and the answers to them
+golden/             held-out images and the answers of teacher and student to them
 """
 
 from __future__ import annotations
@@ -11,14 +11,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from runtime.bundle.schema import mistakes
+from runtime import documents
+from runtime.bundle import golden
+from runtime.bundle.schema import (
+    SCHEMA_VERSION,
+    BundleDocument,
+    Manifest,
+    Requirements,
+    Target,
+)
+from runtime.documents import Precision
 from runtime.errors import InputError
-from runtime.files import read_json, read_versioned, sha256_of, stays_below
+from runtime.files import sha256_of, stays_below
 from runtime.images.preprocess import Preprocess
-
-SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,7 @@ class Artifact:
     stage: str
     """Its line in the ledger, such as `onnx-fp32`."""
     path: Path
-    precision: str
+    precision: Precision
     sha256: str
 
     @property
@@ -37,7 +43,7 @@ class Artifact:
         return self.path.suffix == ".engine"
 
     def runs_on(self, provider: str) -> str:
-        """What runs it where ONNX Runtime has this provider: its name in the ledger."""
+        """Return what runs it where ONNX Runtime has this provider, as the ledger names it."""
         return "tensorrt-engine" if self.is_engine else provider
 
     @property
@@ -51,26 +57,36 @@ class Bundle:
     """A bundle that was read and, if it came through `load`, verified."""
 
     folder: Path
-    document: dict[str, Any]
-    """bundle.json as it stands."""
+    document: BundleDocument
+    """bundle.json."""
 
     @property
     def artifacts(self) -> tuple[Artifact, ...]:
         """The deployable files, in the order of the ledger."""
         return tuple(
-            Artifact(
-                stage=entry["stage"],
-                path=self.folder / entry["file"],
-                precision=entry["precision"],
-                sha256=entry["sha256"],
-            )
-            for entry in self.document["artifacts"]
+            Artifact(entry.stage, self.folder / entry.file, entry.precision, entry.sha256)
+            for entry in self.document.artifacts
         )
 
     @property
     def preprocess(self) -> Preprocess:
-        """How an image becomes what the student sees."""
-        return Preprocess.from_dict(self.document["preprocess"])
+        """How an image becomes the student's input."""
+        return self.document.preprocess
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes that the student answers; empty without labels."""
+        return self.document.classes
+
+    @property
+    def target(self) -> Target:
+        """The device that the student is made for."""
+        return self.document.target
+
+    @property
+    def require(self) -> Requirements:
+        """The recipe's gates."""
+        return self.document.require
 
 
 def load(folder: Path) -> Bundle:
@@ -88,12 +104,8 @@ def load(folder: Path) -> Bundle:
         )
     verify(folder)
     path = folder / "bundle.json"
-    document = read_versioned(path, newest=SCHEMA_VERSION, what="bundle")
-    if wrong := list(mistakes(document)):
-        shown = "\n  ".join(wrong[:10])
-        raise InputError(f"{path}: does not describe a bundle\n  {shown}")
-    _refuse_outside(path, (entry["file"] for entry in document["artifacts"]))
-    _refuse_strangers(folder)
+    document = documents.read(path, BundleDocument, newest=SCHEMA_VERSION, what="bundle")
+    _require_images_inside(folder / "golden")
     return Bundle(folder, document)
 
 
@@ -104,24 +116,21 @@ def verify(folder: Path) -> None:
         InputError: a name points outside, or a file is missing, altered or not in the manifest.
     """
     path = folder / "manifest.json"
-    manifest = read_json(path)
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
-        raise InputError(f"{path}: not a manifest")
-    wanted: dict[str, str] = manifest["files"]
+    wanted = documents.read(path, Manifest, what="bundle's files").files
     _refuse_outside(path, wanted)
     for file in folder.rglob("*"):
         if file.is_symlink():
             raise InputError(f"{file}: a link, which may point outside the bundle; refused")
-    there = {
+    present = {
         file.relative_to(folder).as_posix()
         for file in folder.rglob("*")
         if file.is_file() and file != path
     }
-    problems = [f"missing: {name}" for name in sorted(wanted.keys() - there)]
-    problems += [f"not in the manifest: {name}" for name in sorted(there - wanted.keys())]
+    problems = [f"missing: {name}" for name in sorted(wanted.keys() - present)]
+    problems += [f"not in the manifest: {name}" for name in sorted(present - wanted.keys())]
     problems += [
         f"altered: {name}"
-        for name in sorted(wanted.keys() & there)
+        for name in sorted(wanted.keys() & present)
         if sha256_of(folder / name) != wanted[name]
     ]
     if problems:
@@ -133,14 +142,13 @@ def verify(folder: Path) -> None:
         )
 
 
-def _refuse_strangers(folder: Path) -> None:
-    """A golden set must look at nothing but the images that travel with it."""
-    path = folder / "golden" / "golden.json"
-    document = read_json(path)
-    if not isinstance(document, dict) or document.get("root") != ".":
+def _require_images_inside(folder: Path) -> None:
+    """Refuse a golden set with images from outside the bundle."""
+    path = folder / golden.DOCUMENT
+    document = golden.read_document(path)
+    if document.root != ".":
         raise InputError(f"{path}: its images must lie beside it; refused")
-    named = (document.get(key) for key in ("images", "ood_images"))
-    _refuse_outside(path, (str(name) for each in named if isinstance(each, list) for name in each))
+    _refuse_outside(path, (*document.images, *document.ood_images))
 
 
 def _refuse_outside(path: Path, names: Iterable[str]) -> None:

@@ -16,12 +16,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from msgspec import Struct
 
+from runtime import documents
 from runtime.arrays import Ints
 from runtime.bundle import golden_archive
 from runtime.bundle.golden_arrays import Arrays
+from runtime.documents import Count, Text
 from runtime.errors import InputError
-from runtime.files import read_versioned, replacing, write_json
+from runtime.files import replacing, write_json
 from runtime.images import corruptions
 from runtime.images.corruptions import Corruption
 from runtime.images.source import Picture
@@ -29,6 +32,27 @@ from runtime.images.source import Picture
 __all__ = ["Arrays", "Golden", "load"]
 
 SCHEMA_VERSION = 1
+DOCUMENT = "golden.json"
+
+
+class CorruptionsUsed(Struct, frozen=True, kw_only=True):
+    """The corruptions that teacher and student answered."""
+
+    version: int
+    short_side_px: Count
+
+
+class GoldenDocument(Struct, frozen=True, kw_only=True):
+    """golden.json: names of the images and of their classes."""
+
+    schema_version: int
+    root: Text
+    """Folder of the images: absolute, or relative to the file."""
+    classes: tuple[Text, ...]
+    images: tuple[Text, ...]
+    ood_images: tuple[Text, ...]
+    bank_images: tuple[Text, ...] = ()
+    corruptions: CorruptionsUsed | None = None
 
 
 @dataclass(frozen=True)
@@ -131,20 +155,28 @@ class Golden:
         }
         with replacing(folder / "golden.npz") as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **arrays)
-        document: dict[str, Any] = {
-            "schema_version": SCHEMA_VERSION,
-            "root": root,
-            "classes": list(self.classes),
-            "images": list(self.images),
-            "ood_images": list(self.ood_images),
-            "bank_images": list(self.bank_images),
-        }
+        made = None
         if self.corrupted_px:
-            document["corruptions"] = {
-                "version": corruptions.VERSION,
-                "short_side_px": self.corrupted_px,
-            }
-        write_json(folder / "golden.json", document)
+            made = CorruptionsUsed(version=corruptions.VERSION, short_side_px=self.corrupted_px)
+        document = GoldenDocument(
+            schema_version=SCHEMA_VERSION,
+            root=root,
+            classes=self.classes,
+            images=self.images,
+            ood_images=self.ood_images,
+            bank_images=self.bank_images,
+            corruptions=made,
+        )
+        write_json(folder / DOCUMENT, documents.plain(document))
+
+
+def read_document(path: Path) -> GoldenDocument:
+    """Read `golden.json`.
+
+    Raises:
+        InputError: it is missing, of a newer version, or a key is wrong.
+    """
+    return documents.read(path, GoldenDocument, newest=SCHEMA_VERSION, what="golden set")
 
 
 def load(folder: Path) -> Golden:
@@ -153,43 +185,34 @@ def load(folder: Path) -> Golden:
     Raises:
         InputError: a file is missing, damaged, or of a newer version.
     """
-    described = folder / "golden.json"
-    document = read_versioned(described, newest=SCHEMA_VERSION, what="golden set")
-    if missing := {"root", "classes", "images", "ood_images"} - document.keys():
-        raise InputError(f"{described}: lacks {', '.join(sorted(missing))}")
-    if wrong := [key for key in sorted(_LISTS & document.keys()) if not _is_list(document[key])]:
-        raise InputError(f"{described}: {', '.join(wrong)} should be lists of names")
+    described = folder / DOCUMENT
+    document = read_document(described)
     path = folder / "golden.npz"
     arrays = golden_archive.read(path)
     if missing := _NEEDED - arrays.keys():
         raise InputError(f"{path}: lacks {', '.join(sorted(missing))}")
-    named = len(document["images"]), len(document["classes"])
+    named = len(document.images), len(document.classes)
     if wrong := list(golden_archive.mismatches(arrays, *named)):
         raise InputError(f"{path}: does not go with {described.name}: {'; '.join(wrong[:5])}")
     given: dict[str, Any] = {field.name: arrays.get(field.name) for field in fields(Arrays)}
-    made = document.get("corruptions", {})
-    if made.get("version", corruptions.VERSION) != corruptions.VERSION:
+    made = document.corruptions
+    if made is not None and made.version != corruptions.VERSION:
         raise InputError(
-            f"{described}: its corruptions are of version {made['version']}, those of this "
+            f"{described}: its corruptions are of version {made.version}, those of this "
             f"edge-compressor of version {corruptions.VERSION}: figures on them would not "
             "compare. Install the version that made the bundle, or make the bundle again."
         )
     return Golden(
-        root=folder / document["root"],
-        images=tuple(document["images"]),
-        ood_images=tuple(document["ood_images"]),
-        classes=tuple(document["classes"]),
+        root=folder / document.root,
+        images=document.images,
+        ood_images=document.ood_images,
+        classes=document.classes,
         arrays=Arrays(**given),
-        bank_images=tuple(document.get("bank_images", ())),
-        corrupted_px=made.get("short_side_px", 0),
+        bank_images=document.bank_images,
+        corrupted_px=made.short_side_px if made else 0,
     )
 
 
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(each, str) and each for each in value)
-
-
-_LISTS = {"classes", "images", "ood_images", "bank_images"}
 _NEEDED = {
     "labels",
     "teacher_embedding",

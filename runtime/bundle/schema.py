@@ -1,183 +1,209 @@
-"""What bundle.json must hold: checked key by key before anything of it is used."""
+"""The types of bundle.json and manifest.json; what they do not allow is refused on reading."""
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import msgspec
+from msgspec import Meta, Struct
+
+from runtime.documents import Count, Number, Positive, Precision, Text
+from runtime.files import stays_below
 from runtime.images.preprocess import Preprocess
 
-Test = Callable[[Any], bool]
-_BEYOND_SENSE = 1e9
+SCHEMA_VERSION = 1
+
+Flavour = Literal["tensorrt", "tensorrt-rtx"]
+Batch = Annotated[int, Meta(ge=1, le=4096)]
 
 
-def mistakes(document: Mapping[str, Any]) -> Iterator[str]:
-    """What is missing or of the wrong kind, with its key; nothing where all is well."""
-    yield from _in(document, _BUNDLE, "")
-    target = document.get("target")
-    if isinstance(target, dict):
-        yield from _in(target, _TARGET, "target.")
-    for name in ("teacher", "student"):
-        if isinstance(card := document.get(name), dict):
-            yield from _in(card, _NETWORK, f"{name}.")
-    if isinstance(recipe := document.get("recipe"), dict):
-        yield from _in(recipe, {"name": _text}, "recipe.")
-    if isinstance(probe := document.get("probe"), dict):
-        yield from _in(probe, _PROBE, "probe.")
-        if probe.get("kind") is not None:
-            yield from _in(probe, _FITTED, "probe.")
-        for number, each in enumerate(_listed(probe, "candidates")):
-            yield from _in(each, _CANDIDATE, f"probe.candidates.{number}.")
-    artifacts = _listed(document, "artifacts")
-    for number, each in enumerate(artifacts):
-        yield from _in(each, _ARTIFACT, f"artifacts.{number}.")
-    stages = [each.get("stage") for each in artifacts if isinstance(each, dict)]
-    if len(set(map(str, stages))) < len(stages):
-        yield "artifacts: a stage stands there twice"
+class Manifest(Struct, frozen=True, kw_only=True):
+    """manifest.json: every other file of the bundle."""
+
+    files: dict[str, str]
+    """Name below the bundle's folder -> hex sha256."""
 
 
-def _in(node: Any, wanted: Mapping[str, Test], where: str) -> Iterator[str]:
-    if not isinstance(node, dict):
-        yield f"{where.rstrip('.')}: {_shown(node)}"
-        return
-    for key, test in wanted.items():
-        optional = key.endswith("?")
-        name = key.rstrip("?")
-        if name not in node:
-            if not optional:
-                yield f"{where}{name}: missing"
-        elif not test(node[name]):
-            yield f"{where}{name}: {_shown(node[name])}"
+class RecipeName(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The recipe that a run followed."""
+
+    name: Text
+    digest: str | None = None
+    """sha256 of what the user wrote."""
 
 
-def _listed(node: Mapping[str, Any], key: str) -> list[Any]:
-    value = node.get(key)
-    return value if isinstance(value, list) else []
+class Target(Struct, frozen=True, kw_only=True):
+    """The device that the student is made for."""
+
+    name: Text
+    match: dict[str, Text]
+    """Regular expressions, all of which must be found, on `arch`, `cpu`, `board` or `gpu`."""
+    provider: Literal["cpu", "cuda", "tensorrt"]
+    threads: Count | None
+    batches: Annotated[tuple[Batch, ...], Meta(min_length=1)]
+    """Batch sizes to time; the first is the one that requirements are about."""
+    description: str = ""
+    precisions: tuple[Precision, ...] = ()
+    engines: tuple[Flavour, ...] = ()
+    compute_capability: str | None = None
+    """Of its GPU, such as 8.9."""
+    students: tuple[str, ...] = ()
+    memory_gb: Positive | None = None
+
+    def __post_init__(self) -> None:
+        for key, pattern in self.match.items():
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"match.{key}: not a regular expression ({error})") from error
 
 
-def _shown(value: Any) -> str:
-    return f"{str(value)[:60]!r} ({type(value).__name__})"
+class Requirements(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The recipe's gates. An unknown one is refused: nobody would judge it."""
+
+    latency_p95_ms: Number | None = None
+    agreement: Number | None = None
+    accuracy_drop: Number | None = None
+    size_mb: Number | None = None
+    similarity_correlation: Number | None = None
+    ood_auroc: Number | None = None
+    undecided: Literal["fail", "pass"] = "fail"
 
 
-def _text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value)
+class Network(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Teacher or student: the architecture and where its weights come from."""
+
+    model: Text
+    """Its name in timm."""
+    size_mb: Positive
+    """Of its weights in float32, 10^6 bytes."""
+    weights: str | None = None
+    args: dict[str, Any] = {}
+    """Keyword arguments of timm.create_model."""
+    hub_id: str | None = None
+    license: str | None = None
+    sha256: str | None = None
+    """Of a local file of weights."""
+    embedding: Count | None = None
+    """Width of its embedding."""
+    preprocess: Preprocess | None = None
+    computed_in: str | None = None
+    """The precision that the teacher's features were computed in."""
 
 
-def _number(value: Any) -> bool:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and math.isfinite(value) and abs(value) < _BEYOND_SENSE
+class EncoderCard(Network, frozen=True, kw_only=True, omit_defaults=True):
+    """teacher.json and student.json in the folder of a run."""
+
+    preprocess: Preprocess
 
 
-def _positive(value: Any) -> bool:
-    return _number(value) and value > 0
+class ProbeCandidate(Struct, frozen=True, kw_only=True):
+    """One kind of probe that was tried, at its best strength."""
+
+    kind: Text
+    accuracy: Number
+    log_loss: Number
+    accuracy_ci: Annotated[tuple[Number, ...], Meta(min_length=2, max_length=2)] | None = None
+    strength: Number | None = None
 
 
-def _count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+class ProbeChoice(Struct, frozen=True, kw_only=True):
+    """The deployed probe and why it was chosen."""
+
+    kind: Text | None
+    """None where no class is answered."""
+    why: Text
+    classes_without_label: tuple[Text, ...]
+    labelled: Annotated[int, Meta(ge=0)] | None = None
+    temperature: Positive | None = None
+    calibrated: bool | None = None
+    strength: Number | None = None
+    candidates: tuple[ProbeCandidate, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind is not None:
+            needed = ("labelled", "temperature", "calibrated")
+            if missing := [key for key in needed if getattr(self, key) is None]:
+                raise ValueError(f"{missing[0]}: missing")
 
 
-def _flag(value: Any) -> bool:
-    return isinstance(value, bool)
+class OnnxFacts(Struct, frozen=True, kw_only=True):
+    """Versions and shapes of the float32 ONNX file."""
+
+    opset: dict[str, int]
+    ir_version: int
+    producer: str
+    inputs: dict[str, tuple[str | int, ...]]
+    outputs: dict[str, tuple[str | int, ...]]
 
 
-def _mapping(value: Any) -> bool:
-    return isinstance(value, dict)
+class EngineOrder(Struct, frozen=True, kw_only=True):
+    """The TensorRT engines that the recipe asks for."""
+
+    flavours: tuple[Flavour, ...] = ()
+    batches: tuple[int, int, int] | None = None
+    """From, tuned for, up to."""
+    workspace_mb: Count | None = None
 
 
-def _maybe(test: Test) -> Test:
-    return lambda value: value is None or test(value)
+class ArtifactEntry(Struct, frozen=True, kw_only=True):
+    """One deployable file."""
+
+    stage: Text
+    """Its line in the ledger, such as `onnx-fp32`."""
+    file: Text
+    precision: Precision
+    sha256: Text
+
+    def __post_init__(self) -> None:
+        if not stays_below(self.file):
+            raise ValueError(f"file: {self.file!r} points outside the bundle; refused")
 
 
-def _one_of(*known: str) -> Test:
-    return lambda value: value in known if isinstance(value, str) else False
+class PendingEngine(Struct, frozen=True, kw_only=True):
+    """An engine that only the device itself can build."""
+
+    stage: Text
+    precision: Precision
+    not_run: Text
+    """Why, and the command that builds it."""
 
 
-def _several(test: Test, *, least: int = 0) -> Test:
-    return lambda value: (
-        isinstance(value, list) and len(value) >= least and all(test(each) for each in value)
-    )
+class BundleDocument(Struct, frozen=True, kw_only=True):
+    """bundle.json: what the bundle is, and all that a device must know of it."""
+
+    schema_version: int = SCHEMA_VERSION
+    name: Text
+    recipe: RecipeName
+    classes: tuple[Text, ...]
+    preprocess: Preprocess
+    ood_threshold: Number | None = None
+    """An image that is less like the training images is an outlier."""
+    target: Target
+    require: Requirements
+    teacher: Network
+    student: Network
+    probe: ProbeChoice | None = None
+    onnx: OnnxFacts | None = None
+    input: Literal["float32", "uint8"] = "float32"
+    precision: dict[Precision, dict[str, Any]] = {}
+    """How FP16 and INT8 were made; `export.precision` writes it and the report shows it."""
+    engines: EngineOrder = EngineOrder()
+    engines_to_build: tuple[PendingEngine, ...] = ()
+    artifacts: Annotated[tuple[ArtifactEntry, ...], Meta(min_length=1)]
+
+    def __post_init__(self) -> None:
+        stages = [artifact.stage for artifact in self.artifacts]
+        if twice := {stage for stage in stages if stages.count(stage) > 1}:
+            raise ValueError(f"artifacts: stage {min(twice)!r} is there twice")
 
 
-def _patterns(value: Any) -> bool:
-    if not isinstance(value, dict):
-        return False
-    try:
-        return all(_text(each) and re.compile(each) for each in value.values())
-    except re.error:
-        return False
-
-
-def _contract(value: Any) -> bool:
-    if not isinstance(value, dict):
-        return False
-    try:
-        found = Preprocess.from_dict(value)
-    except (TypeError, ValueError, KeyError):
-        return False
-    sides = _count(found.size_px) and _count(found.resize_px) and found.resize_px <= 4096
-    means = len(found.mean) == 3 and all(_number(each) for each in found.mean)
-    return (
-        sides
-        and means
-        and len(found.std) == 3
-        and all(_number(each) and each > 1e-6 for each in found.std)
-    )
-
-
-def _gates(value: Any) -> bool:
-    if not isinstance(value, dict):
-        return False
-    limits = {key: each for key, each in value.items() if key != "undecided"}
-    return value.get("undecided", "fail") in ("fail", "pass") and all(
-        each is None or _number(each) for each in limits.values()
-    )
-
-
-_BUNDLE: Mapping[str, Test] = {
-    "name": _text,
-    "recipe": _mapping,
-    "classes": _several(_text),
-    "preprocess": _contract,
-    "ood_threshold?": _number,
-    "target": _mapping,
-    "require": _gates,
-    "teacher": _mapping,
-    "student": _mapping,
-    "probe?": _maybe(_mapping),
-    "precision?": _mapping,
-    "artifacts": _several(_mapping, least=1),
-    "engines_to_build?": _several(_mapping),
-}
-_TARGET: Mapping[str, Test] = {
-    "name": _text,
-    "match": _patterns,
-    "provider": _one_of("cpu", "cuda", "tensorrt"),
-    "threads": _maybe(_count),
-    "batches": _several(lambda value: _count(value) and value <= 4096, least=1),
-}
-_NETWORK: Mapping[str, Test] = {"model": _text, "size_mb": _positive}
-_PROBE: Mapping[str, Test] = {
-    "kind": _maybe(_text),
-    "why": _text,
-    "classes_without_label": _several(_text),
-}
-_FITTED: Mapping[str, Test] = {
-    "labelled": _count,
-    "temperature": _positive,
-    "calibrated": _flag,
-    "candidates?": _maybe(_several(_mapping)),
-}
-_CANDIDATE: Mapping[str, Test] = {
-    "kind": _text,
-    "accuracy": _number,
-    "accuracy_ci?": _several(_number, least=2),
-    "log_loss": _number,
-}
-_ARTIFACT: Mapping[str, Test] = {
-    "stage": _text,
-    "file": _text,
-    "precision": _one_of("fp32", "fp16", "int8"),
-    "sha256": _text,
-}
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of bundle.json."""
+    schema = msgspec.json.schema(BundleDocument)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "edge-compressor bundle.json",
+        **schema,
+    }

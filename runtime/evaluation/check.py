@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import structs, to_builtins
 
+from runtime import documents
 from runtime.backends.base import Outputs, Provider, Session, inputs_of
 from runtime.benchmark import end_to_end, machine_load, opened_files
 from runtime.benchmark import machine as device
@@ -45,23 +46,25 @@ def check(bundle: Bundle, golden: Golden, *, track: Track = silent) -> dict[str,
         MissingDependencyError: the target's provider does not start on the target.
     """
     golden, leaked = set_apart(golden)
-    document = bundle.document
-    target = document["target"]
+    document, target = bundle.document, bundle.target
     machine = device.describe()
-    on_target = device.matches(machine, target["match"])
+    on_target = device.matches(machine, target.match)
     # Away from the target its provider need not exist: figures of fidelity hold on the CPU too.
-    provider: Provider = target["provider"] if on_target else "cpu"
-    threads = target["threads"] if on_target else None
+    provider: Provider = target.provider if on_target else "cpu"
+    threads = target.threads if on_target else None
 
     opened, idle = opened_files.open_all(bundle, provider=provider, threads=threads)
     sessions = [each.session for each in opened]
     answers, sample = _run_all(
-        sessions, golden, bundle.preprocess, keep=max(target["batches"]), track=track
+        sessions, golden, bundle.preprocess, keep=max(target.batches), track=track
     )
-    lines = [ledger.teacher_line(document, golden.arrays), ledger.student_line(document, golden)]
+    lines = [
+        ledger.teacher_line(document.teacher, golden.arrays),
+        ledger.student_line(document.student, golden),
+    ]
     before = machine_load.now()
     timed = opened_files.time_all(
-        opened, bundle.preprocess, sample, batches=target["batches"], track=track
+        opened, bundle.preprocess, sample, batches=target.batches, track=track
     )
     during = machine_load.between(before, machine_load.now())
     lines += [
@@ -75,15 +78,15 @@ def check(bundle: Bundle, golden: Golden, *, track: Track = silent) -> dict[str,
     mark_dominated(files)
 
     difference = _contract(golden.arrays.pixels, sample)
-    probe = document.get("probe")  # older bundles do not say
+    require = documents.plain(bundle.require)
     verdicts = {
         entry["stage"]: judge(
-            document["require"],
+            require,
             teacher=teacher,
             deployed=entry,
             preprocess_difference=difference,
             on_target=on_target,
-            target=target["name"],
+            target=target.name,
         )
         for entry in files
     }
@@ -99,8 +102,8 @@ def check(bundle: Bundle, golden: Golden, *, track: Track = silent) -> dict[str,
         looked |= _looked_into(golden, sessions[at], bundle.preprocess, answers[at].inside, track)
     return {
         "schema_version": SCHEMA_VERSION,
-        "recipe": document["recipe"],
-        "target": {"name": target["name"], "this_machine": on_target},
+        "recipe": documents.plain(document.recipe),
+        "target": {"name": target.name, "this_machine": on_target},
         "machine": to_builtins(structs.replace(machine, while_timing=during)),
         "golden": {
             "images": len(golden.images),
@@ -113,9 +116,11 @@ def check(bundle: Bundle, golden: Golden, *, track: Track = silent) -> dict[str,
         "preprocess_contract": preprocessing_check.repeat(
             bundle.folder / "golden", bundle.preprocess
         ),
-        "probe": probe,
-        "precision": document.get("precision", {}),
-        "classes_without_label": probe["classes_without_label"] if probe else [],
+        "probe": documents.plain(document.probe),
+        "precision": document.precision,
+        "classes_without_label": list(document.probe.classes_without_label)
+        if document.probe
+        else [],
         "ledger": [teacher, student, *files, *idle],
         "recommended": recommended,
         "verdict": verdicts[recommended["stage"]].to_dict(),

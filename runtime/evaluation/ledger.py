@@ -12,6 +12,7 @@ from runtime import metrics
 from runtime.backends.base import Outputs
 from runtime.bundle.bundle import Artifact
 from runtime.bundle.golden import Arrays, Golden
+from runtime.bundle.schema import Network
 from runtime.evaluation import parity
 from runtime.evaluation.scores import (
     Answers,
@@ -54,7 +55,7 @@ class Line:
 # --- lines -----------------------------------------------------------------------------------
 
 
-def teacher_line(document: Mapping[str, Any], arrays: Arrays) -> Line:
+def teacher_line(teacher: Network, arrays: Arrays) -> Line:
     """The teacher with its own probes: what everything else is compared with."""
     figures, known = dict[str, Figure](), arrays.labels >= 0
     answers = {
@@ -70,24 +71,19 @@ def teacher_line(document: Mapping[str, Any], arrays: Arrays) -> Line:
         "_mahalanobis", arrays.teacher_mahalanobis_inside, arrays.teacher_mahalanobis_outside
     )
     figures |= ood_by_energy(arrays.teacher_chances, arrays.teacher_ood_logits)
-    teacher = document["teacher"]
-    return Line(
-        {"stage": "teacher", "model": teacher["model"], "size_mb": teacher["size_mb"]}, figures
-    )
+    return Line({"stage": "teacher", "model": teacher.model, "size_mb": teacher.size_mb}, figures)
 
 
-def student_line(document: Mapping[str, Any], golden: Golden) -> Line:
+def student_line(student: Network, golden: Golden) -> Line:
     """The student as it was trained, before any file was made of it."""
-    arrays, student = golden.arrays, document["student"]
+    arrays = golden.arrays
     outside = None
     if arrays.student_ood_embedding is not None:
         outside = Outputs(arrays.student_ood_embedding, arrays.student_ood_logits)
     inside = Outputs(arrays.student_embedding, arrays.student_logits)
     figures = fidelity_figures(golden, Answers(inside, outside))
     figures |= calibration_figures(inside.logits, arrays.labels)
-    return Line(
-        {"stage": "student", "model": student["model"], "size_mb": student["size_mb"]}, figures
-    )
+    return Line({"stage": "student", "model": student.model, "size_mb": student.size_mb}, figures)
 
 
 def deployed_line(artifact: Artifact, answers: Answers, golden: Golden) -> Line:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta
 from PIL import Image
+
+from runtime.documents import Number
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
 CropMode = Literal["center", "squash"]
+Side = Annotated[int, Meta(ge=1, le=4096)]
+Spread = Annotated[float, Meta(gt=1e-6, lt=1e9)]
 
 
 @dataclass(frozen=True)
@@ -21,24 +27,24 @@ class Preprocess:
     images), written in Pillow and numpy; the values agree to float32 rounding.
     """
 
-    size_px: int
+    size_px: Side
     """Side S of the square the network sees."""
-    resize_px: int
+    resize_px: Side
     """Length of the short side before the crop (both sides for `squash`)."""
     crop_mode: CropMode
     interpolation: Interpolation
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[Number, Number, Number]
+    std: tuple[Spread, Spread, Spread]
 
     def __post_init__(self) -> None:
         if self.crop_mode not in get_args(CropMode):
-            raise ValueError(f"crop mode {self.crop_mode!r}: known are {get_args(CropMode)}")
+            raise ValueError(f"crop_mode: {self.crop_mode!r}; known are {get_args(CropMode)}")
         if self.interpolation not in get_args(Interpolation):
             raise ValueError(
-                f"interpolation {self.interpolation!r}: known are {get_args(Interpolation)}"
+                f"interpolation: {self.interpolation!r}; known are {get_args(Interpolation)}"
             )
         if self.resize_px < self.size_px:
-            raise ValueError(f"resize_px {self.resize_px} is under size_px {self.size_px}")
+            raise ValueError(f"resize_px: {self.resize_px} is under size_px {self.size_px}")
 
     def __call__(self, image: Image.Image) -> npt.NDArray[np.float32]:
         """RGB image -> float32 [3, S, S], normalised."""
@@ -102,5 +108,4 @@ class Preprocess:
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> Preprocess:
         """From what `to_dict` gave."""
-        values = {**document, "mean": tuple(document["mean"]), "std": tuple(document["std"])}
-        return cls(**values)
+        return msgspec.convert(document, cls)

@@ -11,6 +11,8 @@ from compressor.pipeline import stage as stages
 from compressor.pipeline.context import Run
 from compressor.pipeline.stage import Stage
 from compressor.pipeline.steps import export as exporting
+from runtime import documents
+from runtime.documents import Precision
 from runtime.files import read_json
 
 
@@ -45,47 +47,61 @@ def _make(run: Run, work: Path) -> None:
     from export import bundle
     from export.onnx_file import facts
     from runtime import metrics
-    from runtime.bundle import golden
-    from runtime.bundle.bundle import SCHEMA_VERSION
+    from runtime.bundle import golden, schema
 
     plan, found = run.plan, run.images()
-    student, teacher = (read_json(run.folder / f"{role}.json") for role in ("student", "teacher"))
+    student, teacher = (
+        documents.read(run.folder / f"{role}.json", schema.EncoderCard, what=role)
+        for role in ("student", "teacher")
+    )
     embedded = run.tensors("probes.safetensors")["student"]
     scores = metrics.ood_scores(embedded[found.rows("validation")], embedded[found.rows("train")])
-    probe = read_json(run.folder / "probe.json")
-    document = {
-        "schema_version": SCHEMA_VERSION,
-        "name": plan.recipe.name,
-        "recipe": {"name": plan.recipe.name, "digest": plan.digest},
-        "classes": list(found.classes),
-        "preprocess": student["preprocess"],
-        # Under it, an image is less like the training images than 95 % of unseen ones of the task.
-        "ood_threshold": float(np.percentile(scores, 5)),
-        "target": {
-            "name": plan.target_name,
-            **plan.target.model_dump(mode="json"),
-            "match": plan.target.pattern,
-        },
-        "require": plan.recipe.require.model_dump(mode="json"),
-        "teacher": teacher,
-        "student": student,
-        "probe": probe if found.classes else None,
-        "onnx": facts(run.folder / exporting.file_of("fp32")),
-        "input": plan.recipe.export.input,
-        "precision": _decisions(run),
-        "engines": {
-            "flavours": list(plan.recipe.export.engines),
-            "batches": list(exporting.batches(run)),
-            "workspace_mb": plan.recipe.export.workspace_mb,
-        },
-    }
-    files = [(f"onnx-{each}", each, path) for each, path in exporting.deployed(run).items()]
+    path = run.folder / "bundle.json"
+    probe = documents.read(run.folder / "probe.json", schema.ProbeChoice, what="probe")
+    files = [
+        bundle.Deployable(f"onnx-{precision}", precision, path)
+        for precision, path in exporting.deployed(run).items()
+    ]
+    pending: list[schema.PendingEngine] = []
     if plan.recipe.export.engines:
         files += bundle.engines_in(run.folder / exporting.ENGINES)
-        document["engines_to_build"] = [
-            bundle.pending(each["flavour"], each["precision"])
-            for each in read_json(run.folder / exporting.ENGINES / "to_build.json")
+        pending = [
+            bundle.pending(engine["flavour"], engine["precision"])
+            for engine in read_json(run.folder / exporting.ENGINES / "to_build.json")
         ]
+    document = schema.BundleDocument(
+        name=plan.recipe.name,
+        recipe=schema.RecipeName(name=plan.recipe.name, digest=plan.digest),
+        classes=tuple(found.classes),
+        preprocess=student.preprocess,
+        # Under it, an image is less like the training images than 95 % of unseen ones of the task.
+        ood_threshold=float(np.percentile(scores, 5)),
+        target=documents.typed(
+            {
+                "name": plan.target_name,
+                **plan.target.model_dump(mode="json"),
+                "match": plan.target.pattern,
+            },
+            schema.Target,
+            path,
+        ),
+        require=documents.typed(
+            plan.recipe.require.model_dump(mode="json"), schema.Requirements, path
+        ),
+        teacher=teacher,
+        student=student,
+        probe=probe if found.classes else None,
+        onnx=documents.typed(facts(run.folder / exporting.file_of("fp32")), schema.OnnxFacts, path),
+        input=plan.recipe.export.input,
+        precision=_decisions(run),
+        engines=schema.EngineOrder(
+            flavours=plan.recipe.export.engines,
+            batches=exporting.batches(run),
+            workspace_mb=plan.recipe.export.workspace_mb,
+        ),
+        engines_to_build=tuple(pending),
+        artifacts=(),
+    )
     held_out = golden.load(run.folder / "holdout")
     bundle.write(
         work / bundle.BUNDLE_NAME,
@@ -96,7 +112,10 @@ def _make(run: Run, work: Path) -> None:
     )
 
 
-def _decisions(run: Run) -> dict[str, Any]:
+def _decisions(run: Run) -> dict[Precision, dict[str, Any]]:
     """How FP16 and INT8 came to be, for the report."""
-    made = [each for each in ("fp16", "int8") if each in run.plan.recipe.export.precisions]
-    return {each: read_json(run.folder / f"{each}.json") for each in made}
+    return {
+        precision: read_json(run.folder / f"{precision}.json")
+        for precision in run.plan.recipe.export.precisions
+        if precision != "fp32"
+    }

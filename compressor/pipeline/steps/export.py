@@ -11,6 +11,7 @@ from compressor.pipeline import stage as stages
 from compressor.pipeline.context import Run
 from compressor.pipeline.stage import Stage
 from compressor.pipeline.steps import learn, prepare
+from runtime.documents import Precision
 from runtime.errors import InputError
 from runtime.files import read_json, write_json
 
@@ -67,7 +68,7 @@ def file_of(precision: str) -> str:
     return f"student.{precision}.onnx"
 
 
-def deployed(run: Run) -> dict[str, Path]:
+def deployed(run: Run) -> dict[Precision, Path]:
     """The finished ONNX files by precision: those that take pixels, where they are wanted."""
     export = run.plan.recipe.export
     folder = run.folder / CAMERA if export.input == "uint8" else run.folder
@@ -341,7 +342,7 @@ _CAMERA: Stage[Run] = Stage(
 )
 _ENGINES: Stage[Run] = Stage(
     name=ENGINES,
-    summary="TensorRT engines, each with its passport",
+    summary="TensorRT engines, each with its manifest",
     outputs=(ENGINES,),
     needs=(),
     inputs=_engines_inputs,

@@ -3,17 +3,18 @@
 import json
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from runtime.backends import engine_manifest
 from runtime.backends.base import open_session
-from runtime.backends.engine_manifest import Here, Passport, Profile
+from runtime.backends.engine_manifest import EngineManifest, LocalMachine, Profile
 from runtime.backends.gpu import Gpu
 from runtime.errors import InputError
 from runtime.files import sha256_of
 
 ADA = Gpu("NVIDIA GeForce RTX 4090", "8.9", "13.0", "580.65")
-HERE = Here(ADA, "1.7.1.116", "Linux", "x86_64")
+HERE = LocalMachine(ADA, "1.7.1.116", "Linux", "x86_64")
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def engine(tmp_path):
     (bundle / "student.fp16.onnx").write_bytes(b"onnx" * 50)
     path = bundle / "engines" / "student.fp16.tensorrt-rtx-sm89.engine"
     path.write_bytes(b"plan" * 100)
-    Passport(
+    EngineManifest(
         flavour="tensorrt-rtx",
         version="1.7.1.116",
         cuda="13",
@@ -59,7 +60,7 @@ def refusal(engine, here=HERE):
 
 def test_truncated(engine):
     engine.write_bytes(engine.read_bytes()[:-7])
-    assert "its 393 bytes are not those of its passport: it was cut short" in refusal(engine)
+    assert "its 393 bytes are not those of its manifest: it was cut short" in refusal(engine)
     engine.unlink()
     assert "there is no such file" in refusal(engine)
 
@@ -81,7 +82,7 @@ def test_its_onnx_was_made_anew(engine):
         (replace(HERE, arch="aarch64"), "built for processors of x86_64, this one is aarch64"),
     ],
 )  # fmt: skip
-def test_a_foreign_passport(engine, here, said):
+def test_a_manifest_of_another_machine(engine, here, said):
     assert said in refusal(engine, here)
 
 
@@ -93,9 +94,10 @@ def test_the_command_names_the_gpu_of_here(engine):
 def test_portable_between_systems_only_where_the_flavour_is(engine):
     found = engine_manifest.load(engine)
     on_windows = replace(HERE, os="Windows")
-    assert engine_manifest.foreign(found, on_windows) == []
-    of_tensorrt = replace(found, flavour="tensorrt")
-    assert engine_manifest.foreign(of_tensorrt, on_windows) == ["built on Linux, this is Windows"]
+    assert engine_manifest.machine_problems(found, on_windows) == []
+    of_tensorrt = msgspec.structs.replace(found, flavour="tensorrt")
+    problems = engine_manifest.machine_problems(of_tensorrt, on_windows)
+    assert problems == ["built on Linux, this is Windows"]
 
 
 def test_all_reasons_are_told_at_once(engine):
@@ -104,22 +106,22 @@ def test_all_reasons_are_told_at_once(engine):
     assert said.count("\n  ") == 4
 
 
-def test_without_a_passport(engine):
+def test_without_a_manifest(engine):
     path = engine_manifest.path_of(engine)
     document = json.loads(path.read_text(encoding="utf-8"))
     del document["profile"]
     path.write_text(json.dumps(document), encoding="utf-8")
-    with pytest.raises(InputError, match="not an engine's passport, it lacks profile"):
+    with pytest.raises(InputError, match=r"engine\.json: profile: missing"):
         engine_manifest.load(engine)
     path.write_text("{}", encoding="utf-8")
-    with pytest.raises(InputError, match="does not describe a engine's passport"):
+    with pytest.raises(InputError, match="does not describe a TensorRT engine"):
         engine_manifest.load(engine)
     path.unlink()
-    with pytest.raises(InputError, match=r"has no passport .*\n.*compressor engine"):
+    with pytest.raises(InputError, match=r"has no manifest .*\n.*compressor engine"):
         open_session(engine, provider="cpu")
 
 
-def test_nothing_is_deserialised_before_the_passport_was_checked(engine, monkeypatch):
+def test_nothing_is_deserialised_before_the_manifest_was_checked(engine, monkeypatch):
     """Whatever this machine is, it has no GPU whose capability is 0.0."""
     path = engine_manifest.path_of(engine)
     document = json.loads(path.read_text(encoding="utf-8"))

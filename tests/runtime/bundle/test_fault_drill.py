@@ -173,7 +173,7 @@ def test_a_description_with_another_value_anywhere_ends_in_words(
         ({"images": ["../../secret.png"] * 16}, "points outside the bundle"),
         ({"ood_images": ["/etc/passwd"]}, "points outside the bundle"),
         ({"images": ["images/00.png"]}, "labels is of 16 images, not 1"),
-        ({"images": 3}, "images should be lists of names"),
+        ({"images": 3}, "golden.json: images: expected array, got int 3"),
         ({"classes": ["red"]}, "labels names a class that is not there"),
     ],
 )

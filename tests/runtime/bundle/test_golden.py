@@ -108,7 +108,7 @@ def test_a_missing_file(saved, name):
         ("[]", r"golden\.json: does not describe a golden set"),
         ("{}", r"golden\.json: does not describe a golden set"),
         ('{"schema_version": "1"}', r"golden\.json: does not describe a golden set"),
-        ('{"schema_version": 1, "root": "."}', r"golden\.json: lacks classes, images, ood_images"),
+        ('{"schema_version": 1, "root": "."}', r"golden\.json: classes: missing"),
         (
             '{"schema_version": 2}',
             r"golden\.json: version 2 of the golden set; .* reads up to 1\. Install a newer one",
@@ -207,4 +207,5 @@ def test_the_description_is_plain_json(saved):
         "images": ["a.png", "b.png"],
         "ood_images": [],
         "bank_images": [],
+        "corruptions": None,
     }

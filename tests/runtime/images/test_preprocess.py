@@ -144,11 +144,11 @@ def test_survives_json():
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"crop_mode": "border"}, r"crop mode 'border': known are \('center', 'squash'\)"),
-        ({"interpolation": "random"}, r"interpolation 'random': known are \('nearest', "),
-        ({"resize_px": 3}, "resize_px 3 is under size_px 4"),
+        ({"crop_mode": "border"}, r"crop_mode: 'border'; known are \('center', 'squash'\)"),
+        ({"interpolation": "random"}, r"interpolation: 'random'; known are \('nearest', "),
+        ({"resize_px": 3}, "resize_px: 3 is under size_px 4"),
     ],
 )
 def test_refuses_what_it_does_not_know(changed, said):
     with pytest.raises(ValueError, match=said):
-        Preprocess.from_dict({**PLAIN.to_dict(), **changed})
+        Preprocess(**{**PLAIN.to_dict(), **changed})

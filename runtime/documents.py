@@ -1,0 +1,116 @@
+"""Typed JSON documents: each is a msgspec struct, checked when it is read.
+
+A mistake is one line with the file, the key, what was expected and what is there:
+
+    bundle.json: target.batches[0]: expected int >= 1, got 0
+
+Unknown keys are ignored, so that a file of a newer minor version can still be read.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from runtime.errors import InputError
+from runtime.files import read_json
+
+T = TypeVar("T")
+
+Text = Annotated[str, Meta(min_length=1)]
+Count = Annotated[int, Meta(ge=1)]
+Number = Annotated[float, Meta(gt=-1e9, lt=1e9)]
+"""A finite number; nothing that we measure comes near the limits."""
+Positive = Annotated[float, Meta(gt=0, lt=1e9)]
+Precision = Literal["fp32", "fp16", "int8"]
+"""What a deployable file computes in."""
+
+
+def read(path: Path, kind: type[T], *, what: str, newest: int | None = None) -> T:
+    """Read a JSON file as a struct.
+
+    Args:
+        path: the file.
+        kind: the struct, or a list of structs.
+        what: what the file describes, for messages.
+        newest: the highest `schema_version` that this code reads; None: the file has no version.
+
+    Raises:
+        InputError: the file is missing, is not JSON, is of a newer version, or a key is wrong.
+    """
+    document = read_json(path)
+    if newest is not None:
+        _check_version(path, document, what, newest)
+    return typed(document, kind, path)
+
+
+def typed(document: object, kind: type[T], path: Path) -> T:
+    """Return plain JSON values as a struct.
+
+    Raises:
+        InputError: a key is missing or wrong; the message names it and `path`.
+    """
+    try:
+        return msgspec.convert(document, kind)
+    except msgspec.ValidationError as error:
+        raise InputError(f"{path}: {_explained(str(error), document)}") from error
+
+
+def plain(document: object) -> Any:
+    """Return a struct as plain JSON values: dicts, lists, text and numbers."""
+    return msgspec.json.decode(msgspec.json.encode(document))
+
+
+def _check_version(path: Path, document: object, what: str, newest: int) -> None:
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    if not isinstance(version, int):
+        raise InputError(f"{path}: does not describe a {what} (it has no `schema_version`)")
+    if version > newest:
+        raise InputError(
+            f"{path}: version {version} of the {what}; this edge-compressor reads up to {newest}. "
+            "Install a newer one."
+        )
+
+
+_ABOUT_A_KEY = re.compile(r"Object (missing required|contains unknown) field `(.+)`")
+_NAMES = {"NoneType": "null", "list": "array", "dict": "object"}
+
+
+def _explained(message: str, document: object) -> str:
+    """Rewrite a message of msgspec: the key first, then what was expected and what is there."""
+    text, _, place = message.partition(" - at `$")
+    key = place.rstrip("`").removeprefix(".")
+    if about := _ABOUT_A_KEY.fullmatch(text):
+        problem = "missing" if about[1] == "missing required" else "unknown key"
+        return f"{_joined(key, about[2])}: {problem}"
+    if text.startswith("Expected "):
+        expected, _, got = text.removeprefix("Expected ").replace("`", "").partition(", got ")
+        if "..." not in key:  # a key of a mapping, which msgspec does not name
+            got = _shown(_value_at(document, key))
+        return f"{key or 'the document'}: expected {expected}, got {got}"
+    if text[:1].isupper():
+        return f"{key}: {text[0].lower()}{text[1:]}"
+    return _joined(key, text)  # raised by a struct's __post_init__, as `key: reason`
+
+
+def _joined(parent: str, key: str) -> str:
+    return f"{parent}.{key}" if parent else key
+
+
+def _value_at(document: Any, key: str) -> Any:
+    for name, number in re.findall(r"([^.\[\]]+)|\[(\d+)\]", key):
+        document = document[int(number)] if number else document[name]
+    return document
+
+
+def _shown(value: object) -> str:
+    name = type(value).__name__
+    if isinstance(value, (list, dict)):
+        return f"{_NAMES[name]} of {len(value)}"
+    if isinstance(value, str):
+        return f"str {value[:60]!r}"
+    return "null" if value is None else f"{name} {str(value)[:60]}"
