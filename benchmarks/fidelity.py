@@ -65,17 +65,17 @@ def given(images: int) -> Given:
 
 def _votes(x: Given) -> float:
     votes = metrics.knn_votes(x.student, x.bank, x.labels, CLASSES)
-    return metrics.mean_figure(votes.max(axis=1)).value
+    return metrics.mean_estimate(votes.max(axis=1)).value
 
 
 def _auroc(inside: Any, outside: Any) -> float:
-    return metrics.two_sample_figure(metrics.auroc, inside, outside).value
+    return metrics.two_sample_estimate(metrics.auroc, inside, outside).value
 
 
 def _procrustes(x: Given) -> float:
     half = len(x.student) // 2
     laid = metrics.fit_orthogonal_map(x.student[:half], x.teacher[:half])
-    return metrics.mean_figure(laid.cosines(x.student[half:], x.teacher[half:])).value
+    return metrics.mean_estimate(laid.cosines(x.student[half:], x.teacher[half:])).value
 
 
 def _mahalanobis(x: Given) -> float:
@@ -90,7 +90,7 @@ NUMPY: Mapping[str, Callable[[Given], float]] = {
     "linear CKA": lambda x: metrics.linear_cka(x.student, x.teacher).value,
     "cosine after turning": _procrustes,
     "same neighbours": lambda x: (
-        metrics.mean_figure(metrics.neighbour_overlap(x.student, x.teacher)).value
+        metrics.mean_estimate(metrics.neighbour_overlap(x.student, x.teacher)).value
     ),
     "OOD by cosine": lambda x: _auroc(
         *(metrics.ood_scores(each, x.bank) for each in (x.student, x.outside))
@@ -128,7 +128,7 @@ def _torch_votes(x: Given) -> float:
     votes = torch.zeros(len(values), CLASSES, dtype=torch.float64)
     votes.scatter_add_(1, torch.from_numpy(x.labels)[nearest], weights)
     shares = votes / votes.sum(dim=1, keepdim=True)
-    return metrics.mean_figure(shares.amax(dim=1).numpy()).value
+    return metrics.mean_estimate(shares.amax(dim=1).numpy()).value
 
 
 def _torch_similarity(x: Given) -> float:
@@ -143,7 +143,7 @@ def _torch_similarity(x: Given) -> float:
     pairs = ((0, 0), (1, 1), (0, 1))
     columns += [products(sides[one], sides[other]) for one, other in pairs]
     values = np.stack([_of_pairs(each.numpy()) for each in columns], axis=1)
-    return metrics.smooth_figure(_correlation, values).value
+    return metrics.smooth_estimate(_correlation, values).value
 
 
 def _torch_mae(x: Given) -> float:
@@ -156,7 +156,7 @@ def _torch_mae(x: Given) -> float:
         gaps[torch.arange(len(gaps)), torch.arange(rows.start, rows.stop)] = 0
         means.append(gaps.sum(dim=1, dtype=torch.float64) / (count - 1))
     values = _of_pairs(torch.cat(means).numpy())[:, None]
-    return metrics.smooth_figure(lambda each: each[:, 0], values).value
+    return metrics.smooth_estimate(lambda each: each[:, 0], values).value
 
 
 def _torch_cka(x: Given) -> float:
@@ -186,7 +186,7 @@ def _torch_procrustes(x: Given) -> float:
     found = shared > 1e-9 * shared[0]
     mapped = centred[0][half:] @ (left[:, found] @ right[found])
     cosines = torch.nn.functional.cosine_similarity(mapped, centred[1][half:], dim=1)
-    return metrics.mean_figure(cosines.numpy()).value
+    return metrics.mean_estimate(cosines.numpy()).value
 
 
 def _torch_overlap(x: Given) -> float:
@@ -198,7 +198,7 @@ def _torch_overlap(x: Given) -> float:
         len(np.intersect1d(p[p != row][:10], q[q != row][:10])) / 10
         for row, (p, q) in enumerate(zip(*near, strict=True))
     ]
-    return metrics.mean_figure(np.array(shares)).value
+    return metrics.mean_estimate(np.array(shares)).value
 
 
 def _torch_ood(x: Given) -> float:

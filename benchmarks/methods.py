@@ -167,7 +167,7 @@ def what_was_seen(folder: Path) -> dict[str, Any]:
     """Per held-out image: was it right, did it agree; the embeddings; the OOD scores."""
     from runtime.backends.base import Outputs
     from runtime.bundle import golden
-    from runtime.evaluation.scores import linear_logits
+    from runtime.evaluation.subject import linear_logits
 
     arrays = golden.load(folder / "holdout").arrays
     known = arrays.bank_labels >= 0

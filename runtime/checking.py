@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from runtime.bundle import bundle as bundles
 from runtime.bundle import golden
 from runtime.evaluation import check as evaluation
 from runtime.progress import Track, silent
+from runtime.results.report import Report
 
 
-def check(
-    bundle: str | Path, *, out: str | Path | None = None, track: Track = silent
-) -> dict[str, Any]:
+def check(bundle: str | Path, *, out: str | Path | None = None, track: Track = silent) -> Report:
     """Verify a bundle, run each of its files here and judge the best against its requirements.
 
     A missed requirement is not an error: it stands in the report's `verdict`.
@@ -24,7 +22,7 @@ def check(
         track: shows the progress.
 
     Returns:
-        The report, as report.json holds it.
+        The report.
 
     Raises:
         InputError: this is not a bundle, or it is damaged.

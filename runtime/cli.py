@@ -5,13 +5,16 @@ from __future__ import annotations
 import errno
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import click
 
 from runtime.errors import InputError, MissingDependencyError, ToolError
+
+if TYPE_CHECKING:
+    from runtime.results.report import Report
 
 T = TypeVar("T")
 
@@ -39,7 +42,7 @@ def check_folder(bundle: Path, out: Path | None) -> Path:
     return out if out is not None else resolved.parent / f"{resolved.name}-check"
 
 
-def conclude(report: Mapping[str, Any], folder: Path, where: str, *, as_json: bool) -> NoReturn:
+def conclude(report: Report, folder: Path, where: str, *, as_json: bool) -> NoReturn:
     """Print a finished check and exit with the code of its verdict.
 
     Args:
@@ -49,19 +52,20 @@ def conclude(report: Mapping[str, Any], folder: Path, where: str, *, as_json: bo
         as_json: whether to print the report as one JSON document.
     """
     from runtime.report import markdown as reports
+    from runtime.results.scores import to_json
 
-    click.echo(json.dumps(report) if as_json else reports.text(report))
+    click.echo(json.dumps(to_json(report)) if as_json else reports.text(report))
     click.echo(
-        f"{report['recipe']['name']} on {where}: {reports.verdict_line(report)}\n"
+        f"{report.recipe.name} on {where}: {reports.verdict_line(report)}\n"
         f"report: {folder / 'report.html'} (and .md, .json)",
         err=True,
     )
     sys.exit(exit_code(report))
 
 
-def exit_code(report: Mapping[str, Any]) -> int:
+def exit_code(report: Report) -> int:
     """0 if the verdict is passed, 1 if not."""
-    return 0 if report["verdict"]["passed"] else 1
+    return 0 if report.verdict.passed else 1
 
 
 def guarded(main: click.Command, *, on_interrupt: Callable[[], str] = lambda: "") -> None:

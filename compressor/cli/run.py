@@ -205,8 +205,10 @@ def _run_stages(job: Any, *, as_json: bool) -> None:
     from compressor.cli.console import note
     from compressor.pipeline import runner
     from compressor.pipeline.student_search import AUTO, settled
-    from runtime.files import read_json, size_of
+    from runtime.files import size_of
     from runtime.report import markdown
+    from runtime.results.report import load
+    from runtime.results.scores import to_json
 
     if job.plan.recipe.student.model == AUTO:
         with job.locked():
@@ -217,8 +219,8 @@ def _run_stages(job: Any, *, as_json: bool) -> None:
         if runner.run_all(job) == "waiting":
             _hand_out(job, as_json=as_json)
             return
-    found = read_json(job.folder / "report.json")
-    click.echo(json.dumps(found) if as_json else markdown.text(found))
+    found = load(job.folder)
+    click.echo(json.dumps(to_json(found)) if as_json else markdown.text(found))
     bundle = job.folder / "bundle"
     note(
         f"\n{job.plan.recipe.name}: {markdown.verdict_line(found)}\n"

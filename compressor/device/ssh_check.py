@@ -22,13 +22,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, NoReturn
 
 from compressor.device.wheel import write_wheel
 from runtime.bundle import archive
 from runtime.bundle import bundle as bundles
 from runtime.errors import InputError, MissingDependencyError
 from runtime.files import write_text
+from runtime.results.report import Report
+from runtime.results.scores import from_json
 from runtime.text import amount
 
 SSH = "EDGE_COMPRESSOR_SSH"
@@ -110,7 +112,7 @@ class Host:
 
 def check(
     bundle: Path, destination: str, wish: Wish, out: Path, note: Callable[[str], None]
-) -> dict[str, Any]:
+) -> Report:
     """Check a bundle on another machine; its report is written here.
 
     Args:
@@ -216,7 +218,7 @@ def _python(
     return f"cd {folder} && venv/bin/python"
 
 
-def _checked(host: Host, there: str, python: str, name: str, packed: str) -> dict[str, Any]:
+def _checked(host: Host, there: str, python: str, name: str, packed: str) -> Report:
     unpacked = host.run(f"{python} -m runtime unpack {shlex.quote(packed)}")
     if unpacked.returncode:
         _pass_on(host, unpacked.returncode, unpacked.stderr)
@@ -225,10 +227,10 @@ def _checked(host: Host, there: str, python: str, name: str, packed: str) -> dic
     if done.returncode not in (0, 1):
         _pass_on(host, done.returncode, done.stderr)
     try:
-        report: dict[str, Any] = json.loads(done.stdout)
+        found = json.loads(done.stdout)
     except json.JSONDecodeError:
         _pass_on(host, done.returncode, done.stderr or done.stdout)
-    return report
+    return from_json(found, Report, Path(f"{host.destination}: report.json"))
 
 
 def _pass_on(host: Host, code: int, stderr: bytes) -> NoReturn:

@@ -14,7 +14,7 @@ from compressor.probes.probe import Probe
 from compressor.probes.temperature import scale_of
 from compressor.probes.training_set import TrainingSet
 from runtime.arrays import Doubles
-from runtime.metrics import Figure, log_loss, mean_figure
+from runtime.metrics import Estimate, log_loss, mean_estimate
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Score:
     """How a candidate did in cross-validation."""
 
     candidate: Candidate
-    accuracy: Figure
+    accuracy: Estimate
     losses: Doubles
     """[T], minus the log probability of each image's class, after calibration."""
     scale: float
@@ -128,7 +128,7 @@ def _scores(trial: Trial) -> tuple[Score, ...]:
         flat, labels = logits.reshape(-1, logits.shape[2]), np.tile(trial.labels, len(logits))
         scale = scale_of(flat, labels)
         losses = log_loss(flat * scale, labels).reshape(len(logits), -1).mean(axis=0)
-        found.append(Score(candidate, mean_figure(right), losses, scale))
+        found.append(Score(candidate, mean_estimate(right), losses, scale))
     return tuple(found)
 
 

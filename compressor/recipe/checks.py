@@ -7,6 +7,7 @@ from typing import Any
 
 from compressor.recipe.document import Key
 from compressor.recipe.schema import Recipe
+from runtime.evaluation import gates
 
 
 def mistakes_of(recipe: Recipe) -> list[tuple[Key, str]]:
@@ -15,7 +16,7 @@ def mistakes_of(recipe: Recipe) -> list[tuple[Key, str]]:
     Args:
         recipe: its paths resolved.
     """
-    data, require, mistakes = recipe.data, recipe.require, list[tuple[Key, str]]()
+    data, mistakes = recipe.data, list[tuple[Key, str]]()
     folders: list[tuple[Key, Any]] = [(("data", "images"), data.images)]
     folders += [(("data", "holdout"), data.holdout), (("data", "ood"), data.ood)]
     for key, folder in folders:
@@ -43,15 +44,26 @@ def mistakes_of(recipe: Recipe) -> list[tuple[Key, str]]:
     batch = recipe.distill.batch or 32
     if batch < 3 * recipe.distill.accumulate and recipe.distill.accumulate > 1:
         mistakes.append((("distill", "accumulate"), "leaves parts of under 3 images"))
-    if data.labels == "none" and recipe.label is None:
-        if recipe.distill.method == "supervised":
-            mistakes.append((("distill", "method"), "supervised needs labels; data.labels is none"))
-        for gate in ("agreement", "accuracy_drop"):
-            if getattr(require, gate) is not None:
-                mistakes.append((("require", gate), "needs labels, and data.labels is none"))
-    if data.ood is None and require.ood_auroc is not None:
-        mistakes.append((("require", "ood_auroc"), "needs data.ood"))
-    return mistakes
+    if data.labels == "none" and recipe.label is None and recipe.distill.method == "supervised":
+        mistakes.append((("distill", "method"), "supervised needs labels; data.labels is none"))
+    return mistakes + _unmeasurable_gates(recipe)
+
+
+def _unmeasurable_gates(recipe: Recipe) -> list[tuple[Key, str]]:
+    """Gates that need what the recipe does not have, by the table of gates."""
+    data = recipe.data
+    missing = {
+        "labels": data.labels == "none" and recipe.label is None,
+        "data.ood": data.ood is None,
+    }
+    words = {"labels": "needs labels, and data.labels is none", "data.ood": "needs data.ood"}
+    return [
+        (("require", gate.key), words[need])
+        for gate in gates.of_recipes()
+        if getattr(recipe.require, gate.key) is not None
+        for need in gate.needs
+        if missing.get(need)
+    ]
 
 
 def _about_auto(recipe: Recipe) -> list[tuple[Key, str]]:

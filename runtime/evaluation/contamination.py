@@ -1,9 +1,9 @@
-"""What was used for fitting never appears in a held-out figure: seen images are set apart.
+"""Contamination: held-out images that are training images too are left out of every score.
 
-A held-out image that lies far nearer to a training image than held-out images do is that image,
-saved again, resized or retouched. The audit sets copies with the same pixels aside; this looks at
-what was really put into the bank of training embeddings, from which probes, neighbours and maps
-come, with the teacher's eyes.
+A held-out image that is far nearer to a training image than held-out images usually are is that
+image, saved again, resized or retouched. The audit removes copies with the same pixels; this looks
+at the bank of training embeddings, from which probes, neighbours and maps come, through the
+teacher's embedding.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from runtime import metrics
 from runtime.bundle.golden import Golden
 from runtime.errors import InputError
 
-TWIN_SHARE = 0.05
+COPY_SHARE = 0.05
 """Of the median distance to the nearest training image. Copies saved as JPEG of quality 75 to 95 or
 resized came to .0001 to .044 of it on Imagenette, the nearest of 500 other images to .15, of 180 of
 TrashNet to .14, of 270 digits to .09 (docs/decisions.md)."""
 SAME_SHARE = 0.001
-"""Of the mean distance between held-out images: where most were seen, the median is of no use."""
+"""Of the mean distance between held-out images: where most are copies, the median is no guide."""
 LEAST_DISTANCE = 1e-4
-"""A teacher to which all images are this near tells none from another."""
-MOST_LEAKED = 0.5
+"""A teacher with all images this near to each other cannot tell any two apart."""
+MOST_CONTAMINATED = 0.5
 """If more of the held-out images are training images, the set is not held out at all."""
 
 
 def seen_in_training(golden: Golden) -> npt.NDArray[np.bool_]:
-    """Which held-out images are training images to the teacher: [N]."""
+    """Tell which held-out images the teacher takes for training images: [N]."""
     nearest = 1 - golden.arrays.teacher_ood_inside.astype(np.float64)
     count = len(nearest)
     total = metrics.normalise(golden.arrays.teacher_embedding).sum(axis=0, dtype=np.float64)
@@ -36,13 +36,13 @@ def seen_in_training(golden: Golden) -> npt.NDArray[np.bool_]:
     if apart < LEAST_DISTANCE:
         return np.zeros(count, bool)
     seen: npt.NDArray[np.bool_] = nearest <= max(
-        TWIN_SHARE * float(np.median(nearest)), SAME_SHARE * apart
+        COPY_SHARE * float(np.median(nearest)), SAME_SHARE * apart
     )
     return seen
 
 
-def set_apart(golden: Golden) -> tuple[Golden, tuple[str, ...]]:
-    """The golden set without images that the training had, and the names of those.
+def drop_contaminated(golden: Golden) -> tuple[Golden, tuple[str, ...]]:
+    """Return the golden set without the images found in the training set, and their names.
 
     Raises:
         InputError: most of the held-out images are training images.
@@ -51,7 +51,7 @@ def set_apart(golden: Golden) -> tuple[Golden, tuple[str, ...]]:
     if not seen.any():
         return golden, ()
     names = tuple(golden.images[row] for row in np.flatnonzero(seen))
-    if seen.mean() > MOST_LEAKED:
+    if seen.mean() > MOST_CONTAMINATED:
         shown = ", ".join(names[:3])
         raise InputError(
             f"{golden.root}: {len(names)} of {len(golden.images)} held-out images are training "

@@ -1,48 +1,57 @@
-"""Where the deployed file answers otherwise than the teacher: image by image, class by class."""
+"""Where the deployed file differs from the teacher: image by image, class by class."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import UNSET, UnsetType
 
 from runtime import metrics
 from runtime.arrays import Doubles
 from runtime.backends.base import Outputs
 from runtime.bundle.golden import Golden
-from runtime.evaluation.ledger import as_entry
+from runtime.evaluation.metric_table import as_score
+from runtime.results.findings import (
+    Answer,
+    ClassResult,
+    Disagreement,
+    Disagreements,
+    TeacherUnsure,
+)
+from runtime.results.scores import Score
 
 Ints = npt.NDArray[np.integer]
+Flags = npt.NDArray[np.bool_]
 
 SHOWN = 20
-"""Images that departures name."""
+"""Images that are listed."""
 SURE = 0.5
-"""The teacher is sure of an answer whose calibrated probability is this at least: by its own
+"""The teacher is sure of an answer whose calibrated probability is at least this: by its own
 account it is then more likely right than wrong."""
 
 
 @dataclass(frozen=True)
-class Said:
-    """Calibrated answers of one side to the N held-out images."""
+class CalibratedAnswers:
+    """The answers of teacher or file to the N held-out images, with their probabilities."""
 
     answers: Ints
     confidence: Doubles
 
     @classmethod
-    def of(cls, logits: npt.NDArray[np.floating]) -> Said:
+    def of(cls, logits: npt.NDArray[np.floating]) -> CalibratedAnswers:
         """From logits [N, K]."""
-        chances = np.exp(metrics.log_softmax(logits))
-        return cls(chances.argmax(axis=1), chances.max(axis=1))
+        probabilities = np.exp(metrics.log_softmax(logits))
+        return cls(probabilities.argmax(axis=1), probabilities.max(axis=1))
 
 
-def departures(golden: Golden, inside: Outputs) -> dict[str, Any]:
-    """The images on which the file departs most from the teacher, farthest first.
+def disagreements(golden: Golden, inside: Outputs) -> Disagreements:
+    """List the images on which the file differs most from the teacher, the largest first.
 
     With labels the distance is the total variation between calibrated probabilities, and images of
-    which the teacher itself is unsure stand apart. Without, it is one minus the cosine after the
-    orthogonal map.
+    which the teacher itself is unsure are listed apart. Without labels it is one minus the cosine
+    after the orthogonal map.
 
     Args:
         golden: the held-out images and the teacher's answers.
@@ -52,86 +61,88 @@ def departures(golden: Golden, inside: Outputs) -> dict[str, Any]:
     if teacher_logits is None or inside.logits is None:
         return _by_cosine(golden, inside)
     distance = metrics.total_variation(inside.logits, teacher_logits)
-    teacher, deployed = Said.of(teacher_logits), Said.of(inside.logits)
+    teacher, file = CalibratedAnswers.of(teacher_logits), CalibratedAnswers.of(inside.logits)
     sure = teacher.confidence >= SURE
 
-    def listed(rows: Ints) -> list[dict[str, Any]]:
-        return [
-            {
-                "image": golden.images[row],
-                "label": _name(golden, int(golden.arrays.labels[row])),
-                "teacher": _said(golden, teacher, row),
-                "deployed": _said(golden, deployed, row),
-                "distance": float(distance[row]),
-            }
+    def largest(rows: Ints) -> tuple[Disagreement, ...]:
+        return tuple(
+            Disagreement(
+                image=golden.images[row],
+                label=_name(golden, int(golden.arrays.labels[row])),
+                teacher=_answer(golden, teacher, row),
+                deployed=_answer(golden, file, row),
+                distance=float(distance[row]),
+            )
             for row in rows[np.argsort(-distance[rows], kind="stable")][:SHOWN]
-        ]
+        )
 
-    return {
-        "measure": "total variation between calibrated probabilities",
-        "most": listed(np.flatnonzero(sure)),
-        "teacher_unsure": _of_unsure(sure, teacher.answers == deployed.answers)
-        | {"most": listed(np.flatnonzero(~sure))},
-    }
-
-
-def _of_unsure(sure: npt.NDArray[np.bool_], same: npt.NDArray[np.bool_]) -> dict[str, Any]:
-    """How many images the teacher is unsure of, and how often the file agrees on either kind."""
-    found: dict[str, Any] = {"below": SURE, "images": int((~sure).sum())}
-    for name, rows in (("agreement_where_sure", sure), ("agreement_where_unsure", ~sure)):
-        if rows.any():
-            found |= as_entry({name: metrics.mean_figure(same[rows])})
-    return found
+    same = teacher.answers == file.answers
+    return Disagreements(
+        measure="total variation between calibrated probabilities",
+        most=largest(np.flatnonzero(sure)),
+        teacher_unsure=TeacherUnsure(
+            below=SURE,
+            images=int((~sure).sum()),
+            agreement_where_sure=_share(same[sure]),
+            agreement_where_unsure=_share(same[~sure]),
+            most=largest(np.flatnonzero(~sure)),
+        ),
+    )
 
 
-def _by_cosine(golden: Golden, inside: Outputs) -> dict[str, Any]:
+def _share(same: Flags) -> Score | UnsetType:
+    return as_score(metrics.mean_estimate(same)) if len(same) else UNSET
+
+
+def _by_cosine(golden: Golden, inside: Outputs) -> Disagreements:
     mapped = golden.arrays.orthogonal_map
     if mapped is None:
-        return {}
+        return Disagreements()
     distance = 1 - mapped.cosines(inside.embedding, golden.arrays.teacher_embedding)
     most = np.argsort(-distance, kind="stable")[:SHOWN]
-    return {
-        "measure": "one minus the cosine to the teacher's embedding, after the orthogonal map",
-        "most": [{"image": golden.images[row], "distance": float(distance[row])} for row in most],
-    }
+    return Disagreements(
+        measure="one minus the cosine to the teacher's embedding, after the orthogonal map",
+        most=tuple(
+            Disagreement(image=golden.images[row], distance=float(distance[row])) for row in most
+        ),
+    )
 
 
-def per_class(golden: Golden, inside: Outputs) -> list[dict[str, Any]]:
-    """Right answers of teacher and file to the held-out images of each class, with their loss.
+def per_class(golden: Golden, inside: Outputs) -> tuple[ClassResult, ...]:
+    """Compare right answers of teacher and file class by class, the largest loss first.
 
-    Empty where there are no labels. Classes are in the order of their loss, the largest first.
+    Empty where there are no labels.
     """
     teacher_logits, labels = golden.arrays.teacher_chances, golden.arrays.labels
     if teacher_logits is None or inside.logits is None:
-        return []
-    of_teacher, of_file = teacher_logits.argmax(axis=1), inside.logits.argmax(axis=1)
-    rows = []
-    for number, name in enumerate(golden.classes):
-        chosen = labels == number
-        if not chosen.any():
-            continue
-        figures = {
-            "accuracy_teacher": metrics.mean_figure(of_teacher[chosen] == number),
-            "accuracy_deployed": metrics.mean_figure(of_file[chosen] == number),
-        }
-        figures["loss"] = metrics.difference(*figures.values())
-        figures["agreement"] = metrics.mean_figure((of_teacher == of_file)[chosen])
-        wrong = of_file[chosen & (of_file != number)]
-        taken_for = int(np.bincount(wrong).argmax()) if len(wrong) else -1
-        rows.append(
-            {
-                "class": name,
-                "images": int(chosen.sum()),
-                **as_entry(figures),
-                "taken_for": _name(golden, taken_for),
-            }
-        )
-    return sorted(rows, key=lambda row: -cast("float", row["loss"]))
+        return ()
+    teacher, file = teacher_logits.argmax(axis=1), inside.logits.argmax(axis=1)
+    results = [
+        _class_result(golden, number, teacher[rows], file[rows])
+        for number in range(len(golden.classes))
+        if (rows := labels == number).any()
+    ]
+    return tuple(sorted(results, key=lambda result: -result.loss.value))
 
 
-def _said(golden: Golden, said: Said, row: int) -> dict[str, Any]:
-    answer = _name(golden, int(said.answers[row]))
-    return {"answer": answer, "confidence": float(said.confidence[row])}
+def _class_result(golden: Golden, number: int, teacher: Ints, file: Ints) -> ClassResult:
+    """One class, from the answers to its images."""
+    before = metrics.mean_estimate(teacher == number)
+    after = metrics.mean_estimate(file == number)
+    wrong = file[file != number]
+    return ClassResult(
+        name=golden.classes[number],
+        images=len(file),
+        accuracy_teacher=as_score(before),
+        accuracy_deployed=as_score(after),
+        loss=as_score(metrics.paired_difference(before, after)),
+        agreement=as_score(metrics.mean_estimate(teacher == file)),
+        taken_for=_name(golden, int(np.bincount(wrong).argmax()) if len(wrong) else -1),
+    )
+
+
+def _answer(golden: Golden, given: CalibratedAnswers, row: int) -> Answer:
+    return Answer(_name(golden, int(given.answers[row])), float(given.confidence[row]))
 
 
 def _name(golden: Golden, number: int) -> str | None:

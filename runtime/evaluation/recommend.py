@@ -1,94 +1,111 @@
-"""Which of the measured files to take, and which no one should: the Pareto front and its best."""
+"""Which of the measured files to deploy, and which are dominated: the Pareto front and its best."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
-_FAITHFULNESS = ("agreement_probe", "agreement_linear", "agreement_knn", "similarity_correlation",
-                 "parity_cosine_min")  # fmt: skip
-"""What says how faithful a file stayed, in the order of preference: the first that all carry."""
+import msgspec
+from msgspec import UNSET
+
+from runtime.benchmark.latency import Latency
+from runtime.evaluation import metric_table
+from runtime.evaluation.metric_table import Metric
+from runtime.results.ledger import LedgerEntry
+from runtime.results.report import Recommended
 
 
-def mark_dominated(entries: Sequence[dict[str, Any]]) -> None:
-    """Say in `dominated_by` of each ledger entry which others are faster and no less faithful.
+def mark_dominated(entries: Sequence[LedgerEntry]) -> list[LedgerEntry]:
+    """Return the entries with `dominated_by`: which others are faster and no less faithful.
 
     Faster: its whole 95 % interval of the median lies below the other's. Faithfulness is compared
-    as it stands, since all files answer the same images. (A file may be dominated and still the
-    only one that is small enough; that is for `recommend`.)
+    without intervals, since all files answer the same images. (A file may be dominated and still
+    be the only one that is small enough; `recommend` decides that.)
     """
-    figure = faithfulness(entries)
-    for entry in entries:
-        entry["dominated_by"] = [
-            other["stage"] for other in entries if _dominates(other, entry, figure)
-        ]
+    metric = faithfulness(entries)
+    return [
+        msgspec.structs.replace(
+            entry,
+            dominated_by=tuple(
+                other.stage for other in entries if _dominates(other, entry, metric)
+            ),
+        )
+        for entry in entries
+    ]
 
 
-def recommend(entries: Sequence[Mapping[str, Any]], passed: Mapping[str, bool]) -> dict[str, Any]:
-    """The best file of those that meet every requirement; if none does, of all.
+def recommend(entries: Sequence[LedgerEntry], passed: Mapping[str, bool]) -> Recommended:
+    """Return the best file of those that meet every requirement; if none does, of all.
 
     Of the files that none of these dominates, the fastest; between files whose intervals overlap,
     the most faithful, then the smallest.
 
     Args:
-        entries: of the ledger, with latency, in its order.
+        entries: of the files, with latency, in the order of the ledger.
         passed: whether each stage meets every requirement.
-
-    Returns:
-        `stage`, `file` and `why`, as they stand in report.json.
     """
-    meeting = [entry for entry in entries if passed[entry["stage"]]]
+    meeting = [entry for entry in entries if passed[entry.stage]]
     eligible = meeting or list(entries)
-    figure = faithfulness(eligible)
+    metric = faithfulness(eligible)
     front = [
         entry
         for entry in eligible
-        if not any(_dominates(other, entry, figure) for other in eligible)
+        if not any(_dominates(other, entry, metric) for other in eligible)
     ]
-    fastest = min(front, key=lambda entry: entry["latency"]["median_ms"])
-    level = [entry for entry in front if not _faster(fastest, entry)]
-    best = max(level, key=lambda entry: (_value(entry, figure), -entry["size_mb"]))
-    met = "meets every requirement" if meeting else "no file meets every requirement"
-    return {
-        "stage": best["stage"],
-        "file": best["file"],
-        "why": f"{_why(best, fastest, entries, level, figure)}; {met}",
-    }
-
-
-def faithfulness(entries: Sequence[Mapping[str, Any]]) -> str:
-    """The figure that all entries carry and that tells best how faithful they are."""
-    carried = (name for name in _FAITHFULNESS if all(name in each for each in entries))
-    return next(carried, _FAITHFULNESS[-1])
-
-
-def _why(
-    best: Mapping[str, Any],
-    fastest: Mapping[str, Any],
-    entries: Sequence[Mapping[str, Any]],
-    level: Sequence[Mapping[str, Any]],
-    figure: str,
-) -> str:
+    fastest = min(front, key=lambda entry: _latency(entry).median_ms)
+    as_fast = [entry for entry in front if not _is_faster(fastest, entry)]
+    best = max(as_fast, key=lambda entry: (_value(entry, metric), -_size(entry)))
     if len(entries) == 1:
-        return "the only file"
-    timing = f"p95 {best['latency']['p95_ms']:.2f} ms"
-    if best is fastest and len(level) == 1:
+        why = "the only file"
+    else:
+        why = _why(best, fastest, metric, alone=len(as_fast) == 1)
+    met = "meets every requirement" if meeting else "no file meets every requirement"
+    return Recommended(best.stage, "" if best.file is UNSET else best.file, f"{why}; {met}")
+
+
+def faithfulness(entries: Sequence[LedgerEntry]) -> Metric:
+    """Return the preferred metric of faithfulness that all entries have."""
+    ranked = _by_faithfulness(metric_table.METRICS)
+    shared = (each for each in ranked if all(each.of(entry) is not None for entry in entries))
+    return next(shared, ranked[-1])
+
+
+def _by_faithfulness(table: Iterable[Metric]) -> list[Metric]:
+    ranked = [(each.faithfulness, each) for each in table if each.faithfulness is not None]
+    return [metric for _, metric in sorted(ranked, key=lambda pair: pair[0])]
+
+
+def _why(best: LedgerEntry, fastest: LedgerEntry, metric: Metric, *, alone: bool) -> str:
+    timing = f"p95 {_latency(best).p95_ms:.2f} ms"
+    if best is fastest and alone:
         return f"the fastest, {timing}"
     if best is fastest:
         return f"as fast as any, {timing}, and the most faithful of these"
-    return f"as fast as {fastest['stage']} within the intervals, {timing}, with a better {figure}"
+    return f"as fast as {fastest.stage} within the intervals, {timing}, with a better {metric.key}"
 
 
-def _dominates(one: Mapping[str, Any], other: Mapping[str, Any], figure: str) -> bool:
-    return _faster(one, other) and _value(one, figure) >= _value(other, figure)
+def _dominates(one: LedgerEntry, other: LedgerEntry, metric: Metric) -> bool:
+    return _is_faster(one, other) and _value(one, metric) >= _value(other, metric)
 
 
-def _faster(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def _is_faster(one: LedgerEntry, other: LedgerEntry) -> bool:
     if one is other:
         return False
-    return bool(one["latency"]["median_ms_ci"][1] < other["latency"]["median_ms_ci"][0])
+    return _latency(one).median_ms_ci[1] < _latency(other).median_ms_ci[0]
 
 
-def _value(entry: Mapping[str, Any], figure: str) -> float:
-    value = entry.get(figure)
-    return float("-inf") if value is None or "broken" in entry else float(value)
+def _value(entry: LedgerEntry, metric: Metric) -> float:
+    """Higher is more faithful."""
+    score = metric.of(entry)
+    if score is None or entry.broken is not UNSET:
+        return float("-inf")
+    return -score.value if metric.better == "lower" else score.value
+
+
+def _latency(entry: LedgerEntry) -> Latency:
+    if entry.latency is UNSET:
+        raise ValueError(f"{entry.stage} was not timed")
+    return entry.latency
+
+
+def _size(entry: LedgerEntry) -> float:
+    return 0.0 if entry.size_mb is UNSET else entry.size_mb

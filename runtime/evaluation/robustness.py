@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,23 +12,25 @@ from runtime import metrics
 from runtime.arrays import Doubles, Floats
 from runtime.backends.base import Outputs, Session, inputs_of
 from runtime.bundle.golden import Golden
-from runtime.evaluation.ledger import as_entry
+from runtime.evaluation.metric_table import as_score, as_scores
 from runtime.images import corruptions
 from runtime.images.corruptions import FAMILIES, SEVERITIES
 from runtime.images.preprocess import Preprocess
-from runtime.metrics import Figure
+from runtime.metrics import Estimate
 from runtime.progress import Track
+from runtime.results.findings import FamilyResult, Robustness, RobustnessEntry
+from runtime.results.scores import Score
 
 Ints = npt.NDArray[np.integer]
 
 
 @dataclass(frozen=True)
-class Shaken:
-    """What one encoder makes of R images, and of their corruptions: F families, S severities."""
+class CorruptedAnswers:
+    """One encoder's answers to R images, and to their corruptions: F families, S severities."""
 
     stage: str
     clean: Ints | None
-    """[R], its answers to the images as they are; None without a probe."""
+    """[R], to the images without corruption; None without a probe."""
     answers: Ints | None
     """[R, F, S]"""
     stability: Floats
@@ -37,10 +38,10 @@ class Shaken:
 
 
 def stability(clean: Floats, corrupted: Floats, mean: Floats) -> Floats:
-    """Cosine of each image's embedding to those of its corruptions, less the training images' mean.
+    """Cosine of each image's embedding to those of its corruptions, both minus the training mean.
 
-    It needs no labels. 1: the corruption changes nothing; 0: as far as from any other image. The
-    mean is taken off because the cosines of some networks are near 1 whatever they look at.
+    It needs no labels. 1: the corruption changes nothing; 0: as different as any other image. The
+    mean is subtracted because the cosines of some networks are near 1 for all images.
 
     Args:
         clean: [R, D]
@@ -58,20 +59,27 @@ def stability(clean: Floats, corrupted: Floats, mean: Floats) -> Floats:
 
 
 def shape_of(images: int) -> tuple[int, int, int]:
-    """[R, F, S] of so many images."""
+    """Return [R, F, S] for so many images."""
     return images, len(FAMILIES), len(SEVERITIES)
 
 
 def measure(
-    session: Session, golden: Golden, preprocess: Preprocess, inside: Outputs, *, track: Track
-) -> tuple[Ints | None, Floats] | None:
-    """A file's answers to every corruption and their stability, both [R, F, S].
+    session: Session,
+    golden: Golden,
+    preprocess: Preprocess,
+    clean: Outputs,
+    mean: Floats,
+    *,
+    track: Track,
+) -> CorruptedAnswers | None:
+    """Run a file on every corruption.
 
     Args:
         session: the file.
         golden: which images are corrupted, and how.
         preprocess: the file's.
-        inside: its answers to the held-out images as they are.
+        clean: its answers to all held-out images without corruption.
+        mean: [D], of training embeddings of unit length.
         track: shows the progress.
 
     Returns:
@@ -81,9 +89,11 @@ def measure(
         InputError: an image cannot be read.
     """
     made, embeddings, answers = golden.corrupted(), [], []
-    for picture, each in track(made, label="checking corrupted images", total=len(made)):
+    for picture, corruptions_of_it in track(
+        made, label="checking corrupted images", total=len(made)
+    ):
         image = picture.open()
-        pixels = np.stack([preprocess.pixels(corruption(image)) for corruption in each])
+        pixels = np.stack([preprocess.pixels(corrupt(image)) for corrupt in corruptions_of_it])
         outputs = session.run(inputs_of(session, preprocess, pixels))
         embeddings.append(outputs.embedding)
         if outputs.logits is not None:
@@ -92,16 +102,18 @@ def measure(
     if not (np.all(np.isfinite(found)) and np.all(found.any(axis=2))):
         return None
     shape, rows = shape_of(len(made)), golden.arrays.corrupted_rows
-    mean = metrics.normalise(golden.arrays.bank).mean(axis=0)
-    steady = stability(inside.embedding[rows], found, mean).reshape(shape)
-    return (np.stack(answers).reshape(shape) if answers else None), steady
+    return CorruptedAnswers(
+        "deployed",
+        clean=None if clean.logits is None else clean.logits[rows].argmax(axis=1),
+        answers=np.stack(answers).reshape(shape) if answers else None,
+        stability=stability(clean.embedding[rows], found, mean).reshape(shape),
+    )
 
 
-def of_the_desk(golden: Golden) -> list[Shaken]:
-    """What teacher and student made of the corruptions, from the golden set."""
+def from_golden(golden: Golden) -> list[CorruptedAnswers]:
+    """Answers of teacher and student to the corruptions, as the golden set holds them."""
     arrays, rows = golden.arrays, golden.arrays.corrupted_rows
-    found = []
-    for stage, logits, answers, steady in (
+    stored = (
         (
             "teacher",
             arrays.teacher_chances,
@@ -114,74 +126,87 @@ def of_the_desk(golden: Golden) -> list[Shaken]:
             arrays.student_corrupted_answers,
             arrays.student_corrupted_stability,
         ),
-    ):
-        if steady is not None and len(steady):
-            clean = None if logits is None else logits[rows].argmax(axis=1)
-            found.append(Shaken(stage, clean, answers, steady))
-    return found
+    )
+    return [
+        CorruptedAnswers(
+            stage, None if logits is None else logits[rows].argmax(axis=1), answers, steady
+        )
+        for stage, logits, answers, steady in stored
+        if steady is not None and len(steady)
+    ]
 
 
-def report(golden: Golden, lines: Sequence[Shaken]) -> dict[str, Any]:
-    """The corruptions and what became of each line, as report.json has it.
+def report(golden: Golden, encoders: Sequence[CorruptedAnswers]) -> Robustness:
+    """Summarise what the corruptions do to each encoder.
 
     Args:
         golden: the held-out images.
-        lines: the teacher's first.
+        encoders: the teacher first.
     """
-    teacher = lines[0]
-    rows = golden.arrays.corrupted_rows
-    truth = golden.arrays.labels[rows]
-    found, falls = list[dict[str, Any]](), dict[str, dict[str, Figure]]()
-    for line in lines:
-        cells = _cells(line, teacher, truth)
+    teacher = encoders[0]
+    truth = golden.arrays.labels[golden.arrays.corrupted_rows]
+    entries, falls = list[RobustnessEntry](), dict[str, dict[str, Estimate]]()
+    for encoder in encoders:
+        cells = _cells(encoder, teacher, truth)
         whole = {name: _mean(values.mean(axis=(1, 2)), name) for name, values in cells.items()}
-        falls[line.stage] = _falls(line, whole, truth)
-        entry = {"stage": line.stage, **as_entry(whole | falls[line.stage])}
-        if line is not teacher:
-            lost = {
-                f"{name}_beyond_teacher": metrics.difference(figure, falls["teacher"][name])
-                for name, figure in falls[line.stage].items()
+        fall = falls[encoder.stage] = _falls(encoder, whole, truth)
+        beyond = dict[str, Estimate]()
+        if encoder is not teacher:
+            beyond = {
+                f"{name}_beyond_teacher": metrics.paired_difference(each, falls["teacher"][name])
+                for name, each in fall.items()
                 if name in falls["teacher"] and name != "accuracy_clean"
             }
-            entry |= as_entry(lost)
-        entry["families"] = [_family(cells, at, family) for at, family in enumerate(FAMILIES)]
-        found.append(entry)
-    return {**corruptions.described(), "images": len(truth), "lines": found}
+        families = tuple(_family(cells, n, family) for n, family in enumerate(FAMILIES))
+        entries.append(
+            RobustnessEntry(encoder.stage, as_scores({**whole, **fall, **beyond}), families)
+        )
+    return Robustness(
+        name=corruptions.described()["name"],
+        families={family: tuple(members) for family, members in FAMILIES.items()},
+        severities=tuple(SEVERITIES),
+        images=len(truth),
+        lines=tuple(entries),
+    )
 
 
-def _cells(line: Shaken, teacher: Shaken, truth: Ints) -> dict[str, npt.NDArray[np.floating]]:
-    """Per-image values of every family and severity: each [R, F, S], of labelled images fewer."""
+def _cells(
+    encoder: CorruptedAnswers, teacher: CorruptedAnswers, truth: Ints
+) -> dict[str, npt.NDArray[np.floating]]:
+    """Values of every image, family and severity: [R, F, S]; accuracy of labelled images only."""
     cells = dict[str, npt.NDArray[np.floating]]()
-    known = truth >= 0
-    if line.answers is not None and known.any():
-        cells["accuracy"] = (line.answers == truth[:, None, None])[known].astype(np.float64)
-    if line is not teacher and line.answers is not None and teacher.answers is not None:
-        cells["agreement"] = (line.answers == teacher.answers).astype(np.float64)
-    return cells | {"stability": line.stability}
+    known, answers = truth >= 0, encoder.answers
+    if answers is not None and known.any():
+        cells["accuracy"] = (answers == truth[:, None, None])[known].astype(np.float64)
+    if encoder is not teacher and answers is not None and teacher.answers is not None:
+        cells["agreement"] = (answers == teacher.answers).astype(np.float64)
+    return cells | {"stability": encoder.stability}
 
 
-def _falls(line: Shaken, whole: dict[str, Figure], truth: Ints) -> dict[str, Figure]:
-    """What the corruptions take: accuracy before less accuracy after, one less stability."""
-    one = metrics.mean_figure(np.ones(len(truth)))
-    falls = {"stability_fall": metrics.difference(one, whole["stability"])}
+def _falls(
+    encoder: CorruptedAnswers, whole: dict[str, Estimate], truth: Ints
+) -> dict[str, Estimate]:
+    """What is lost by the corruptions: accuracy before minus after, one minus stability."""
+    one = metrics.mean_estimate(np.ones(len(truth)))
+    falls = {"stability_fall": metrics.paired_difference(one, whole["stability"])}
     known = truth >= 0
-    if line.clean is not None and "accuracy" in whole:
-        before = metrics.mean_figure((line.clean == truth)[known])
+    if encoder.clean is not None and "accuracy" in whole:
+        before = metrics.mean_estimate((encoder.clean == truth)[known])
         falls["accuracy_clean"] = before
-        falls["accuracy_fall"] = metrics.difference(before, whole["accuracy"])
+        falls["accuracy_fall"] = metrics.paired_difference(before, whole["accuracy"])
     return falls
 
 
-def _family(cells: dict[str, npt.NDArray[np.floating]], at: int, family: str) -> dict[str, Any]:
-    """Each figure of a family, a value for each severity."""
-    entry: dict[str, Any] = {"family": family}
-    for name, values in cells.items():
-        figures = [_mean(values[:, at, severity], name) for severity in range(values.shape[2])]
-        entry[name] = [each.value for each in figures]
-        entry[f"{name}_ci"] = [[each.low, each.high] for each in figures]
-    return entry
+def _family(cells: dict[str, npt.NDArray[np.floating]], number: int, family: str) -> FamilyResult:
+    """Each value of a family, at every severity."""
+
+    def at(name: str, severity: int) -> Score:
+        return as_score(_mean(cells[name][:, number, severity], name))
+
+    series = {name: tuple(at(name, n) for n in range(len(SEVERITIES))) for name in cells}
+    return FamilyResult(family, series)
 
 
-def _mean(values: npt.NDArray[np.floating], name: str) -> Figure:
-    # An image fails its corruptions together: few images say as little as of a yes or no.
-    return metrics.mean_figure(values, bounds=None if name == "stability" else (0, 1))
+def _mean(values: npt.NDArray[np.floating], name: str) -> Estimate:
+    # The corruptions of an image fail together, so few images tell as little as yes or no would.
+    return metrics.mean_estimate(values, bounds=None if name == "stability" else (0, 1))

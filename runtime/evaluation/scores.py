@@ -1,153 +1,109 @@
-"""Every figure of one encoder's answers to the held-out images, as `fidelity` defines them."""
+"""How each metric of the table is computed from one encoder's answers; None where it cannot be."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import cast
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
 from runtime import metrics
 from runtime.arrays import Floats
-from runtime.backends.base import Outputs
-from runtime.bundle.golden import Arrays, Golden
-from runtime.metrics import Figure
+from runtime.evaluation.subject import Comparison, OutlierScore, ProbeKind, Subject
+from runtime.metrics import Estimate
 
-Ints = npt.NDArray[np.integer]
-
-FEWEST_FOR_PAIRS = 12
-"""10 neighbours among the others, and one that is none."""
+Statistic = Callable[[npt.NDArray[np.floating], npt.NDArray[np.floating]], float]
 
 
-@dataclass(frozen=True)
-class Answers:
-    """What one encoder says of the held-out images, and of those that are not of the task."""
-
-    inside: Outputs
-    outside: Outputs | None
+# --- answers ---------------------------------------------------------------------------------
 
 
-def fidelity_figures(golden: Golden, answers: Answers) -> dict[str, Figure]:
-    """Everything about answers to the held-out images that compares with the teacher."""
-    arrays, inside = golden.arrays, answers.inside
-    figures = _of_probes(golden, inside) | _of_probabilities(arrays, inside)
-    if len(golden.images) >= FEWEST_FOR_PAIRS:
-        pair = inside.embedding, arrays.teacher_embedding
-        figures["similarity_correlation"] = metrics.similarity_correlation(*pair)
-        figures["cosine_mae"] = metrics.cosine_mae(*pair)
-        figures["linear_cka"] = metrics.linear_cka(*pair)
-        overlap = metrics.neighbour_overlap(*pair)
-        figures["neighbour_overlap_at_10"] = metrics.mean_figure(overlap)
-    if arrays.orthogonal_map is not None:
-        cosines = arrays.orthogonal_map.cosines(inside.embedding, arrays.teacher_embedding)
-        figures["procrustes_cosine"] = metrics.mean_figure(cosines)
-    return figures | _of_outliers(arrays, answers)
+def accuracy(kind: ProbeKind, subject: Subject) -> Estimate | None:
+    """Share of right answers among the held-out images whose label is known."""
+    answers, known = subject.answers.get(kind), subject.labels >= 0
+    if answers is None or not known.any():
+        return None
+    return metrics.mean_estimate((answers == subject.labels)[known])
 
 
-def _of_probes(golden: Golden, inside: Outputs) -> dict[str, Figure]:
-    """Right answers, and the same answers as the teacher's own probe."""
-    arrays, figures = golden.arrays, dict[str, Figure]()
-    known, labelled = arrays.labels >= 0, arrays.bank_labels >= 0
-    pairs = dict[str, tuple[Ints, Ints]]()
-    if arrays.teacher_knn is not None:
-        bank = arrays.bank[labelled], arrays.bank_labels[labelled], len(golden.classes)
-        votes = metrics.knn_votes(inside.embedding, *bank)
-        pairs["knn"] = votes.argmax(axis=1), arrays.teacher_knn
-    if arrays.teacher_logits is not None and inside.logits is not None:
-        answers = linear_logits(arrays, inside).argmax(axis=1)
-        pairs["linear"] = answers, arrays.teacher_logits.argmax(axis=1)
-    if arrays.teacher_probe is not None and inside.logits is not None:
-        pairs["probe"] = inside.logits.argmax(axis=1), arrays.teacher_probe
-    for name, (answers, of_teacher) in pairs.items():
-        if known.any():
-            right = (answers == arrays.labels)[known]
-            figures[f"accuracy_{name}"] = metrics.mean_figure(right)
-        figures[f"agreement_{name}"] = metrics.mean_figure(answers == of_teacher)
-    return figures
+def agreement(kind: ProbeKind, subject: Subject) -> Estimate | None:
+    """Share of images with the same answer as the teacher's own probe of that kind."""
+    compared, answers = subject.comparison, subject.answers.get(kind)
+    if compared is None or answers is None or kind not in compared.teacher_answers:
+        return None
+    return metrics.mean_estimate(answers == compared.teacher_answers[kind])
 
 
-def _of_probabilities(arrays: Arrays, inside: Outputs) -> dict[str, Figure]:
-    """How far the file's calibrated probabilities are from those of the teacher's own probe."""
-    if arrays.teacher_chances is None or inside.logits is None:
-        return {}
-    pair = inside.logits, arrays.teacher_chances
-    return {
-        name: metrics.mean_figure(distance(*pair))
-        for name, distance in (
-            ("total_variation", metrics.total_variation),
-            ("jensen_shannon", metrics.jensen_shannon),
-        )
-    }
+# --- probabilities ---------------------------------------------------------------------------
 
 
-def linear_logits(arrays: Arrays, inside: Outputs) -> Floats:
-    """Of the linear probe: the file's own logits, unless it carries another probe."""
-    if arrays.linear_weight is None or arrays.linear_bias is None:
-        return cast("Floats", inside.logits)
-    unit = metrics.normalise(inside.embedding)
-    logits: Floats = unit @ arrays.linear_weight.T + arrays.linear_bias
-    return logits
+def probability_distance(
+    distance: Callable[[Floats, Floats], npt.NDArray[np.floating]], subject: Subject
+) -> Estimate | None:
+    """Mean distance of the calibrated probabilities to those of the teacher's own probe."""
+    compared = subject.comparison
+    if compared is None or compared.teacher_logits is None or subject.logits is None:
+        return None
+    return metrics.mean_estimate(distance(subject.logits, compared.teacher_logits))
 
 
-def calibration_figures(logits: Floats | None, labels: Ints) -> dict[str, Figure]:
-    """How well the probabilities [N, K] fit the held-out labels [N], -1 where not known.
+def calibration_ece(subject: Subject) -> Estimate | None:
+    """Expected calibration error over the images whose label is known."""
+    known = subject.labels >= 0
+    if subject.logits is None or not known.any():
+        return None
+    return metrics.calibration_error(subject.logits[known], subject.labels[known])
 
-    `calibration_ece` is over all of them; `calibration_nll` leaves out the images of classes that
-    no label covers: their probability is zero, and its logarithm would drown the rest.
+
+def calibration_nll(subject: Subject) -> Estimate | None:
+    """Log-loss over the images of classes that a label covers.
+
+    The probability of any other class is zero; its logarithm would outweigh all the rest.
     """
-    figures, known = dict[str, Figure](), labels >= 0
-    if logits is None or not known.any():
-        return figures
-    figures["calibration_ece"] = metrics.calibration_error(logits[known], labels[known])
+    logits, known = subject.logits, subject.labels >= 0
+    if logits is None:
+        return None
     answerable = logits.max(axis=0) > metrics.NEVER / 2
-    known &= answerable[labels]
-    if known.any():
-        loss = metrics.log_loss(logits[known], labels[known])
-        figures["calibration_nll"] = metrics.mean_figure(loss)
-    return figures
+    known = known & answerable[subject.labels]
+    if not known.any():
+        return None
+    return metrics.mean_estimate(metrics.log_loss(logits[known], subject.labels[known]))
 
 
-def _of_outliers(arrays: Arrays, answers: Answers) -> dict[str, Figure]:
-    """Telling images that are not of the task apart, by three scores."""
-    inside, outside = answers.inside, answers.outside
-    if outside is None:
-        return {}
-    pair = inside.embedding, outside.embedding
-    figures = ood("", *(metrics.ood_scores(each, arrays.bank) for each in pair))
-    if arrays.teacher_mahalanobis_inside is not None:
-        gaussians = metrics.fit_gaussians(arrays.bank, arrays.bank_labels)
-        figures |= ood("_mahalanobis", *(gaussians.scores(each) for each in pair))
-    return figures | ood_by_energy(inside.logits, outside.logits)
+# --- similarity structure --------------------------------------------------------------------
 
 
-def ood_by_energy(inside: Floats | None, outside: Floats | None) -> dict[str, Figure]:
-    """`ood` of the energy of logits [N, K] and [M, K]; nothing without either."""
-    if inside is None or outside is None:
-        return {}
-    return ood("_energy", *(metrics.energy_scores(each) for each in (inside, outside)))
+def similarity(
+    statistic: Callable[[Floats, Floats], Estimate], subject: Subject
+) -> Estimate | None:
+    """A statistic over all pairs of images, of the encoder's embedding and the teacher's."""
+    pair = _embeddings(subject.comparison)
+    return None if pair is None else statistic(*pair)
 
 
-def ood(
-    score: str,
-    inside: npt.NDArray[np.floating] | None,
-    outside: npt.NDArray[np.floating] | None,
-) -> dict[str, Figure]:
-    """How well scores [N] of held-out images stand above those [M] of others.
-
-    Args:
-        score: its name, as it ends the figures' names; the default one has none.
-        inside: high for an image that belongs; None where there is none.
-        outside: the same.
-    """
-    if inside is None or outside is None:
-        return {}
-    return {
-        f"{name}{score}": metrics.two_sample_figure(statistic, inside, outside)
-        for name, statistic in (("ood_auroc", metrics.auroc), ("ood_fpr95", metrics.fpr95))
-    }
+def neighbour_overlap(subject: Subject) -> Estimate | None:
+    """Share of each image's 10 nearest images that are the teacher's 10 nearest too."""
+    pair = _embeddings(subject.comparison)
+    return None if pair is None else metrics.mean_estimate(metrics.neighbour_overlap(*pair))
 
 
-def answers_of(logits: Floats | None) -> Ints | None:
-    """[N, K] -> [N]."""
-    return None if logits is None else logits.argmax(axis=1)
+def procrustes_cosine(subject: Subject) -> Estimate | None:
+    """Cosine of each image's embedding to the teacher's after the best orthogonal map."""
+    compared = subject.comparison
+    if compared is None or compared.orthogonal_map is None:
+        return None
+    cosines = compared.orthogonal_map.cosines(compared.embedding, compared.teacher_embedding)
+    return metrics.mean_estimate(cosines)
+
+
+def _embeddings(compared: Comparison | None) -> tuple[Floats, Floats] | None:
+    return None if compared is None else (compared.embedding, compared.teacher_embedding)
+
+
+# --- out-of-distribution images --------------------------------------------------------------
+
+
+def ood(statistic: Statistic, score: OutlierScore, subject: Subject) -> Estimate | None:
+    """How well an outlier score separates the held-out images from those of another task."""
+    pair = subject.outliers.get(score)
+    return None if pair is None else metrics.two_sample_estimate(statistic, *pair)

@@ -1,18 +1,19 @@
-"""How much of the teacher is left: the one definition of every figure, in plain numpy.
+"""How much of the teacher is left: the one definition of every statistic, in plain numpy.
 
 *Fidelity* compares anything with the teacher, on images that nothing was trained or tuned on.
 (A file against the file it was made from is *parity*, `runtime/evaluation/parity.py`.)
 """
 
 from runtime.metrics.alignment import OrthogonalMap, fit_orthogonal_map, linear_cka
+from runtime.metrics.bank import Bank
 from runtime.metrics.directions import normalise
 from runtime.metrics.intervals import (
     RESAMPLES,
-    Figure,
-    difference,
-    mean_figure,
-    smooth_figure,
-    two_sample_figure,
+    Estimate,
+    mean_estimate,
+    paired_difference,
+    smooth_estimate,
+    two_sample_estimate,
 )
 from runtime.metrics.neighbours import knn_votes, knn_votes_within, neighbour_overlap, ood_scores
 from runtime.metrics.outliers import (
@@ -36,13 +37,13 @@ from runtime.metrics.similarity import cosine_mae, pair_correlation, similarity_
 __all__ = [
     "NEVER",
     "RESAMPLES",
-    "Figure",
+    "Bank",
+    "Estimate",
     "Gaussians",
     "OrthogonalMap",
     "auroc",
     "calibration_error",
     "cosine_mae",
-    "difference",
     "energy_scores",
     "fit_gaussians",
     "fit_orthogonal_map",
@@ -53,14 +54,15 @@ __all__ = [
     "linear_cka",
     "log_loss",
     "log_softmax",
-    "mean_figure",
+    "mean_estimate",
     "neighbour_overlap",
     "normalise",
     "ood_scores",
     "pair_correlation",
+    "paired_difference",
     "shrunk_covariance",
     "similarity_correlation",
-    "smooth_figure",
+    "smooth_estimate",
     "total_variation",
-    "two_sample_figure",
+    "two_sample_estimate",
 ]

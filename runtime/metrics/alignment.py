@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from runtime.arrays import Doubles
 from runtime.metrics.directions import Floats, normalise, unit_rows
-from runtime.metrics.intervals import Figure, pseudo_values, smooth_figure
+from runtime.metrics.intervals import Estimate, pseudo_values, smooth_estimate
 
 LEAST_VARIANCE = 1e-24
 """Of an embedding whose rows are all the same but for rounding."""
@@ -20,7 +20,7 @@ LEAST_SHARED = 1e-9
 # --- centred kernel alignment ----------------------------------------------------------------
 
 
-def linear_cka(a: Floats, b: Floats, *, seed: int = 0) -> Figure:
+def linear_cka(a: Floats, b: Floats, *, seed: int = 0) -> Estimate:
     """Linear centred kernel alignment of `a` [N, Da] and `b` [N, Db], rows of unit length, N > 4.
 
     1 where one is a rotation and scaling of the other, 0 where they are independent (Kornblith et
@@ -32,7 +32,7 @@ def linear_cka(a: Floats, b: Floats, *, seed: int = 0) -> Figure:
     x -= x.mean(axis=0)  # HSIC does not see it; the digits are kept
     y -= y.mean(axis=0)
     columns = [_hsic(*pair) for pair in ((x, y), (x, x), (y, y))]
-    return smooth_figure(_alignment, np.stack(columns, axis=1), seed=seed)
+    return smooth_estimate(_alignment, np.stack(columns, axis=1), seed=seed)
 
 
 def _alignment(means: Doubles) -> Doubles:

@@ -22,7 +22,7 @@ Bounds = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Figure:
+class Estimate:
     """A number that rests on held-out images, with its 95 % bootstrap interval over images."""
 
     value: float
@@ -36,9 +36,9 @@ class Figure:
     """Between which one image's share of it lies, where there are such bounds."""
 
 
-def mean_figure(
+def mean_estimate(
     values: Floats | npt.NDArray[np.bool_], *, bounds: Bounds | None = None, seed: int = 0
-) -> Figure:
+) -> Estimate:
     """Mean over images of a per-image value [N], with its interval.
 
     Args:
@@ -53,9 +53,9 @@ def mean_figure(
     return _figure(float(np.mean(values)), samples, (seed, len(values)), bounds)
 
 
-def smooth_figure(
+def smooth_estimate(
     statistic: Callable[[Doubles], Doubles], values: Floats, *, seed: int = 0
-) -> Figure:
+) -> Estimate:
     """A smooth function of several means over images, with its interval.
 
     Args:
@@ -81,9 +81,9 @@ def pseudo_values(whole: float, without: Doubles) -> Doubles:
     return whole + (len(without) - 1) * (whole - without)
 
 
-def two_sample_figure(
+def two_sample_estimate(
     statistic: Callable[[Floats, Floats], float], inside: Floats, outside: Floats, *, seed: int = 0
-) -> Figure:
+) -> Estimate:
     """`statistic(inside, outside)`, within 0 to 1, with an interval that resamples both sets."""
     rng = np.random.default_rng(seed)
     samples = [
@@ -94,14 +94,14 @@ def two_sample_figure(
     return _figure(statistic(inside, outside), np.array(samples), draws, (0.0, 1.0))
 
 
-def difference(one: Figure, other: Figure) -> Figure:
+def paired_difference(one: Estimate, other: Estimate) -> Estimate:
     """`one - other`, with the interval of a paired bootstrap.
 
     Raises:
         ValueError: they are not of the same draws of images.
     """
     if one.resampled is None or other.resampled is None or one.draws != other.draws:
-        raise ValueError(f"figures of different images: {one.draws} and {other.draws}")
+        raise ValueError(f"estimates of different images: {one.draws} and {other.draws}")
     bounds = None
     if one.bounds and other.bounds:
         bounds = (one.bounds[0] - other.bounds[1], one.bounds[1] - other.bounds[0])
@@ -110,7 +110,7 @@ def difference(one: Figure, other: Figure) -> Figure:
 
 def _figure(
     value: float, samples: Doubles, draws: tuple[int, ...], bounds: Bounds | None
-) -> Figure:
+) -> Estimate:
     """The percentile interval, and never narrower than what so few images can show.
 
     Resampling images that are all alike gives no spread at all. But if a share q of all images
@@ -123,7 +123,7 @@ def _figure(
         unseen = 1 - 0.025 ** (1 / min(draws[1:]))
         low = min(low, value - unseen * (value - bounds[0]))
         high = max(high, value + unseen * (bounds[1] - value))
-    return Figure(value, float(low), float(high), samples, draws, bounds)
+    return Estimate(value, float(low), float(high), samples, draws, bounds)
 
 
 def resampled_means(values: Floats | npt.NDArray[np.bool_], seed: int) -> Doubles:

@@ -1,4 +1,4 @@
-"""Nearest neighbours by cosine: their votes, whether two embeddings have the same ones."""
+"""Nearest neighbours by cosine: their votes, and whether two embeddings share them."""
 
 from __future__ import annotations
 
@@ -27,6 +27,13 @@ def knn_votes(
     Returns:
         [N, K], rows sum to 1.
     """
+    return unit_knn_votes(normalise(query), normalise(bank), labels, classes, k=k, tau=tau)
+
+
+def unit_knn_votes(
+    query: Floats, bank: Floats, labels: Ints, classes: int, *, k: int = 10, tau: float = 0.07
+) -> Doubles:
+    """`knn_votes` of rows that have unit length already."""
     return _votes(*_nearest(query, bank, k), labels, classes, tau)
 
 
@@ -48,7 +55,11 @@ def _votes(similarity: Floats, nearest: Ints, labels: Ints, classes: int, tau: f
 
 def ood_scores(query: Floats, bank: Floats) -> npt.NDArray[np.float32]:
     """Cosine to the nearest training embedding: high means in distribution. [N, D] -> [N]."""
-    query, bank = normalise(query), normalise(bank)
+    return unit_ood_scores(normalise(query), normalise(bank))
+
+
+def unit_ood_scores(query: Floats, bank: Floats) -> npt.NDArray[np.float32]:
+    """`ood_scores` of rows that have unit length already."""
     highest = np.empty(len(query), np.float32)
     for rows in row_blocks(len(query), len(bank)):
         highest[rows] = (query[rows] @ bank.T).max(axis=1)
@@ -64,8 +75,7 @@ def neighbour_overlap(a: Floats, b: Floats, *, k: int = 10) -> Doubles:
 
 
 def _nearest(query: Floats, bank: Floats, k: int) -> tuple[npt.NDArray[np.float32], Ints]:
-    """The k highest cosines of each query and where they stand: two [N, k], highest first."""
-    query, bank = normalise(query), normalise(bank)
+    """The k highest cosines of each unit row and their places: two [N, k], highest first."""
     k = min(k, len(bank))
     similarity = np.empty((len(query), k), np.float32)
     index = np.empty((len(query), k), np.int64)
@@ -81,7 +91,8 @@ def _nearest(query: Floats, bank: Floats, k: int) -> tuple[npt.NDArray[np.float3
 
 def _nearest_others(x: Floats, k: int) -> tuple[npt.NDArray[np.float32], Ints]:
     """`_nearest` of each row among the other rows."""
-    similarity, index = _nearest(x, x, k + 1)
+    unit = normalise(x)
+    similarity, index = _nearest(unit, unit, k + 1)
     # The image itself comes first, unless a twin ties with it: drop it where it stands, else the
     # last. A stable sort keeps the others in their order.
     is_self = index == np.arange(len(x))[:, None]

@@ -1,7 +1,7 @@
-"""Images that are not of the task: three scores of how much one belongs, and how they tell apart.
+"""Out-of-distribution images: three scores of how well an image belongs, and their AUROC.
 
 A score is high for an image that belongs. The default is the cosine to the nearest training
-embedding (`neighbours.ood_scores`, METHOD.md 1.6); Mahalanobis and energy stand beside it.
+embedding (`neighbours.ood_scores`, METHOD.md 1.6); Mahalanobis and energy are given beside it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Gaussians:
     means: Doubles
     """[C, D]"""
     whitening: Doubles
-    """[D, D]; turns embeddings so that the shape is a ball."""
+    """[D, D]; after it the covariance is the identity."""
 
     def scores(self, query: Floats) -> Doubles:
         """Minus the squared Mahalanobis distance to the nearest mean: [N, D] -> [N]."""
@@ -61,17 +61,22 @@ class Gaussians:
 
 
 def fit_gaussians(bank: Floats, labels: Ints) -> Gaussians:
-    """Gaussians of the training embeddings, of unit length (Lee et al., NeurIPS 2018).
+    """Fit one Gaussian per class to training embeddings (Lee et al., NeurIPS 2018).
 
-    One for each class where at least half of the images have a label, else one for all. Unit
-    length: Mueller and Hein (2025) found it better. The covariance is shrunk (Ledoit and Wolf
-    2004), so that fewer images than numbers in an embedding will do.
+    One for each class where at least half of the images have a label, else one for all. Embeddings
+    are first made unit length: Mueller and Hein (2025) found it better. The covariance is shrunk
+    (Ledoit and Wolf 2004), so that fewer images than numbers in an embedding are enough.
 
     Args:
         bank: [B, D]
         labels: [B], -1 where not known.
     """
-    unit = normalise(bank).astype(np.float64)
+    return gaussians_of_unit_rows(normalise(bank), labels)
+
+
+def gaussians_of_unit_rows(rows: Floats, labels: Ints) -> Gaussians:
+    """`fit_gaussians` of rows that have unit length already."""
+    unit = rows.astype(np.float64)
     known = labels >= 0
     if 2 * known.sum() < len(labels):
         of_class = np.zeros(len(unit), np.int64)

@@ -6,7 +6,7 @@ import numpy as np
 
 from runtime.arrays import Doubles
 from runtime.metrics.directions import Floats, Ints
-from runtime.metrics.intervals import Figure, resampled_means
+from runtime.metrics.intervals import Estimate, resampled_means
 
 CALIBRATION_BINS = 15
 """Of equal width, as in Guo et al. (ICML 2017)."""
@@ -45,7 +45,7 @@ def jensen_shannon(logits: Floats, others: Floats) -> Doubles:
     return np.clip(bits, 0, 1)
 
 
-def calibration_error(logits: Floats, labels: Ints, *, seed: int = 0) -> Figure:
+def calibration_error(logits: Floats, labels: Ints, *, seed: int = 0) -> Estimate:
     """Expected calibration error: how far the probabilities are from how often they are right.
 
     Images are binned by the probability of their answer; in each bin the mean probability is
@@ -68,7 +68,7 @@ def calibration_error(logits: Floats, labels: Ints, *, seed: int = 0) -> Figure:
     samples: Doubles = np.abs(resampled_means(gaps, seed)).sum(axis=1)
     samples = samples - samples.mean() + value
     low, high = np.percentile(samples, [2.5, 97.5])
-    return Figure(value, max(0.0, float(low)), float(high), samples, (seed, len(labels)))
+    return Estimate(value, max(0.0, float(low)), float(high), samples, (seed, len(labels)))
 
 
 def log_loss(logits: Floats, labels: Ints) -> Doubles:

@@ -4,7 +4,7 @@ An embedding's cosines do not see where images lie, so the two may be of differe
 are over all pairs of two different images. Sums over pairs of products of cosines are products of
 [D, D] matrices, so that no [N, N] matrix is made; where that is not so, rows are taken in blocks.
 
-The intervals resample images, not pairs (`intervals.smooth_figure`).
+The intervals resample images, not pairs (`intervals.smooth_estimate`).
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import numpy as np
 
 from runtime.arrays import Doubles
 from runtime.metrics.directions import Floats, normalise, row_blocks, unit_rows
-from runtime.metrics.intervals import Figure, pseudo_values, smooth_figure
+from runtime.metrics.intervals import Estimate, pseudo_values, smooth_estimate
 
 LEAST_SPREAD = 1e-13
 """Cosines whose standard deviation is below this differ by rounding alone: all are the same."""
 
 
-def similarity_correlation(a: Floats, b: Floats, *, seed: int = 0) -> Figure:
+def similarity_correlation(a: Floats, b: Floats, *, seed: int = 0) -> Estimate:
     """Pearson r of the off-diagonal cosines of `a` [N, Da] and `b` [N, Db], same N > 2 images."""
     moments = _mean_products(a, b)
-    return smooth_figure(
+    return smooth_estimate(
         _correlation, np.stack([_of_pairs(row) for row in moments], axis=1), seed=seed
     )
 
@@ -33,7 +33,7 @@ def pair_correlation(a: Floats, b: Floats) -> float:
     return float(_correlation(means[None])[0])
 
 
-def cosine_mae(a: Floats, b: Floats, *, seed: int = 0) -> Figure:
+def cosine_mae(a: Floats, b: Floats, *, seed: int = 0) -> Estimate:
     """Mean absolute difference of the off-diagonal cosines of `a` [N, Da] and `b` [N, Db].
 
     Unlike the correlation it sees a shift that all cosines have in common (METHOD.md 4.1, 4). In
@@ -48,7 +48,7 @@ def cosine_mae(a: Floats, b: Floats, *, seed: int = 0) -> Figure:
         np.abs(gaps, out=gaps)
         gaps[np.arange(len(gaps)), np.arange(rows.start, rows.stop)] = 0
         means[rows] = gaps.sum(axis=1, dtype=np.float64) / (count - 1)
-    return smooth_figure(lambda each: each[:, 0], _of_pairs(means)[:, None], seed=seed)
+    return smooth_estimate(lambda each: each[:, 0], _of_pairs(means)[:, None], seed=seed)
 
 
 def _of_pairs(means: Doubles) -> Doubles:

@@ -13,34 +13,26 @@ from typing import Any
 from PIL import Image
 
 from runtime.errors import ImageError
+from runtime.evaluation import metric_table
 from runtime.images.decode import decode
 from runtime.report import charts, sections, speed_page
 from runtime.report.tables import THEMES, ledger_cells
+from runtime.results.report import Report
+from runtime.results.scores import to_json
 
 _HERE = Path(__file__).parent
 _THUMBNAIL_PX = 224
 _QUALITY = 78
-DRAWN = (
-    ("accuracy_linear", "Right answers", "of the linear probe, on held-out images"),
-    ("accuracy_probe", "Right answers of the deployed probe", "on held-out images"),
-    ("agreement_linear", "Same answer as the teacher", "each with its own linear probe"),
-    ("agreement_probe", "Same answer as the teacher", "each with its own probe as deployed"),
-    ("total_variation", "Distance to the teacher's probabilities", "0: the same, 1: as far as can"),
-    ("similarity_correlation", "Similarity r", "of the cosines between images"),
-    ("procrustes_cosine", "Cosine after turning", "the best turn, found on training images"),
-    ("neighbour_overlap_at_10", "Same neighbours", "share of each image's 10 nearest"),
-    ("ood_auroc", "Tells other images apart", "AUROC; .5 is chance"),
-)
-"""Figures that are drawn: key, title, what it is."""
 
 
-def render(report: Mapping[str, Any], images: Path | None) -> str:
+def render(found: Report, images: Path | None) -> str:
     """The whole page.
 
     Args:
-        report: what `check` found.
+        found: what `check` found.
         images: where the golden set's images lie; None leaves their pictures out.
     """
+    report = to_json(found)
     name = escape(report["recipe"]["name"])
     passed = report["verdict"]["passed"]
     recommended = report["recommended"]
@@ -99,9 +91,11 @@ def _requirements(report: Mapping[str, Any]) -> str:
 def _steps(report: Mapping[str, Any]) -> str:
     ledger = report["ledger"]
     cards = []
-    for key, title, what in DRAWN:
-        if not any(key in entry for entry in ledger):
+    for metric in metric_table.METRICS:
+        key, drawn_as = metric.key, metric.chart
+        if drawn_as is None or not any(key in entry for entry in ledger):
             continue
+        title, what = drawn_as.title, drawn_as.caption
         told = what
         if key == "ood_auroc" and report.get("golden", {}).get("ood_source") == "corruptions":
             told = "held-out images corrupted badly stand for them; AUROC, .5 is chance"

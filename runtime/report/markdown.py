@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from runtime.files import write_json, write_text
+from runtime.files import write_text
 from runtime.images import preprocessing_check
 from runtime.report import html_page, precision_page, sections, speed_page
 from runtime.report.tables import FIGURES, cell, ledger_cells, ledger_table, themed_ledger
+from runtime.results.report import Report, save
+from runtime.results.scores import to_json
 from runtime.text import table
 
 __all__ = [
@@ -26,24 +28,25 @@ __all__ = [
 ]
 
 
-def write(report: Mapping[str, Any], folder: Path, *, images: Path | None = None) -> None:
+def write(found: Report, folder: Path, *, images: Path | None = None) -> None:
     """Write report.json, report.md and report.html into a folder.
 
     Args:
-        report: what `check` found.
+        found: what `check` found.
         folder: where to.
         images: where the golden set's images lie, for the pictures of report.html.
     """
-    write_json(folder / "report.json", report)
-    write_text(folder / "report.md", markdown(report))
-    write_text(folder / "report.html", html_page.render(report, images))
+    save(found, folder)
+    write_text(folder / "report.md", markdown(found))
+    write_text(folder / "report.html", html_page.render(found, images))
 
 
-def markdown(report: Mapping[str, Any]) -> str:
+def markdown(found: Report) -> str:
     """The report as a page to read."""
+    report = to_json(found)
     recipe, target = report["recipe"], report["target"]
     parts = [
-        f"# {recipe['name']}: {verdict_line(report)}",
+        f"# {recipe['name']}: {verdict_line(found)}",
         f"Target `{target['name']}`"
         + ("." if target["this_machine"] else "; **this machine is not it**: latency is of here.")
         + f" Recommended: `{report['recommended']['file']}` ({report['recommended']['why']}).",
@@ -78,8 +81,9 @@ def markdown(report: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def text(report: Mapping[str, Any]) -> str:
+def text(found: Report) -> str:
     """The report for a terminal: requirements, and the ledger with a column for each stage."""
+    report = to_json(found)
     headings, rows = ledger_cells(report, intervals=False)
     first, *columns = zip(headings, *rows, strict=True)
     ledger = table(list(first), [list(column) for column in columns])
@@ -142,8 +146,9 @@ def _candidates_table(rows: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def verdict_line(report: Mapping[str, Any]) -> str:
+def verdict_line(found: Report) -> str:
     """In a few words: passed, or what is missed."""
+    report = to_json(found)
     judgements = report["verdict"]["requirements"]
     missed = [each["requirement"] for each in judgements if each["passed"] is False]
     undecided = [each["requirement"] for each in judgements if each["passed"] is None]

@@ -5,25 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from runtime.evaluation import metric_table
 from runtime.report.tables import HEADINGS, cell
 from runtime.text import table
 
 Rows = tuple[list[str], list[list[str]]]
 """Headings, and cells of each row."""
 
-LOSSES = (
-    "accuracy_knn",
-    "accuracy_linear",
-    "accuracy_probe",
-    "agreement_linear",
-    "agreement_probe",
-    "total_variation",
-    "similarity_correlation",
-    "procrustes_cosine",
-    "neighbour_overlap_at_10",
-    "ood_auroc",
-    "ood_fpr95",
-)
+LOSSES = tuple(each.key for each in metric_table.METRICS if each.shows_loss)
 """Figures whose losses are shown; report.json has them all."""
 
 

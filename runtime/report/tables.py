@@ -6,45 +6,20 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from runtime.evaluation import metric_table
 from runtime.text import table
 
 Shown = tuple[str, str, int]
 """Key of a figure, its heading, how many digits."""
 
+_TIMES = ("median_ms", "p95_ms")
 THEMES: Mapping[str, tuple[Shown, ...]] = {
-    "Answers": (
-        ("accuracy_knn", "kNN acc.", 3),
-        ("accuracy_linear", "linear acc.", 3),
-        ("agreement_knn", "kNN agrees", 3),
-        ("agreement_linear", "linear agrees", 3),
-        ("accuracy_probe", "deployed acc.", 3),
-        ("agreement_probe", "deployed agrees", 3),
-    ),
-    "Probabilities": (
-        ("total_variation", "probability distance", 3),
-        ("jensen_shannon", "JSD", 3),
-        ("calibration_ece", "calibration error", 3),
-        ("calibration_nll", "log-loss", 3),
-    ),
-    "How images lie to each other": (
-        ("similarity_correlation", "similarity r", 3),
-        ("cosine_mae", "cosine MAE", 3),
-        ("linear_cka", "CKA", 3),
-        ("procrustes_cosine", "cosine after turning", 3),
-        ("neighbour_overlap_at_10", "same neighbours", 3),
-    ),
-    "Images that are not of the task": (
-        ("ood_auroc", "OOD AUROC", 3),
-        ("ood_fpr95", "OOD FPR95", 3),
-        ("ood_auroc_mahalanobis", "AUROC Mahalanobis", 3),
-        ("ood_fpr95_mahalanobis", "FPR95 Mahalanobis", 3),
-        ("ood_auroc_energy", "AUROC energy", 3),
-        ("ood_fpr95_energy", "FPR95 energy", 3),
-    ),
-    "The file": (
-        ("parity_cosine_min", "parity cos min", 6),
-        ("size_mb", "MB", 2),
-    ),
+    theme: tuple(
+        (each.key, each.title, each.digits)
+        for each in metric_table.METRICS
+        if each.theme == theme and each.key not in _TIMES
+    )
+    for theme in dict.fromkeys(each.theme for each in metric_table.METRICS)
 }
 FIGURES: tuple[Shown, ...] = tuple(figure for theme in THEMES.values() for figure in theme)
 """Figures of a ledger entry in the order they are shown."""

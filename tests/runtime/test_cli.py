@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import pytest
@@ -244,7 +245,7 @@ def test_done(monkeypatch, capsys):
 
 @pytest.mark.parametrize(("passed", "code"), [(True, 0), (False, 1)])
 def test_exit_code_of_a_report(passed, code):
-    assert exit_code({"verdict": {"passed": passed}}) == code
+    assert exit_code(SimpleNamespace(verdict=SimpleNamespace(passed=passed))) == code
 
 
 # --- pack and unpack ------------------------------------------------------------------------

@@ -46,13 +46,14 @@ def _make_check(run: Run, work: Path) -> None:
     from runtime.bundle import bundle, golden
     from runtime.evaluation.check import check
     from runtime.report import markdown
+    from runtime.results.report import with_run
 
     started = time.monotonic()
     held_out = golden.load(run.folder / "holdout")
-    found = check(bundle.load(run.folder / "bundle"), held_out, track=run.track)
+    report = check(bundle.load(run.folder / "bundle"), held_out, track=run.track)
     chain = (*prepare.STAGES, *learn.STAGES, *way(run))
     before = [stage.name for stage in chain if stage.name != "check"]
-    found |= {
+    parts = {
         "data": {**run.counts(), "digest": run.pixels_digest()},
         "timings_s": {
             **{name: stages.seconds_of(name, run.folder) for name in before},
@@ -62,8 +63,8 @@ def _make_check(run: Run, work: Path) -> None:
         "untrained_student": read_json(run.folder / "untrained.json"),
     }
     if searched := student_search.found_for(run):
-        found["student_search"] = searched
-    markdown.write(found, work, images=held_out.root)
+        parts["student_search"] = searched
+    markdown.write(with_run(report, parts), work, images=held_out.root)
 
 
 def _training_summary(run: Run) -> dict[str, Any]:

@@ -38,20 +38,14 @@ def _inputs(run: Run) -> dict[str, Any]:
 
 
 def _make(run: Run, work: Path) -> None:
-    from runtime.backends.base import Outputs
-    from runtime.evaluation.ledger import as_entry
-    from runtime.evaluation.scores import Answers, fidelity_figures
+    from runtime.evaluation import metric_table, subject
+    from runtime.results.scores import to_json
 
     golden = of_student(run, "student")
     golden.save(work / "holdout", root=str(run.root))
-    before = of_student(run, "untrained").arrays
-    outside = None
-    if before.student_ood_embedding is not None:
-        outside = Outputs(before.student_ood_embedding, before.student_ood_logits)
-    inside = Outputs(before.student_embedding, before.student_logits)
-    measured = replace(golden, arrays=before)
-    figures = fidelity_figures(measured, Answers(inside, outside))
-    write_json(work / "untrained.json", as_entry(figures))
+    untrained = of_student(run, "untrained")
+    answers = subject.of_student(untrained, subject.bank_of(untrained))
+    write_json(work / "untrained.json", to_json(metric_table.scores_of(answers)))
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import runtime
 from compressor.device import ssh_check
 from compressor.device.wheel import write_wheel
 from runtime.errors import InputError, MissingDependencyError
+from runtime.results.scores import to_json
 
 SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
 
@@ -127,25 +128,26 @@ def test_the_report_comes_back_and_nothing_stays(reach, sound_bundle, tmp_path, 
     from runtime.bundle import bundle as bundles
     from runtime.bundle import golden
     from runtime.evaluation.check import check
+    from runtime.results.report import load
 
     there = go(sound_bundle, reach(), out=tmp_path / "report")
-    assert there["verdict"]["passed"]
-    assert json.loads((tmp_path / "report" / "report.json").read_text()) == there
+    assert there.verdict.passed
+    assert load(tmp_path / "report") == there
     assert "## Ledger" in (tmp_path / "report" / "report.md").read_text()
     here = check(bundles.load(sound_bundle), golden.load(sound_bundle / "golden"))
-    for one, other in zip(there["ledger"], here["ledger"], strict=True):
+    for one, other in zip(there.ledger, here.ledger, strict=True):
         assert without_times(one) == without_times(other)
 
 
 def without_times(entry):
-    return {key: value for key, value in entry.items() if not key.startswith("latency")}
+    return {k: value for k, value in to_json(entry).items() if not k.startswith("latency")}
 
 
 def test_a_venv_of_its_own_needs_nothing_but_python(reach, sound_bundle, tmp_path, tidy):
     """The wheel and its backend come from the registry, into a venv that goes again."""
     report = go(sound_bundle, reach(), ssh_check.Wish(python=sys.executable), out=tmp_path)
-    assert report["verdict"]["passed"]
-    assert "torch" not in report["machine"]["libraries"]
+    assert report.verdict.passed
+    assert "torch" not in report.machine.libraries
 
 
 def test_kept_where_that_is_wanted(reach, sound_bundle, tmp_path):

@@ -18,7 +18,6 @@ from runtime.benchmark import latency_table, machine
 from runtime.benchmark.latency_table import Timed
 from runtime.errors import InputError, MissingDependencyError
 from runtime.files import read_json, write_json
-from runtime.report.markdown import markdown
 
 STUDENTS = ["mobilenetv3_small_075", "mobilenetv3_small_050"]
 HERE = "cpu"
@@ -163,24 +162,6 @@ def test_a_student_that_was_named_is_left_alone(write_recipe, tmp_path):
     run = Run(plans.load(write_recipe()), tmp_path / "nowhere")
     assert student_search.settled(run) is run
     assert student_search.found_for(run) is None
-
-
-def test_the_report_shows_what_was_tried():
-    rows = [asdict(Timed("big", 8.0, 3.0, 4.0, 20)), asdict(Timed("small", 3.0, 1.0, 2.0, 20))]
-    measured = [{**row, "fits": row["model"] == "small"} for row in rows]
-    searched = {"chosen": "small", "why": "it fits", "measured": measured}
-    report = {
-        "recipe": {"name": "x"},
-        "target": {"name": "cpu", "this_machine": True},
-        "recommended": {"stage": "onnx-fp32", "file": "x.onnx", "why": "the only file"},
-        "verdict": {"passed": True, "requirements": []},
-        "ledger": [],
-        "machine": {},
-        "student_search": searched,
-    }
-    page = markdown(report)
-    assert "## Why this student\n\n`small`: it fits." in page
-    assert "| big   | 8.00 | 4.00   | no   |" in page
 
 
 # --- on the device ---------------------------------------------------------------------------

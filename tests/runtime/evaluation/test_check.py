@@ -2,24 +2,29 @@
 
 import json
 import shutil
-from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from runtime import metrics
 from runtime.backends.ort import import_onnxruntime
 from runtime.bundle import bundle, golden
 from runtime.errors import InputError, MissingDependencyError
 from runtime.evaluation.check import check
-from runtime.evaluation.scores import calibration_figures
 from runtime.report import markdown
+from runtime.results.report import Report
+from runtime.results.scores import from_json, to_json
 
 NAN, ZERO, OPPOSITE = float("nan"), 0.0, -1.0
 
 
 def checked(folder, **options):
-    return check(bundle.load(folder), golden.load(folder / "golden"), **options)
+    """report.json of a bundle."""
+    return to_json(check(bundle.load(folder), golden.load(folder / "golden"), **options))
+
+
+def read(found):
+    return from_json(found, Report, Path("report.json"))
 
 
 def judgements(found):
@@ -123,7 +128,7 @@ def test_the_rest_of_the_report(found):
     assert found["preprocess_max_difference_levels"] == 0
     assert found["machine"]["libraries"]["numpy"] == np.__version__
     json.dumps(found, allow_nan=False)
-    assert markdown.markdown(found).startswith("# tiny: passed\n")
+    assert markdown.markdown(read(found)).startswith("# tiny: passed\n")
 
 
 def test_a_second_check_finds_the_same_figures(folder, found):
@@ -140,9 +145,12 @@ def test_a_model_that_gives_nothing_is_reported_and_fails(make_bundle, onnx_byte
     assert deployed["parity_cosine_min"] == -1
     assert "similarity_correlation" not in deployed
     assert not found["verdict"]["passed"]
-    assert markdown.verdict_line(found) == "failed (missed parity_cosine_min; undecided ood_auroc)"
+    assert (
+        markdown.verdict_line(read(found))
+        == "failed (missed parity_cosine_min; undecided ood_auroc)"
+    )
     json.dumps(found, allow_nan=False)
-    assert "-1.000000" in markdown.markdown(found)
+    assert "-1.000000" in markdown.markdown(read(found))
 
 
 def test_answers_of_an_odd_size_are_compared_all_the_same(make_bundle, onnx_bytes):
@@ -165,7 +173,7 @@ def test_a_wrong_export_fails_whatever_the_recipe_lets_pass(make_bundle, onnx_by
     models = {"onnx-fp32": onnx_bytes(factor=OPPOSITE)}
     found = checked(make_bundle(models=models, require={"undecided": "pass"}))
     assert found["ledger"][2]["parity_cosine_min"] == pytest.approx(-1, abs=1e-6)
-    assert markdown.verdict_line(found) == "failed (missed parity_cosine_min)"
+    assert markdown.verdict_line(read(found)) == "failed (missed parity_cosine_min)"
     assert found["recommended"]["why"] == "the only file; no file meets every requirement"
 
 
@@ -188,7 +196,7 @@ def test_without_labels_there_is_no_accuracy(make_bundle):
     assert found["ledger"][2]["parity_same_answer"] is None
     assert found["ledger"][2]["similarity_correlation"] > 0.5
     assert judgements(found)["agreement"]["passed"] is None
-    assert "acc." not in markdown.markdown(found)
+    assert "acc." not in markdown.markdown(read(found))
 
 
 def test_too_few_images_for_figures_of_pairs_and_no_pixels_from_the_desk(make_bundle, seal):
@@ -235,7 +243,7 @@ def test_away_from_the_target(make_bundle):
     judgement = judgements(found)["latency_p95_ms"]
     assert judgement["passed"] is None
     assert "this machine is not the target this-machine" in judgement["why"]
-    assert markdown.verdict_line(found) == "passed (undecided latency_p95_ms)"
+    assert markdown.verdict_line(read(found)) == "passed (undecided latency_p95_ms)"
 
 
 def test_on_the_target_its_provider_must_start(make_bundle):
@@ -273,66 +281,3 @@ def test_an_image_that_is_gone_or_damaged(sound_bundle, tmp_path, spoil, said):
     with pytest.raises(InputError, match=said) as caught:
         check(loaded, images)
     assert "This held-out image was readable before: was it moved or changed?" in str(caught.value)
-
-
-def other_probe(folder, change_json, seal, **changes):
-    """Let the golden set say that the file's logits are of another probe than the linear one."""
-    loaded = golden.load(folder / "golden")
-    arrays = replace(loaded.arrays, **changes)
-    replace(loaded, arrays=arrays).save(folder / "golden", root=".")
-    said = {"kind": "prototypes", "classes_without_label": ["blue"], "calibrated": True}
-    said |= {"why": "tried", "labelled": 4, "temperature": 1.0, "candidates": []}
-    change_json(folder / "bundle.json", probe=said)
-    seal(folder)
-
-
-def test_another_probe_than_the_linear_has_figures_of_its_own(make_bundle, change_json, seal):
-    """A linear probe that answers the other way round is all wrong; the file's own is all right."""
-    folder = make_bundle(require={"agreement": 0.9, "accuracy_drop": 0.1})
-    reverse = np.array([[-1.0, 0, 1], [1, 0, -1]], np.float32)
-    teacher = np.arange(16) % 2
-    changes = {"linear_weight": reverse, "linear_bias": np.zeros(2, np.float32)}
-    other_probe(folder, change_json, seal, teacher_probe=teacher, **changes)
-    found = checked(folder)
-    teacher, student, deployed = found["ledger"]
-    assert teacher["accuracy_probe"] == 1
-    for entry in (student, deployed):
-        assert entry["accuracy_linear"] == entry["agreement_linear"] == 0
-        assert entry["accuracy_probe"] == entry["agreement_probe"] == 1
-        assert entry["agreement_probe_ci"][1] == 1
-    # Gates are about what the file answers.
-    assert judgements(found)["agreement"]["got"] == 1
-    assert judgements(found)["accuracy_drop"]["got"] == 0
-    assert found["probe"]["kind"] == "prototypes"
-    assert found["classes_without_label"] == ["blue"]
-    assert "Never answered: blue" in markdown.text(found)
-
-
-def test_probabilities_are_measured(found, folder):
-    loaded = golden.load(folder / "golden")
-    logits, labels = loaded.arrays.student_logits, loaded.arrays.labels
-    expected = metrics.calibration_error(logits, labels)
-    for entry in found["ledger"][1:]:
-        assert entry["calibration_ece"] == pytest.approx(expected.value, abs=1e-4)
-        low, high = entry["calibration_ece_ci"]
-        assert low <= entry["calibration_ece"] <= high
-        loss = metrics.log_loss(logits, labels).mean()
-        assert entry["calibration_nll"] == pytest.approx(loss, abs=1e-4)
-    assert "calibration_ece" not in found["ledger"][0]
-
-
-def test_log_loss_leaves_out_the_classes_that_no_label_covers():
-    logits = np.array([[2.0, 0.0, metrics.NEVER], [0.0, 2.0, metrics.NEVER]], np.float32)
-    found = calibration_figures(logits, np.array([0, 2]))
-    assert found["calibration_nll"].value == pytest.approx(np.log(1 + np.exp(-2)), abs=1e-6)
-    sure = 1 / (1 + np.exp(-2))
-    assert found["calibration_ece"].value == pytest.approx(abs(sure - 0.5), abs=1e-6)
-    only_uncovered = calibration_figures(logits, np.array([2, 2]))
-    assert "calibration_nll" not in only_uncovered
-    assert calibration_figures(logits, np.array([-1, -1])) == {}
-    assert calibration_figures(None, np.array([0, 1])) == {}
-
-
-def test_an_old_bundle_says_nothing_of_its_probe(found):
-    assert found["probe"] is None
-    assert found["classes_without_label"] == []

@@ -8,7 +8,8 @@ import pytest
 from runtime.bundle import bundle, golden
 from runtime.errors import InputError
 from runtime.evaluation.check import check
-from runtime.evaluation.contamination import set_apart
+from runtime.evaluation.contamination import drop_contaminated
+from runtime.results.scores import to_json
 
 
 @pytest.fixture(scope="module")
@@ -28,14 +29,14 @@ def planted(folder, seal, *rows):
     return folder
 
 
-def test_nothing_is_set_apart_from_a_clean_set(clean):
+def test_nothing_is_dropped_from_a_clean_set(clean):
     _, loaded = clean
-    assert set_apart(loaded) == (loaded, ())
+    assert drop_contaminated(loaded) == (loaded, ())
 
 
-def test_a_planted_leak_is_in_no_figure(make_bundle, seal, clean):
+def test_a_planted_training_image_is_in_no_score(make_bundle, seal, clean):
     folder = planted(make_bundle(corrupted=5), seal, 2, 9)
-    found = check(bundle.load(folder), golden.load(folder / "golden"))
+    found = to_json(check(bundle.load(folder), golden.load(folder / "golden")))
     names = ["images/02.png", "images/09.png"]
     assert found["golden"]["set_apart_as_seen_in_training"] == names
     assert found["golden"]["images"] == 14
@@ -44,7 +45,7 @@ def test_a_planted_leak_is_in_no_figure(make_bundle, seal, clean):
     # The same as a set that never had them.
     whole, loaded = clean
     without = loaded.only(np.delete(np.arange(16), [2, 9]))
-    expected = check(bundle.load(whole), without)
+    expected = to_json(check(bundle.load(whole), without))
     for entry, other in zip(found["ledger"], expected["ledger"], strict=True):
         timed = {"latency", "latency_other_batches"}
         assert {k: v for k, v in entry.items() if k not in timed} == {
@@ -70,7 +71,7 @@ def test_a_copy_saved_again_is_seen_and_a_similar_image_is_not(clean):
         near = np.full(16, 1 - 0.24, np.float32)
         near[3] = 1 - distance
         arrays = replace(loaded.arrays, teacher_ood_inside=near)
-        _, names = set_apart(replace(loaded, arrays=arrays))
+        _, names = drop_contaminated(replace(loaded, arrays=arrays))
         assert names == (("images/03.png",) if expected else ())
 
 
@@ -83,4 +84,4 @@ def test_a_teacher_that_tells_no_images_apart_accuses_none(clean):
     arrays = replace(
         loaded.arrays, teacher_embedding=alike, teacher_ood_inside=np.ones(16, np.float32)
     )
-    assert set_apart(replace(loaded, arrays=arrays))[1] == ()
+    assert drop_contaminated(replace(loaded, arrays=arrays))[1] == ()

@@ -8,9 +8,11 @@ import pytest
 from runtime import metrics
 from runtime.backends.base import Outputs
 from runtime.bundle import golden
-from runtime.evaluation import ledger, scores
-from runtime.evaluation.ledger import Line
-from runtime.evaluation.scores import Answers
+from runtime.evaluation import ledger, metric_table, subject
+from runtime.evaluation.ledger import Measured
+from runtime.evaluation.subject import Answers, bank_of
+from runtime.results.ledger import LedgerEntry
+from runtime.results.scores import to_json
 
 
 @pytest.fixture(scope="module")
@@ -18,14 +20,22 @@ def loaded(make_bundle):
     return golden.load(make_bundle(images=40) / "golden")
 
 
-def line(stage, **figures):
-    return Line({"stage": stage}, figures)
+def line(stage, **estimates):
+    return Measured(LedgerEntry(stage=stage), estimates)
+
+
+def entries(lines):
+    return [to_json(entry) for entry in ledger.entries(lines)]
+
+
+def estimates(loaded, answers):
+    return metric_table.estimates(subject.of_encoder(loaded, answers, bank_of(loaded)))
 
 
 def right(*wrong):
     values = np.ones(50, bool)
     values[list(wrong)] = False
-    return metrics.mean_figure(values)
+    return metrics.mean_estimate(values)
 
 
 def test_losses_go_from_line_to_line_and_from_the_teacher():
@@ -35,7 +45,7 @@ def test_losses_go_from_line_to_line_and_from_the_teacher():
         line("onnx-fp32", accuracy_linear=right(0, 1, 2)),
         line("onnx-int8", accuracy_linear=right(0, 1, 2, 3, 4)),
     ]
-    teacher, student, fp32, int8 = ledger.entries(lines)
+    teacher, student, fp32, int8 = entries(lines)
     assert "loss_against_teacher" not in teacher
     assert "loss_against_before" not in student  # the line before is the teacher
     assert student["loss_against_teacher"]["accuracy_linear"] == pytest.approx(3 / 50)
@@ -55,7 +65,7 @@ def test_a_loss_is_above_zero_where_less_is_better_too():
         line("student", ood_fpr95=right(*range(30)), cosine_mae=right(*range(45))),
         line("onnx-fp32", ood_fpr95=right(*range(30)), cosine_mae=right(*range(40))),
     ]
-    _, student, deployed = ledger.entries(lines)
+    _, student, deployed = entries(lines)
     assert student["loss_against_teacher"]["ood_fpr95"] == pytest.approx(0.2)
     assert deployed["loss_against_before"]["cosine_mae"] == pytest.approx(0.1)
     assert "cosine_mae" not in deployed["loss_against_teacher"]  # it compares with the teacher
@@ -65,19 +75,19 @@ def test_a_broken_line_is_passed_over():
     lines = [
         line("teacher", accuracy_linear=right()),
         line("student", accuracy_linear=right(0)),
-        Line({"stage": "onnx-fp16", "broken": "not finite"}),
+        Measured(LedgerEntry(stage="onnx-fp16", broken="not finite")),
         line("onnx-int8", accuracy_linear=right(0, 1)),
     ]
-    *_, broken, after = ledger.entries(lines)
+    *_, broken, after = entries(lines)
     assert broken == {"stage": "onnx-fp16", "broken": "not finite"}
     assert after["loss_against_before"]["before"] == "student"
 
 
-def test_every_figure_of_the_issue_is_there(loaded):
+def test_every_metric_is_there(loaded):
     arrays = loaded.arrays
     inside = Outputs(arrays.student_embedding, arrays.student_logits)
     outside = Outputs(arrays.student_ood_embedding, arrays.student_ood_logits)
-    found = scores.fidelity_figures(loaded, Answers(inside, outside))
+    found = estimates(loaded, Answers(inside, outside))
     assert set(found) == {
         *(f"{what}_{probe}" for what in ("accuracy", "agreement") for probe in ("knn", "linear")),
         "total_variation",
@@ -89,6 +99,8 @@ def test_every_figure_of_the_issue_is_there(loaded):
         "neighbour_overlap_at_10",
         *(f"ood_{what}{score}" for what in ("auroc", "fpr95")
           for score in ("", "_mahalanobis", "_energy")),
+        "calibration_ece",
+        "calibration_nll",
     }  # fmt: skip
     # The teacher is a linear image of the student here.
     assert found["procrustes_cosine"].value > 0.5
@@ -104,19 +116,19 @@ def test_probabilities_are_compared_with_the_teachers_probe_of_the_same_kind(loa
         teacher_probe=arrays.labels,
         teacher_probe_logits=arrays.student_logits,
     )
-    found = scores.fidelity_figures(replace(loaded, arrays=other), Answers(inside, None))
+    found = estimates(replace(loaded, arrays=other), Answers(inside, None))
     assert found["total_variation"].value == 0
     # An older golden set holds no more than the answers of that probe: no distance then.
     older = replace(other, teacher_probe_logits=None)
-    found = scores.fidelity_figures(replace(loaded, arrays=older), Answers(inside, None))
+    found = estimates(replace(loaded, arrays=older), Answers(inside, None))
     assert "total_variation" not in found
     assert "agreement_probe" in found
 
 
-def test_without_labels_there_is_no_figure_of_answers(make_bundle):
+def test_without_labels_there_is_no_metric_of_answers(make_bundle):
     unlabelled = golden.load(make_bundle(labels=False) / "golden")
     inside = Outputs(unlabelled.arrays.student_embedding, None)
-    found = scores.fidelity_figures(unlabelled, Answers(inside, None))
+    found = estimates(unlabelled, Answers(inside, None))
     assert set(found) == {
         "similarity_correlation",
         "cosine_mae",
@@ -130,7 +142,7 @@ def test_under_twelve_images_have_no_neighbours_and_wide_intervals(make_bundle):
     few = golden.load(make_bundle(images=11) / "golden")
     arrays = few.arrays
     inside = Outputs(arrays.student_embedding, arrays.student_logits)
-    found = scores.fidelity_figures(few, Answers(inside, None))
+    found = estimates(few, Answers(inside, None))
     assert "similarity_correlation" not in found
     assert found["accuracy_linear"].value == 1
     assert found["accuracy_linear"].low < 0.75

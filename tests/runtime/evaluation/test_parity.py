@@ -7,7 +7,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from runtime.evaluation import parity
+from runtime.evaluation.gates import Evidence
 from runtime.evaluation.verdict import judge
+from runtime.results.ledger import LedgerEntry
+from runtime.results.report import Target
 
 
 def embeddings(n=6, d=4, seed=0):
@@ -48,13 +51,9 @@ def test_answers_without_direction_never_pass(bad, side):
     assert got.cosine_min == -1
     if side != "both" or bad != 0:
         assert got.max_abs_difference is None if bad != 0 else got.max_abs_difference > 0
-    verdict = judge(
-        {},
-        teacher={},
-        deployed={"parity_cosine_min": got.cosine_min},
-        on_target=True,
-        target="cpu",
-    )
+    file = LedgerEntry(stage="onnx-fp32", parity_cosine_min=got.cosine_min)
+    evidence = Evidence(file, LedgerEntry(stage="teacher"))
+    verdict = judge({}, evidence, Target("cpu", this_machine=True))
     assert not verdict.passed
 
 

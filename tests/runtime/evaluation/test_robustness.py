@@ -7,9 +7,11 @@ from runtime.backends.base import Outputs, open_session
 from runtime.bundle import bundle, golden
 from runtime.evaluation import robustness
 from runtime.evaluation.check import check
-from runtime.evaluation.robustness import Shaken
+from runtime.evaluation.robustness import CorruptedAnswers
+from runtime.evaluation.subject import bank_of
 from runtime.images.corruptions import FAMILIES
 from runtime.progress import silent
+from runtime.results.scores import to_json
 
 
 @pytest.fixture(scope="module")
@@ -19,18 +21,23 @@ def folder(make_bundle):
 
 @pytest.fixture(scope="module")
 def found(folder):
-    return check(bundle.load(folder), golden.load(folder / "golden"))
+    return to_json(check(bundle.load(folder), golden.load(folder / "golden")))
+
+
+def measured(session, loaded, preprocess):
+    inside = Outputs(loaded.arrays.student_embedding, loaded.arrays.student_logits)
+    mean = bank_of(loaded).mean
+    return robustness.measure(session, loaded, preprocess, inside, mean, track=silent)
 
 
 def test_the_device_makes_the_same_corruptions_and_answers_as_the_desk(folder):
     loaded, opened = golden.load(folder / "golden"), bundle.load(folder)
     arrays = loaded.arrays
-    inside = Outputs(arrays.student_embedding, arrays.student_logits)
     session = open_session(opened.artifacts[0].path, provider="cpu")
-    answers, steady = robustness.measure(session, loaded, opened.preprocess, inside, track=silent)
-    assert answers.shape == steady.shape == (6, 6, 5)
-    assert np.array_equal(answers, arrays.student_corrupted_answers)
-    assert steady == pytest.approx(arrays.student_corrupted_stability, abs=1e-4)
+    got = measured(session, loaded, opened.preprocess)
+    assert got.answers.shape == got.stability.shape == (6, 6, 5)
+    assert np.array_equal(got.answers, arrays.student_corrupted_answers)
+    assert got.stability == pytest.approx(arrays.student_corrupted_stability, abs=1e-4)
 
 
 class Camera:
@@ -48,21 +55,20 @@ class Camera:
 
 def test_a_file_that_takes_pixels_is_given_pixels(folder):
     loaded, opened = golden.load(folder / "golden"), bundle.load(folder)
-    inside = Outputs(loaded.arrays.student_embedding, loaded.arrays.student_logits)
     session = open_session(opened.artifacts[0].path, provider="cpu")
-    found = [
-        robustness.measure(each, loaded, opened.preprocess, inside, track=silent)
+    one, other = (
+        measured(each, loaded, opened.preprocess)
         for each in (session, Camera(session, opened.preprocess))
-    ]
-    assert np.array_equal(found[0][0], found[1][0])
-    assert np.array_equal(found[0][1], found[1][1])
+    )
+    assert np.array_equal(one.answers, other.answers)
+    assert np.array_equal(one.stability, other.stability)
 
 
 def test_the_report_tells_of_teacher_student_and_file(found):
-    told = found["robustness"]
-    assert told["images"] == 6
-    teacher, student, deployed = told["lines"]
-    assert [each["stage"] for each in told["lines"]] == ["teacher", "student", "deployed"]
+    robust = found["robustness"]
+    assert robust["images"] == 6
+    teacher, student, deployed = robust["lines"]
+    assert [each["stage"] for each in robust["lines"]] == ["teacher", "student", "deployed"]
     assert teacher["accuracy"] == teacher["stability"] == 1
     assert "agreement" not in teacher
     for line in (student, deployed):
@@ -96,11 +102,11 @@ def test_a_folder_of_other_images_comes_first(make_bundle):
 
 def test_without_labels_stability_is_left(make_bundle):
     folder = make_bundle(corrupted=4, labels=False, ood=0)
-    told = check(bundle.load(folder), golden.load(folder / "golden"))["robustness"]
-    for line in told["lines"]:
+    robust = to_json(check(bundle.load(folder), golden.load(folder / "golden")))["robustness"]
+    for line in robust["lines"]:
         assert not [key for key in line if key.startswith(("accuracy", "agreement"))]
         assert -1 <= line["stability"] <= 1
-    assert told["lines"][2]["stability_fall_beyond_teacher"] > 0
+    assert robust["lines"][2]["stability_fall_beyond_teacher"] > 0
 
 
 def test_an_interval_is_over_images_not_over_corruptions(folder):
@@ -110,8 +116,8 @@ def test_an_interval_is_over_images_not_over_corruptions(folder):
     answers = np.broadcast_to(truth[:, None, None], (6, 6, 5)).copy()
     answers[0] = 1 - answers[0]
     stability = np.ones((6, 6, 5), np.float32)
-    lines = [Shaken("teacher", truth, answers, stability)]
-    (line,) = robustness.report(loaded, lines)["lines"]
+    lines = [CorruptedAnswers("teacher", truth, answers, stability)]
+    (line,) = to_json(robustness.report(loaded, lines))["lines"]
     assert line["accuracy"] == pytest.approx(5 / 6)
     low, high = line["accuracy_ci"]
     assert high - low > 0.4

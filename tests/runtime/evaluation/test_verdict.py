@@ -2,7 +2,11 @@
 
 import pytest
 
-from runtime.evaluation.verdict import PARITY_COSINE_MIN, PREPROCESS_LEVELS_MAX, judge
+from runtime.errors import InputError
+from runtime.evaluation.gates import PARITY_COSINE_MIN, PREPROCESS_LEVELS_MAX, Evidence
+from runtime.evaluation.verdict import judge
+from runtime.results.report import Target
+from runtime.results.scores import to_json
 
 TEACHER = {"accuracy_linear": 0.9}
 DEPLOYED = {
@@ -12,20 +16,24 @@ DEPLOYED = {
     "ood_auroc": 0.95,
     "accuracy_linear": 0.85,
     "size_mb": 10.0,
-    "latency": {"p95_ms": 20.0, "median_ms": 5.0},
+    "latency": {"p95_ms": 20.0},
 }
 FIGURE_OF = {"agreement": "agreement_linear", "accuracy_drop": "accuracy_linear"}
 
 
-def verdict(require, *, on_target=True, preprocess_difference=None, **changes):
-    return judge(
-        require,
-        teacher=TEACHER,
-        deployed={**DEPLOYED, **changes},
-        on_target=on_target,
-        target="jetson-orin-nano",
-        preprocess_difference=preprocess_difference,
-    )
+@pytest.fixture(scope="module")
+def verdict(entry_of):
+    """`verdict(require, ...)`: of a file like DEPLOYED; None takes a key away."""
+
+    def judged(require, *, on_target=True, preprocess_difference=None, teacher=TEACHER, **changes):
+        changed = {**DEPLOYED, **changes}
+        keys = {key: value for key, value in changed.items() if value is not None}
+        evidence = Evidence(
+            entry_of("onnx-fp32", **keys), entry_of("teacher", **teacher), preprocess_difference
+        )
+        return judge(require, evidence, Target("jetson-orin-nano", on_target))
+
+    return judged
 
 
 CASES = [
@@ -40,10 +48,10 @@ CASES = [
 
 
 @pytest.mark.parametrize(("requirement", "rule", "met", "missed", "got"), CASES)
-def test_passes_and_misses(requirement, rule, met, missed, got):
+def test_passes_and_misses(requirement, rule, met, missed, got, verdict):
     for wanted, passed in ((met, True), (missed, False)):
         found = verdict({requirement: wanted})
-        judgement = found.judgements[1]
+        judgement = found.requirements[1]
         assert (judgement.requirement, judgement.rule) == (requirement, rule)
         assert judgement.wanted == wanted
         assert judgement.got == pytest.approx(got)
@@ -54,44 +62,38 @@ def test_passes_and_misses(requirement, rule, met, missed, got):
 
 @pytest.mark.parametrize("requirement", [case[0] for case in CASES if case[0] != "size_mb"])
 @pytest.mark.parametrize(("undecided", "passed"), [("fail", False), ("pass", True), (None, False)])
-def test_a_figure_that_was_not_measured_is_undecided(requirement, undecided, passed):
+def test_a_figure_that_was_not_measured_is_undecided(requirement, undecided, passed, verdict):
     figure = FIGURE_OF.get(requirement, requirement.removesuffix("_p95_ms"))
     found = verdict({requirement: 0.5, "undecided": undecided}, **{figure: None})
-    judgement = found.judgements[1]
+    judgement = found.requirements[1]
     assert (judgement.got, judgement.passed) == (None, None)
-    assert judgement.why == "this figure could not be measured on these images"
+    assert judgement.why == "this score could not be measured on these images"
     assert found.passed is passed
 
 
-def test_a_drop_needs_the_teachers_figure_too():
-    found = judge(
-        {"accuracy_drop": 0.5}, teacher={}, deployed=DEPLOYED, on_target=True, target="cpu"
-    )
-    assert found.judgements[1].passed is None
+def test_a_drop_needs_the_teachers_score_too(verdict):
+    found = verdict({"accuracy_drop": 0.5}, teacher={})
+    assert found.requirements[1].passed is None
 
 
 @pytest.mark.parametrize(("before", "after"), [(0.9, 0.85), (0.75, 0.7), (0.3, 0.25)])
-def test_a_drop_of_what_is_allowed_is_no_miss(before, after):
+def test_a_drop_of_what_is_allowed_is_no_miss(before, after, verdict):
     """In binary some of these differences come out a little above 0.05."""
-    found = judge(
-        {"accuracy_drop": 0.05},
-        teacher={"accuracy_linear": before},
-        deployed={"parity_cosine_min": 1.0, "accuracy_linear": after},
-        on_target=True,
-        target="cpu",
-    )
+    teacher = {"accuracy_linear": before}
+    found = verdict({"accuracy_drop": 0.05}, teacher=teacher, accuracy_linear=after)
+    assert found.requirements[1].got == pytest.approx(0.05)
     assert found.passed
 
 
-def test_a_student_better_than_its_teacher_drops_nothing():
+def test_a_student_better_than_its_teacher_drops_nothing(verdict):
     assert verdict({"accuracy_drop": 0}, accuracy_linear=0.95).passed
 
 
 @pytest.mark.parametrize(("undecided", "passed"), [("fail", False), ("pass", True)])
 @pytest.mark.parametrize("wanted", [1, 1000])
-def test_latency_away_from_the_target_decides_nothing(wanted, undecided, passed):
+def test_latency_away_from_the_target_decides_nothing(wanted, undecided, passed, verdict):
     found = verdict({"latency_p95_ms": wanted, "undecided": undecided}, on_target=False)
-    judgement = found.judgements[1]
+    judgement = found.requirements[1]
     assert judgement.passed is None
     assert judgement.got == 20  # it is shown all the same
     assert judgement.why == (
@@ -100,15 +102,15 @@ def test_latency_away_from_the_target_decides_nothing(wanted, undecided, passed)
     assert found.passed is passed
 
 
-def test_what_is_not_required_is_not_judged():
+def test_what_is_not_required_is_not_judged(verdict):
     found = verdict({"agreement": None, "size_mb": None, "undecided": "fail"})
-    assert [each.requirement for each in found.judgements] == ["parity_cosine_min"]
+    assert [each.requirement for each in found.requirements] == ["parity_cosine_min"]
     assert found.passed
 
 
 @pytest.mark.parametrize("require", [{}, {"size_mb": 100, "undecided": "pass"}])
-def test_parity_is_required_whatever_the_recipe_says(require):
-    judgement = verdict(require).judgements[0]
+def test_parity_is_required_whatever_the_recipe_says(require, verdict):
+    judgement = verdict(require).requirements[0]
     assert judgement.requirement == "parity_cosine_min"
     assert (judgement.rule, judgement.wanted) == ("at least", PARITY_COSINE_MIN["fp32"])
     for cosine, passed in ((PARITY_COSINE_MIN["fp32"], True), (0.99, False), (-1, False)):
@@ -116,27 +118,27 @@ def test_parity_is_required_whatever_the_recipe_says(require):
 
 
 @pytest.mark.parametrize(("levels", "passed"), [(0, True), (4, True), (5, False), (255, False)])
-def test_the_preprocessing_must_be_the_one_of_the_desk(levels, passed):
+def test_the_preprocessing_must_be_the_one_of_the_desk(levels, passed, verdict):
     found = verdict({"undecided": "pass"}, preprocess_difference=levels)
-    _, judgement = found.judgements
+    _, judgement = found.requirements
     assert judgement.requirement == "preprocess_max_difference_levels"
     assert (judgement.rule, judgement.wanted) == ("at most", PREPROCESS_LEVELS_MAX)
     assert judgement.got == levels
     assert judgement.passed is found.passed is passed
 
 
-def test_a_figure_that_is_no_number_never_passes():
+def test_a_figure_that_is_no_number_never_passes(verdict):
     nan = float("nan")
     assert not verdict({}, parity_cosine_min=nan).passed
     assert not verdict({"size_mb": 100}, size_mb=nan).passed
 
 
-def test_one_miss_among_many_fails():
+def test_one_miss_among_many_fails(verdict):
     assert not verdict({"agreement": 0.1, "size_mb": 1, "undecided": "pass"}).passed
 
 
-def test_to_dict_keeps_the_order_of_the_recipe():
-    document = verdict({"size_mb": 5, "agreement": 0.5}).to_dict()
+def test_the_document_keeps_the_order_of_the_recipe(verdict):
+    document = to_json(verdict({"size_mb": 5, "agreement": 0.5}))
     assert document["passed"] is False
     assert [each["requirement"] for each in document["requirements"]] == [
         "parity_cosine_min",
@@ -154,16 +156,15 @@ def test_to_dict_keeps_the_order_of_the_recipe():
     }
 
 
-def test_gates_are_about_the_answers_of_the_file():
+def test_gates_are_about_the_answers_of_the_file(verdict):
     """Where another probe than the linear one is deployed, its figures count."""
-    found = judge(
+    found = verdict(
         {"agreement": 0.5, "accuracy_drop": 0.1},
         teacher={"accuracy_linear": 0.9, "accuracy_probe": 0.8},
-        deployed={**DEPLOYED, "agreement_probe": 0.6, "accuracy_probe": 0.75},
-        on_target=True,
-        target="here",
+        agreement_probe=0.6,
+        accuracy_probe=0.75,
     )
-    assert [each.got for each in found.judgements[1:]] == pytest.approx([0.6, 0.05])
+    assert [each.got for each in found.requirements[1:]] == pytest.approx([0.6, 0.05])
 
 
 # --- what a sample can decide ----------------------------------------------------------------
@@ -187,40 +188,46 @@ INTERVALS = [
 
 @pytest.mark.parametrize(("requirement", "wanted", "interval", "outcome"), INTERVALS)
 @pytest.mark.parametrize("undecided", ["fail", "pass"])
-def test_the_whole_interval_decides(requirement, wanted, interval, outcome, undecided):
+def test_the_whole_interval_decides(requirement, wanted, interval, outcome, undecided, verdict):
     figure = FIGURE_OF.get(requirement, requirement)
     changes = {f"{figure}_ci": list(interval)}
     if requirement == "accuracy_drop":
-        changes = {"loss_against_teacher": changes}
+        loss = {"accuracy_linear": 0.05, "accuracy_linear_ci": list(interval)}
+        changes = {"loss_against_teacher": loss}
     found = verdict({requirement: wanted, "undecided": undecided}, **changes)
-    judgement = found.judgements[1]
+    judgement = found.requirements[1]
     assert judgement.passed is outcome
     assert judgement.interval == interval
     assert found.passed is (outcome if outcome is not None else undecided == "pass")
     assert ("holds both outcomes" in judgement.why) == (outcome is None)
 
 
-def test_it_says_how_many_images_would_tell():
+def test_it_says_how_many_images_would_decide(verdict):
     """Twice as near to the gate as the interval is wide: four times as many images."""
     found = verdict({"agreement": 0.78}, agreement_linear_ci=[0.76, 0.84])
-    assert "about 4 times as many would tell" in found.judgements[1].why
+    assert "about 4 times as many would decide" in found.requirements[1].why
     found = verdict({"agreement": 0.8}, agreement_linear_ci=[0.76, 0.84])
-    assert "times as many" not in found.judgements[1].why  # on the gate no number does
+    assert "times as many" not in found.requirements[1].why  # on the gate no number does
 
 
-def test_the_interval_of_the_deployed_probe_counts():
+def test_the_interval_of_the_deployed_probe_counts(verdict):
     changes = {"agreement_probe": 0.8, "agreement_probe_ci": [0.75, 0.85]}
     found = verdict({"agreement": 0.78}, **changes, agreement_linear_ci=[0.79, 0.81])
-    assert found.judgements[1].passed is None
+    assert found.requirements[1].passed is None
 
 
-def test_size_and_latency_are_of_this_file_and_have_no_interval():
+def test_size_and_latency_are_of_this_file_and_have_no_interval(verdict):
     found = verdict({"size_mb": 11, "latency_p95_ms": 30})
-    assert [each.interval for each in found.judgements] == [None, None, None]
+    assert [each.interval for each in found.requirements] == [None, None, None]
     assert found.passed
 
 
-def test_int8_may_move_single_images_but_not_be_another_model():
+def test_a_gate_of_a_newer_version_is_refused_by_name(verdict):
+    with pytest.raises(InputError, match=r"require.energy_mj: .* no such gate; it has latency_p95"):
+        verdict({"energy_mj": 5.0})
+
+
+def test_int8_may_move_single_images_but_not_be_another_model(verdict):
     for cosine, passed in ((0.85, True), (0.75, False)):
         assert verdict({}, precision="int8", parity_cosine_min=cosine).passed is passed
     assert not verdict({}, precision="fp16", parity_cosine_min=0.93).passed

@@ -72,7 +72,7 @@ def test_the_report_says_it(folder, seal):
     path.write_text(json.dumps(wanted))
     seal(folder)
     found = check(bundles.load(folder), golden.load(folder / "golden"))
-    assert found["preprocess_contract"]["first_difference"] == "normalise"
+    assert found.preprocess_contract.first_difference == "normalise"
     for said in (markdown(found), text(found)):
         assert "first in the step `normalise`: in 1 of 4 images" in said
 

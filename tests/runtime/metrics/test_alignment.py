@@ -72,7 +72,7 @@ def test_cka_of_independent_embeddings_is_zero_where_the_plain_one_is_not():
 
 def test_cka_of_a_collapsed_student_is_zero():
     collapsed = np.tile(random(1, 8).astype(np.float32), (20, 1))
-    assert metrics.linear_cka(collapsed, random(20, 4)) == metrics.Figure(0, 0, 0)
+    assert metrics.linear_cka(collapsed, random(20, 4)) == metrics.Estimate(0, 0, 0)
 
 
 def test_intervals_of_cka_hold_the_truth_as_often_as_they_say():

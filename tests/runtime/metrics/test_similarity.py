@@ -64,7 +64,7 @@ def test_similarity_correlation_of_a_collapsed_student_is_zero(n, d):
     """All rows the same: what is left of the cosines is the rounding of the matrix product."""
     collapsed = np.tile(random(1, d).astype(np.float32), (n, 1))
     got = fidelity.similarity_correlation(collapsed, random(n, d, seed=1))
-    assert got == fidelity.Figure(0, 0, 0)
+    assert got == fidelity.Estimate(0, 0, 0)
     assert fidelity.pair_correlation(random(n, d, seed=1), collapsed) == 0
 
 

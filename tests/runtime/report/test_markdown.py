@@ -1,75 +1,10 @@
 """The report: everything that was measured, for programs and for people."""
 
-import copy
 import json
 
 import pytest
 
 from runtime.report import markdown
-
-TIMING = {"batch": 1, "runs": 500, "median_ms": 1.234, "p95_ms": 2.345, "p99_ms": 3.456}
-REPORT = {
-    "schema_version": 1,
-    "recipe": {"name": "flowers", "digest": "ab12"},
-    "target": {"name": "raspberry-pi-5", "this_machine": True},
-    "machine": {"cpu": "Cortex-A76", "gpu": None, "libraries": {"numpy": "2.0", "pillow": "11"}},
-    "data": {"images": 100, "classes": 5, "rejected": {}},
-    "timings_s": {"embed": 1.25, "distill": 100.04},
-    "ledger": [
-        {
-            "stage": "teacher",
-            "accuracy_linear": 0.9512,
-            "accuracy_linear_ci": [0.93, 0.97],
-            "size_mb": 22.5,
-        },
-        {"stage": "student", "accuracy_linear": 0.9, "similarity_correlation": 0.8, "size_mb": 1.5},
-        {
-            "stage": "onnx-fp32",
-            "file": "student.fp32.onnx",
-            "accuracy_linear": 0.9,
-            "similarity_correlation": 0.8,
-            "similarity_correlation_ci": [0.75, 0.84],
-            "parity_cosine_min": 0.9999987,
-            "size_mb": 1.51,
-            "latency": TIMING,
-        },
-    ],
-    "recommended": {"stage": "onnx-fp32", "file": "student.fp32.onnx", "why": "the only file"},
-    "verdict": {
-        "passed": False,
-        "requirements": [
-            {
-                "requirement": "parity_cosine_min",
-                "rule": "at least",
-                "wanted": 0.999,
-                "got": 0.9999987,
-                "passed": True,
-                "why": "",
-            },
-            {
-                "requirement": "size_mb",
-                "rule": "at most",
-                "wanted": 1,
-                "got": 1.51,
-                "passed": False,
-                "why": "",
-            },
-            {
-                "requirement": "ood_auroc",
-                "rule": "at least",
-                "wanted": 0.9,
-                "got": None,
-                "passed": None,
-                "why": "this figure could not be measured on these images",
-            },
-        ],
-    },
-}
-
-
-@pytest.fixture
-def given():
-    return copy.deepcopy(REPORT)
 
 
 def rows(table):
@@ -77,8 +12,8 @@ def rows(table):
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
 
 
-def test_the_page_says_what_was_found(given):
-    page = markdown.markdown(given)
+def test_the_page_says_what_was_found(document, read):
+    page = markdown.markdown(read(document))
     assert page.startswith("# flowers: failed (missed size_mb; undecided ood_auroc)\n")
     assert "Target `raspberry-pi-5`. Recommended: `student.fp32.onnx` (the only file)." in page
     assert "## Requirements" in page
@@ -92,23 +27,23 @@ def test_the_page_says_what_was_found(given):
     assert page.endswith("\n")
 
 
-def test_the_page_says_that_this_is_not_the_target(given):
-    given["target"]["this_machine"] = False
+def test_the_page_says_that_this_is_not_the_target(document):
+    document["target"]["this_machine"] = False
     assert "`raspberry-pi-5`; **this machine is not it**: latency is of here." in markdown.markdown(
-        given
+        document
     )
 
 
-def test_the_page_of_a_check_has_neither_data_nor_times(given):
-    del given["data"], given["timings_s"]
-    page = markdown.markdown(given)
+def test_the_page_of_a_check_has_neither_data_nor_times(document, read):
+    del document["data"], document["timings_s"]
+    page = markdown.markdown(read(document))
     assert "## Data" not in page
     assert "## Time" not in page
 
 
-def test_the_untrained_student_stands_beside_the_trained_one(given):
-    given["untrained_student"] = {"accuracy_linear": 0.31}
-    _, _, section = markdown.markdown(given).partition("## Was it worth it?")
+def test_the_untrained_student_stands_beside_the_trained_one(document, read):
+    document["untrained_student"] = {"accuracy_linear": 0.31}
+    _, _, section = markdown.markdown(read(document)).partition("## Was it worth it?")
     section, _, _ = section.partition("## Time")
     assert "The same student before distillation" in section
     assert "| untrained student | 0.310" in section
@@ -133,8 +68,8 @@ def test_verdict_line(outcomes, expected):
     )
 
 
-def test_requirements_table(given):
-    _, _, *lines = rows(markdown.requirements_table(given))
+def test_requirements_table(document):
+    _, _, *lines = rows(markdown.requirements_table(document))
     why = "undecided (this figure could not be measured on these images)"
     assert lines == [
         ["parity_cosine_min", "at least 0.999", "1", "yes"],
@@ -143,8 +78,8 @@ def test_requirements_table(given):
     ]
 
 
-def test_ledger_table(given):
-    heading, _, *lines = rows(markdown.ledger_table(given, intervals=False))
+def test_ledger_table(document):
+    heading, _, *lines = rows(markdown.ledger_table(document, intervals=False))
     assert heading == [
         "stage",
         "linear acc.",
@@ -161,28 +96,28 @@ def test_ledger_table(given):
     ]
 
 
-def test_ledger_table_with_intervals(given):
-    text = markdown.ledger_table(given, intervals=True)
+def test_ledger_table_with_intervals(document):
+    text = markdown.ledger_table(document, intervals=True)
     assert "0.951 (0.930 to 0.970)" in text
     assert "0.800 (0.750 to 0.840)" in text
 
 
-def test_without_labels_there_is_no_column_of_accuracy(given):
-    for entry in given["ledger"]:
+def test_without_labels_there_is_no_column_of_accuracy(document):
+    for entry in document["ledger"]:
         entry.pop("accuracy_linear")
-    (heading, *_) = rows(markdown.ledger_table(given, intervals=True))
+    (heading, *_) = rows(markdown.ledger_table(document, intervals=True))
     assert not [name for name in heading if "acc" in name or "agrees" in name]
     assert "similarity r" in heading
 
 
-def test_a_broken_file_has_empty_cells_and_still_its_parity(given):
-    given["ledger"][2] = {
+def test_a_broken_file_has_empty_cells_and_still_its_parity(document):
+    document["ledger"][2] = {
         "stage": "onnx-fp32",
         "broken": "its answers are not all finite",
         "parity_cosine_min": -1.0,
         "size_mb": 1.51,
     }
-    assert rows(markdown.ledger_table(given, intervals=True))[-1] == [
+    assert rows(markdown.ledger_table(document, intervals=True))[-1] == [
         "onnx-fp32",
         "",
         "",
@@ -206,14 +141,14 @@ PROBE = {
 }
 
 
-def test_the_page_says_which_probe_answers_and_how_it_was_chosen(given):
-    given["probe"], given["classes_without_label"] = PROBE, []
-    page = markdown.markdown(given)
+def test_the_page_says_which_probe_answers_and_how_it_was_chosen(document, read):
+    document["probe"], document["classes_without_label"] = PROBE, []
+    page = markdown.markdown(read(document))
     assert "Deployed probe: prototypes, fitted with 20 labels (the least log-loss)." in page
     assert "calibrated on labelled training images (temperature 0.5)" in page
     assert "| prototypes | 0.750 (0.600 to 0.900) | 0.800" in page
     assert "Never answered" not in page
-    assert "prototypes" in markdown.text(given)
+    assert "prototypes" in markdown.text(read(document))
 
 
 @pytest.mark.parametrize(
@@ -223,23 +158,29 @@ def test_the_page_says_which_probe_answers_and_how_it_was_chosen(given):
         (["ash", "tin"], "**Never answered: ash, tin.** No training image of these classes is"),
     ],
 )
-def test_classes_without_label_are_named_on_the_page_and_in_the_terminal(given, missing, said):
-    given["probe"], given["classes_without_label"] = PROBE, missing
-    assert said in markdown.markdown(given)
-    assert said in markdown.text(given)
+def test_classes_without_label_are_named_on_the_page_and_in_the_terminal(
+    document, missing, said, read
+):
+    document["probe"], document["classes_without_label"] = PROBE, missing
+    assert said in markdown.markdown(read(document))
+    assert said in markdown.text(read(document))
 
 
-def test_too_few_labels_to_calibrate_or_for_any_probe(given):
-    given["probe"] = {**PROBE, "candidates": [], "calibrated": False}
-    assert "Probabilities are not calibrated: there are too few labels" in markdown.text(given)
-    given["probe"] = {"kind": None, "why": "under two classes are labelled", "labelled": 1}
-    assert "No class is answered: under two classes are labelled." in markdown.markdown(given)
+def test_too_few_labels_to_calibrate_or_for_any_probe(document, read):
+    document["probe"] = {**PROBE, "candidates": [], "calibrated": False}
+    assert "Probabilities are not calibrated: there are too few labels" in markdown.text(
+        read(document)
+    )
+    document["probe"] = {"kind": None, "why": "under two classes are labelled", "labelled": 1}
+    assert "No class is answered: under two classes are labelled." in markdown.markdown(
+        read(document)
+    )
 
 
-def test_without_labels_nothing_is_said_of_probes(given):
-    assert markdown.probe_lines(given) == []
-    assert markdown.probe_lines({**given, "probe": None, "classes_without_label": []}) == []
-    assert markdown.text(given).count("\n\n") == 1
+def test_without_labels_nothing_is_said_of_probes(document, read):
+    assert markdown.probe_lines(document) == []
+    assert markdown.probe_lines({**document, "probe": None, "classes_without_label": []}) == []
+    assert markdown.text(read(document)).count("\n\n") == 1
 
 
 def test_every_line_of_a_table_is_equally_wide():
@@ -248,34 +189,34 @@ def test_every_line_of_a_table_is_equally_wide():
     assert lines[1] == "| ----------- | ------------ |"
 
 
-def test_writes_all_three_files(given, tmp_path):
-    markdown.write(given, tmp_path / "new")
+def test_writes_all_three_files(document, tmp_path, read):
+    markdown.write(read(document), tmp_path / "new")
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [
         "report.html",
         "report.json",
         "report.md",
     ]
     written = (tmp_path / "new" / "report.json").read_text(encoding="utf-8")
-    assert json.loads(written) == REPORT
+    assert json.loads(written) == document
     page = (tmp_path / "new" / "report.md").read_text(encoding="utf-8")
-    assert page == markdown.markdown(given)
+    assert page == markdown.markdown(read(document))
 
 
-def test_nan_is_refused_and_the_old_report_stays(given, tmp_path):
-    markdown.write(given, tmp_path)
-    given["ledger"][0]["accuracy_linear"] = float("nan")
+def test_nan_is_refused_and_the_old_report_stays(document, tmp_path, read):
+    markdown.write(read(document), tmp_path)
+    document["ledger"][0]["accuracy_linear"] = float("nan")
     with pytest.raises(ValueError, match="not JSON compliant"):
-        markdown.write(given, tmp_path)
-    assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8")) == REPORT
+        markdown.write(read(document), tmp_path)
+    assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8")) == document
 
 
 # --- beyond the ledger -----------------------------------------------------------------------
 
 
 @pytest.fixture
-def looked_into(given):
+def looked_into(document):
     """A report with all that a check looks into."""
-    _, student, deployed = given["ledger"]
+    _, student, deployed = document["ledger"]
     for entry, loss in ((student, 0.05), (deployed, 0.0512)):
         lost = {"accuracy_linear": loss, "accuracy_linear_ci": [0.01, 0.09]}
         entry["loss_against_teacher"] = lost
@@ -283,7 +224,7 @@ def looked_into(given):
     deployed["loss_against_before"] = before
     said = {"answer": "tulip", "confidence": 0.987}
     image = {"image": "a|b.jpg", "label": "rose", "teacher": said, "deployed": said}
-    given["departures"] = {
+    document["departures"] = {
         "measure": "total variation between calibrated probabilities",
         "most": [image | {"distance": 0.913}],
         "teacher_unsure": {
@@ -296,30 +237,30 @@ def looked_into(given):
             "most": [],
         },
     }
-    given["golden"] = {"set_apart_as_seen_in_training": ["twin.jpg"]}
-    return given
+    document["golden"] = {"set_apart_as_seen_in_training": ["twin.jpg"]}
+    return document
 
 
-def test_the_page_shows_losses_with_their_signs(looked_into):
-    _, _, section = markdown.markdown(looked_into).partition("against the line before")
+def test_the_page_shows_losses_with_their_signs(looked_into, read):
+    _, _, section = markdown.markdown(read(looked_into)).partition("against the line before")
     assert "| onnx-fp32 | 0.000 (-0.004 to +0.004) |" in section  # nothing has no sign
     assert "| student   | +0.050 (+0.010 to +0.090) |" in section
 
 
-def test_the_page_shows_departures_and_what_the_teacher_is_unsure_of(looked_into):
-    page = markdown.markdown(looked_into)
+def test_the_page_shows_departures_and_what_the_teacher_is_unsure_of(looked_into, read):
+    page = markdown.markdown(read(looked_into))
     assert "| a\\|b.jpg | rose  | tulip (0.99) | tulip (0.99) | 0.913    |" in page
     assert "Of 3 images its answer has a calibrated probability under 0.5" in page
     assert "0.333 (0.100 to 0.900) of them, and to 0.900 (0.800 to 0.950) of the others" in page
 
 
-def test_the_page_names_images_that_the_training_had(looked_into):
-    page = markdown.markdown(looked_into)
+def test_the_page_names_images_that_the_training_had(looked_into, read):
+    page = markdown.markdown(read(looked_into))
     assert "1 held-out images are in no figure" in page
     assert "twin.jpg" in page
 
 
-def test_a_report_with_nothing_looked_into_has_no_such_sections(given):
-    page = markdown.markdown(given)
+def test_a_report_with_nothing_looked_into_has_no_such_sections(document, read):
+    page = markdown.markdown(read(document))
     for heading in ("loses against", "departs", "unsure", "## Classes\n", "Corrupted"):
         assert heading not in page

@@ -16,9 +16,10 @@ from runtime import metrics
 from runtime.bundle import bundle, golden
 from runtime.errors import InputError
 from runtime.evaluation.check import check
-from runtime.evaluation.contamination import set_apart
+from runtime.evaluation.contamination import drop_contaminated
 from runtime.files import read_json
 from runtime.images import corruptions
+from runtime.results.scores import to_json
 from runtime.sampling import evenly
 
 CHECK = {"check.robustness_images": 4, "export.golden_images": 8, "data.holdout": 0.4}
@@ -145,7 +146,7 @@ def leaves(document, path=""):
 def test_the_device_tells_the_same_story_of_the_same_images(run, holdout, carried):
     opened = bundle.load(run.folder / "bundle")
     rows = evenly(len(holdout.images), 8)
-    desk, device = check(opened, holdout.only(rows)), check(opened, carried)
+    desk, device = (to_json(check(opened, each)) for each in (holdout.only(rows), carried))
     for part in ("ledger", "robustness", "per_class"):
         one, other = dict(leaves(desk[part])), dict(leaves(device[part]))
         kept = [path for path in one if "latency" not in path]
@@ -171,10 +172,10 @@ def test_the_run_itself_says_what_its_bundle_says(run):
     assert (run.folder / "report.html").stat().st_size > 10_000
 
 
-# --- leaks -----------------------------------------------------------------------------------
+# --- contamination --------------------------------------------------------------------------------
 
 
-def test_a_planted_training_image_is_set_apart(writer, folder_of_images, tmp_path):
+def test_a_planted_training_image_is_dropped(writer, folder_of_images, tmp_path):
     """One value of one pixel is another: the audit takes it for a new image, the teacher cannot."""
     images, held = tmp_path / "images", tmp_path / "held"
     shutil.copytree(folder_of_images, images)
@@ -195,7 +196,7 @@ def test_a_planted_training_image_is_set_apart(writer, folder_of_images, tmp_pat
     run = ran(writer, tmp_path, changes, until="golden")
     whole = golden.load(run.folder / "holdout")
     assert len(whole.images) == 17  # the audit has not noticed
-    kept, (name,) = set_apart(whole)
+    kept, (name,) = drop_contaminated(whole)
     assert name.endswith("blue/planted.png")
     assert len(kept.images) == 16
     assert name not in kept.images
@@ -209,7 +210,7 @@ def test_a_bank_with_held_out_images_is_refused(run, monkeypatch):
     )
     leaked = golden_set.of_student(run, "student")
     with pytest.raises(InputError, match=r"held-out images are training images too"):
-        set_apart(leaked)
+        drop_contaminated(leaked)
 
 
 # --- the stage that corrupts -----------------------------------------------------------------

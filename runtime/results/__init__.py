@@ -1,0 +1,1 @@
+"""The types of report.json: what is written and read. Measures and renders nothing."""
