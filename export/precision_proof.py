@@ -47,7 +47,7 @@ def prove(path: Path, precision: Precision) -> dict[str, Any]:
     if shares.get(wanted, 0.0) < least:
         inside = ", ".join(f"{name} {share:.0%}" for name, share in shares.items()) or "none"
         raise InputError(
-            f"{path}: said to be {precision}, so at least {least:.0%} of its weights must be "
+            f"{path}: its name says {precision}, so at least {least:.0%} of its weights must be "
             f"{wanted}; inside are: {inside}.\n{_AGAIN}"
         )
     if precision != "int8":

@@ -32,14 +32,14 @@ def candidates(recipe: Path, out: Path, overrides: tuple[str, ...]) -> None:
 @click.command()
 @click.argument("bundle", type=FILE)
 @out_option
-@click.option("--on", metavar="USER@HOST", help="Check it there, over ssh; leaves nothing there.")
+@click.option("--on", metavar="USER@HOST", help="Check there, over ssh; nothing stays there.")
 @click.option("--python", default="python3", show_default=True, help="With --on: its Python.")
 @click.option(
     "--no-install",
     is_flag=True,
-    help="With --on: its Python has numpy, Pillow, click and a backend already (a Jetson's).",
+    help="With --on: use its own Python, which has the packages and a backend already (Jetson).",
 )
-@click.option("--keep", is_flag=True, help="With --on: leave the folder there.")
+@click.option("--keep", is_flag=True, help="With --on: keep the folder there.")
 @json_option
 @click.pass_context
 def check(
@@ -66,7 +66,7 @@ def check(
 
 @click.command()
 @click.argument("reports", metavar="REPORT...", type=FILE, nargs=-1, required=True)
-@click.option("--not-worse", is_flag=True, help="Exit 1 where a figure is worse than the first's.")
+@click.option("--not-worse", is_flag=True, help="Exit 1 if a score is worse than the first.")
 @json_option
 def compare(reports: tuple[Path, ...], not_worse: bool, as_json: bool) -> None:
     """Show reports side by side and say what is better or worse than in the first one.

@@ -33,7 +33,7 @@ def require_training_packages() -> None:
         raise MissingDependencyError(
             f"this command needs packages that are not installed: {', '.join(missing)}\n"
             "  pip install 'edge-compressor[train,cpu]'   (with an NVIDIA GPU: [train,gpu])\n"
-            "  To check a bundle on a device, `python -m runtime check` needs none of them."
+            "  `python -m runtime check`, which checks a bundle on a device, needs none of them."
         )
 
 

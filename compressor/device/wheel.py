@@ -61,7 +61,7 @@ def _metadata() -> str:
         requires = metadata.requires(DISTRIBUTION) or []
     except metadata.PackageNotFoundError as error:
         raise MissingDependencyError(
-            f"{DISTRIBUTION} is not installed here, only lying here: pip install -e '.[train,cpu]'"
+            f"{DISTRIBUTION} is not installed in this environment: pip install -e '.[train,cpu]'"
         ) from error
     ours = [
         line

@@ -48,7 +48,7 @@ def load_into(model: nn.Module, path: Path, *, role: str) -> None:
     unwrapped = _unwrap(loaded)
     if not unwrapped:
         keys = _some([str(key) for key in loaded]) or "nothing"
-        raise InputError(f"{path}: no weights where they are looked for; it holds {keys}")
+        raise InputError(f"{path}: found no weights in it; it holds {keys}")
     state = _without_classifier(unwrapped, model, path)
     wanted = model.state_dict()
     if _misfits(state, wanted):

@@ -46,7 +46,7 @@ def settled(run: Run, *, keep: bool = True) -> Run:
     path, key = run.folder / FILE, _key(run.plan)
     found = read_json(path) if path.is_file() else {}
     if found.get("key") != key:
-        run.note("student: auto; looking for the most capable one that fits")
+        run.note("student: auto; searching the most capable one that fits")
         found = {"key": key, **search(run.plan, run.note)}
         if keep:
             write_json(path, found)
@@ -143,15 +143,13 @@ def _from_table(plan: Plan, path: Path) -> Iterator[Timed]:
     wanted = _setting(plan)
     if other := [key for key, value in wanted.items() if document.get(key) != value]:
         said = ", ".join(f"{key} {document.get(key)}, not {wanted[key]}" for key in other)
-        raise InputError(
-            f"{path}: measured at {said}. Export the candidates anew and measure again."
-        )
+        raise InputError(f"{path}: measured at {said}. Export the candidates and measure again.")
     there = msgspec.convert(document["machine"], device.Machine)
     if not device.matches(there, plan.target.pattern):
         raise InputError(f"{path}: not measured on the target {plan.target_name}")
     known = {each["model"]: Timed(**each) for each in document["models"]}
     if missing := [model for model in candidates(plan) if model not in known]:
-        raise InputError(f"{path}: lacks {', '.join(missing)}; export the candidates anew")
+        raise InputError(f"{path}: lacks {', '.join(missing)}; export the candidates again")
     yield from (known[model] for model in candidates(plan))
 
 

@@ -157,11 +157,11 @@ def _parse(path: Path) -> Any:
         raise InputError(f"{_at(path, error)}: not valid YAML: {_problem(error)}") from error
     except (ValueError, IndexError) as error:  # ruamel on `-_` and `._`, which it takes for numbers
         raise InputError(
-            f"{path}: not valid YAML: a value looks like a number and is none ({error}); put it in "
-            "quotes"
+            f"{path}: not valid YAML: a value looks like a number but is not one ({error}); "
+            "put it in quotes"
         ) from error
     if not isinstance(tree, Mapping):
-        raise InputError(f"{path}: a YAML file with sections is wanted; this one is not")
+        raise InputError(f"{path}: expected a YAML file with sections")
     return tree
 
 

@@ -54,16 +54,16 @@ class Target(Section):
     """One device: what runs there and how to know it."""
 
     description: str = Field(description="what the device is, for `compressor targets`")
-    match: Match = Field(Match(), description="how to know that we are on it")
+    match: Match = Field(Match(), description="how to recognise the device")
     provider: Literal["cpu", "cuda", "tensorrt"] = Field(
-        "cpu", description="ONNX Runtime's execution provider; one that does not start is an error"
+        "cpu", description="ONNX Runtime's provider; a provider that does not start is an error"
     )
     threads: Annotated[int, Field(ge=1)] | None = Field(
         None, description="CPU threads within one operator; null leaves it to the backend"
     )
     batches: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = Field(
         (1, 8),
-        description="batch sizes to time; the first is the one requirements are about",
+        description="batch sizes to time; requirements are judged at the first",
     )
     precisions: tuple[Literal["fp32", "fp16", "int8"], ...] = Field(
         ("fp32",), description="precisions worth trying there"
@@ -79,7 +79,7 @@ class Target(Section):
         description="timm models that `student.model: auto` tries, the most capable first",
     )
     memory_gb: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="memory that the student can use, in GB; of the GPU where there is one"
+        None, description="memory that the student can use, in GB; of the GPU if there is one"
     )
 
     @property

@@ -130,7 +130,7 @@ def _plan(space: Space, wanted: Wanted, chosen: Ints, on_map: Floats | None) -> 
 
 def _require_enough(budget: int, left: int) -> None:
     if budget < 1:
-        raise InputError(f"a budget of {budget}: ask for one image at least.")
+        raise InputError(f"a budget of {budget}: select at least one image.")
     if budget > left:
         hint = f"Ask for {left} or fewer." if left else "Nothing is left to choose."
         raise InputError(

@@ -92,8 +92,8 @@ def prove(layers: Sequence[Layer], precision: Literal["fp32", "fp16", "int8"]) -
             "Q/DQ was not fused into its layers" if precision == "int8" else "precision was lost"
         )
         raise InputError(
-            f"an engine said to be {precision} must hold at least {share:.0%} of its weights in "
-            f"{wanted}; inside are {inside}: {cause}.\n"
+            f"an engine named {precision} must hold at least {share:.0%} of its weights in "
+            f"{wanted}; it has {inside}: {cause}.\n"
             "  Was the ONNX file made by `compressor export`? TensorRT takes types from the file."
         )
     return found

@@ -55,12 +55,12 @@ class OrtSession:
         except _load_errors() as error:
             raise InputError(
                 f"{path}: ONNX Runtime {ort.__version__} cannot load this file: {error}\n"
-                "  Was it copied whole? `compressor export RUN` writes it again."
+                "  Was it copied completely? `compressor export RUN` writes it again."
             ) from error
         started = self._session.get_providers()[0]
         if started != wanted:
             raise MissingDependencyError(
-                f"ONNX Runtime was asked for {wanted} and started {started}.\n"
+                f"ONNX Runtime should use {wanted} but started {started}.\n"
                 "  Is a GPU visible (nvidia-smi)? Is onnxruntime-gpu installed instead of "
                 f"onnxruntime, and do CUDA and cuDNN match it (version {ort.__version__})?\n"
                 "  Or set `provider: cpu` in the target file."
@@ -68,7 +68,7 @@ class OrtSession:
         self._session.disable_fallback()  # else `run` may move to the CPU, in silence
         names = [output.name for output in self._session.get_outputs()]
         if "embedding" not in names:
-            raise InputError(f"{path}: has the outputs {names}, and no `embedding` among them")
+            raise InputError(f"{path}: has the outputs {names}, but no `embedding`")
         self._path = path
         images = self._session.get_inputs()[0]
         self._input = images.name

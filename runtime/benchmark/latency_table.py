@@ -62,7 +62,7 @@ def measure(folder: Path, *, track: Track = silent) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(
             f"{folder}: no {CANDIDATES}; `compressor candidates RECIPE --out {folder.name}` writes "
-            "it, where the student is to be trained"
+            "it, on the training machine"
         )
     setting = read_versioned(path, newest=SCHEMA_VERSION, what="set of candidates")
     models = setting.pop("models")
@@ -70,7 +70,7 @@ def measure(folder: Path, *, track: Track = silent) -> dict[str, Any]:
     for each in track(models, label="timing candidates", total=len(models)):
         file = folder / Path(each["file"]).name
         if not file.is_file() or sha256_of(file) != each["sha256"]:
-            raise InputError(f"{file}: missing or altered; copy the folder again, whole")
+            raise InputError(f"{file}: missing or altered; copy the whole folder again")
         rows.append(vars(timed(each["model"], file, setting)))
     return {**setting, "machine": msgspec.to_builtins(machine.describe()), "models": rows}
 
@@ -83,7 +83,5 @@ def load(path: Path) -> dict[str, Any]:
     """
     document = read_versioned(path, newest=SCHEMA_VERSION, what="table of latencies")
     if missing := {"models", "machine", "batch"} - document.keys():
-        raise InputError(
-            f"{path}: not a table of latencies (it lacks {', '.join(sorted(missing))})"
-        )
+        raise InputError(f"{path}: not a latency table (it lacks {', '.join(sorted(missing))})")
     return document

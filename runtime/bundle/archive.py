@@ -42,7 +42,7 @@ def unpack(path: Path, into: Path) -> Path:
             name = _only_folder(path, members)
             folder, making = into / name, into / f".{name}.unpacking"
             if folder.exists():
-                raise InputError(f"{folder}: is there already; remove it, or unpack elsewhere")
+                raise InputError(f"{folder}: exists already; remove it, or unpack elsewhere")
             shutil.rmtree(making, ignore_errors=True)
             try:
                 for member in members:
@@ -55,7 +55,7 @@ def unpack(path: Path, into: Path) -> Path:
         raise InputError(f"{path}: no such file") from error
     except (tarfile.TarError, EOFError) as error:
         raise InputError(
-            f"{path}: not a whole tar of a bundle ({error}). Copy it again."
+            f"{path}: not a complete tar of a bundle ({error}). Copy it again."
         ) from error
     return folder
 
@@ -93,7 +93,7 @@ def _refuse_strange(path: Path, member: tarfile.TarInfo) -> None:
     if not parts or not stays_below(name) or "\\" in name:
         raise InputError(f"{path}: {name!r} points outside the bundle; refused")
     if any(len(part.encode(errors="surrogateescape")) > 255 for part in parts):
-        raise InputError(f"{path}: {name[:60]!r}... is no name for a file; refused")
+        raise InputError(f"{path}: {name[:60]!r}... is not a valid file name; refused")
     if not (member.isreg() or member.isdir()):
         raise InputError(f"{path}: {name!r} is a link or a device, not a plain file; refused")
 
@@ -104,7 +104,7 @@ def _only_folder(path: Path, members: list[tarfile.TarInfo]) -> str:
     files = [each for each, member in zip(paths, members, strict=True) if member.isreg()]
     tops = sorted({each.parts[0] for each in paths})
     if len(tops) != 1 or not files or any(len(each.parts) < 2 for each in files):
-        raise InputError(f"{path}: not one folder with a bundle, but {tops[:5]}")
+        raise InputError(f"{path}: expected one folder with a bundle, found {tops[:5]}")
     taken = {parent for each in files for parent in each.parents}
     for each in files:
         if each in taken:

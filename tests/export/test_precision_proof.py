@@ -22,7 +22,7 @@ def test_honest_files(precise, family, precision):
     [("fp32", "fp16"), ("fp32", "int8"), ("fp16", "fp32"), ("fp16", "int8"), ("int8", "fp16")],
 )
 def test_another_precision_inside_is_refused(precise, inside, said):
-    with pytest.raises(InputError, match=f"said to be {said}, so at least") as caught:
+    with pytest.raises(InputError, match=f"its name says {said}, so at least") as caught:
         precision_proof.prove(precise("mobilenetv3", inside), said)
     assert "`compressor export RUN` makes the file again." in str(caught.value)
 

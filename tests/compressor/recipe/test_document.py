@@ -221,7 +221,7 @@ def test_control_characters_are_refused_with_their_place(write):
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "a word\n", "- 1\n- 2\n", "null\n"])
 def test_a_file_without_sections_is_refused(write, text):
-    with pytest.raises(InputError, match="a YAML file with sections is wanted"):
+    with pytest.raises(InputError, match="expected a YAML file with sections"):
         Document(write(text))
 
 

@@ -70,7 +70,7 @@ def test_an_engine_with_all_that_lies_beside_it(students, tmp_path, capability):
 
 def test_no_file_is_left_by_an_engine_that_is_not_what_it_should_be(students, tmp_path):
     """An FP32 graph cannot become an FP16 engine: the builder takes types from the file."""
-    with pytest.raises(InputError, match=r"said to be fp16 .* inside are float32 100%") as caught:
+    with pytest.raises(InputError, match=r"named fp16 .* it has float32 100%") as caught:
         build.build(students("mobilenetv3"), tmp_path / "engines", order("fp16"))
     assert "precision was lost" in str(caught.value)
     assert not (tmp_path / "engines").exists()

@@ -55,7 +55,7 @@ def test_a_provider_that_did_not_start_is_an_error(student_onnx, capfd):
     with pytest.raises(MissingDependencyError) as caught:
         open_session(student_onnx, provider="cuda")
     said = str(caught.value)
-    assert "was asked for CUDAExecutionProvider and started CPUExecutionProvider" in said
+    assert "should use CUDAExecutionProvider but started CPUExecutionProvider" in said
     assert "Is a GPU visible (nvidia-smi)?" in said
     assert "onnxruntime-gpu" in said
     assert "set `provider: cpu` in the target file" in said
@@ -86,7 +86,7 @@ def test_garbage(tmp_path, onnx_bytes, name):
     said = str(caught.value)
     assert said.startswith(f"{path}: ONNX Runtime ")
     assert "cannot load this file: " in said
-    assert "Was it copied whole? `compressor export RUN` writes it again." in said
+    assert "Was it copied completely? `compressor export RUN` writes it again." in said
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_model_newer_than_the_runtime(tmp_path, onnx_bytes, newer, said):
 def test_a_model_without_embedding(tmp_path, onnx_bytes):
     path = tmp_path / "other.onnx"
     path.write_bytes(onnx_bytes(output="features"))
-    said = r"other\.onnx: has the outputs \['features', 'logits'\], and no `embedding` among them"
+    said = r"other\.onnx: has the outputs \['features', 'logits'\], but no `embedding`"
     with pytest.raises(InputError, match=said):
         open_session(path, provider="cpu")
 

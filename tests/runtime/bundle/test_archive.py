@@ -78,7 +78,7 @@ def test_other_programs_read_it(packed, sound_bundle, into):
 def test_what_is_there_already_stays(packed, into):
     folder = archive.unpack(packed, into)
     (folder / "mine").write_text("mine")
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="exists already"):
         archive.unpack(packed, into)
     assert (folder / "mine").read_text() == "mine"
 
@@ -140,23 +140,27 @@ def test_absurd_sizes(tmp_path, into, monkeypatch):
 
 
 def test_a_name_no_file_can_have(tmp_path, into):
-    refused(write(tmp_path / "a.tar", ("bundle/" + "a" * 300, b"")), into, "no name for a file")
+    refused(write(tmp_path / "a.tar", ("bundle/" + "a" * 300, b"")), into, "not a valid file name")
 
 
 @pytest.mark.parametrize("names", [("a/x", "b/y"), ("lonely",), ()])
 def test_what_is_not_one_folder(tmp_path, into, names):
-    refused(write(tmp_path / "a.tar", *((name, b"x") for name in names)), into, "not one folder")
+    refused(
+        write(tmp_path / "a.tar", *((name, b"x") for name in names)), into, "expected one folder"
+    )
 
 
 def test_no_tar_at_all(tmp_path, into, packed):
     (tmp_path / "a.tar").write_bytes(b"nonsense" * 500)
-    refused(tmp_path / "a.tar", into, "not a whole tar")
+    refused(tmp_path / "a.tar", into, "not a complete tar")
     refused(tmp_path / "nowhere.tar", into, "no such file")
     half = tmp_path / "half.tar"
     for cut in range(512, packed.stat().st_size - 10_240, 700):
         half.write_bytes(packed.read_bytes()[:cut])
         refused(
-            half, into, "not a whole tar|not what its manifest says|not a bundle|not one folder"
+            half,
+            into,
+            "not a complete tar|not what its manifest says|not a bundle|expected one folder",
         )
 
 
