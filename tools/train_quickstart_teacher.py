@@ -8,6 +8,7 @@ saved in half precision, without the classifier.
 """
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import timm
@@ -18,12 +19,17 @@ from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 
 from compressor.data.augmentation import seeded_view
-from compressor.data.loading import recolour
+from compressor.data.quickstart import DIGITS_FOR_TEACHER, digit_image
 from compressor.recipe.target import recipes_folder
-from compressor.recipe.templates import DIGITS_FOR_TEACHER, digit_image
 
 MODEL = "vit_tiny_patch16_224"
-ARGS = {"img_size": 32, "patch_size": 8, "embed_dim": 128, "depth": 4, "num_heads": 4}
+ARGS: dict[str, Any] = {
+    "img_size": 32,
+    "patch_size": 8,
+    "embed_dim": 128,
+    "depth": 4,
+    "num_heads": 4,
+}
 EPOCHS, BATCH, LR, SEED = 60, 64, 2e-3, 0
 
 
@@ -42,12 +48,11 @@ def batch(pictures: list[Image.Image], rows: np.ndarray, epoch: int | None) -> t
         views = [
             seeded_view(str(row), epoch, seed=SEED, size=(32, 32), scale=(0.6, 1.0)) for row in rows
         ]
-        cuts = [  # a mirrored digit is no digit
-            replace(view, flip=False).cut(pictures[row], 32, Image.Resampling.BICUBIC)
+        crops = [  # a mirrored digit is not a digit
+            replace(view, flip=False).render(pictures[row], 32, Image.Resampling.BICUBIC)
             for view, row in zip(views, rows, strict=True)
         ]
-        colours = torch.from_numpy(np.stack([view.colour for view in views]))
-        pixels = recolour(torch.from_numpy(np.stack(cuts)).float(), colours)
+        pixels = torch.from_numpy(np.stack(crops)).float()
     return (pixels.permute(0, 3, 1, 2) / 255 - 0.5) / 0.5
 
 

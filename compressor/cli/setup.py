@@ -73,7 +73,7 @@ def init(folder: Path, path: Path) -> None:
 def quickstart(folder: Path) -> None:
     """Write the embedded example (recipe, teacher, scikit-learn's digits as images) into FOLDER."""
     require_training_packages()
-    from compressor.recipe.templates import write_quickstart
+    from compressor.data.quickstart import write_quickstart
 
     count = write_quickstart(folder)
     click.echo(f"wrote {count} images, a teacher and a recipe into {folder}", err=True)

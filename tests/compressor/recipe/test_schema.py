@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from compressor.data.quickstart import write_quickstart
 from compressor.recipe import plan as plans
 from compressor.recipe import schema as recipe
 from compressor.recipe import target
 from compressor.recipe.schema import Distill, Recipe
-from compressor.recipe.templates import starter_recipe, write_quickstart
+from compressor.recipe.templates import starter_recipe
 from runtime.errors import InputError
 
 SMALLEST = """\
@@ -327,7 +328,7 @@ def test_the_quickstart_folder_holds_what_its_recipe_names(tmp_path):
 
 def test_the_quickstart_writes_into_no_folder_of_others(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(InputError, match="holds other files"):
+    with pytest.raises(InputError, match="contains other files"):
         write_quickstart(tmp_path)
     with pytest.raises(InputError, match="not a folder"):
         write_quickstart(tmp_path / "mine.txt")
