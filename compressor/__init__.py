@@ -1,1 +1,70 @@
-"""Make the student: audit, embed, distil, probe; and the command line."""
+"""Distil a vision foundation model into a small student for the edge, and prove what was kept.
+
+    import compressor
+
+    result = compressor.compress("photos/", target="cpu")
+    print(result.summary)
+
+Nothing heavy is imported before it is used. docs/api.md shows every function.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from runtime import __version__
+
+if TYPE_CHECKING:
+    from compressor.api.result import RunResult
+    from compressor.api.run import compress, run
+    from compressor.events import (
+        EpochEnded,
+        Event,
+        Message,
+        Observer,
+        Progress,
+        RunEnded,
+        RunStarted,
+        StepEnded,
+        StepStarted,
+        WorkPlanned,
+    )
+    from runtime.errors import ImageError, InputError, MissingDependencyError, ToolError
+
+__all__ = [
+    "EpochEnded",
+    "Event",
+    "ImageError",
+    "InputError",
+    "Message",
+    "MissingDependencyError",
+    "Observer",
+    "Progress",
+    "RunEnded",
+    "RunResult",
+    "RunStarted",
+    "StepEnded",
+    "StepStarted",
+    "ToolError",
+    "WorkPlanned",
+    "__version__",
+    "compress",
+    "run",
+]
+
+_MODULES = {
+    "compressor.api.result": ("RunResult",),
+    "compressor.api.run": ("compress", "run"),
+    "compressor.events": (
+        *("EpochEnded", "Event", "Message", "Observer", "Progress", "RunEnded", "RunStarted"),
+        *("StepEnded", "StepStarted", "WorkPlanned"),
+    ),
+    "runtime.errors": ("ImageError", "InputError", "MissingDependencyError", "ToolError"),
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used (PEP 562)."""
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -35,6 +35,8 @@ class StepWork(msgspec.Struct, frozen=True, kw_only=True):
     unit: str
     """What is counted, such as `teacher batch`: equal units take about the same time."""
     count: int
+    label: str
+    """How the labels of its progress begin; equal to the label where one piece of work is all."""
 
 
 class WorkPlanned(Event, frozen=True, kw_only=True):

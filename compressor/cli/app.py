@@ -9,7 +9,7 @@ import sys
 import click
 
 import runtime
-from compressor.cli import check, run, setup
+from compressor.cli import check, export, label, run, setup
 from runtime.__main__ import pack, predict, unpack
 from runtime.cli import guarded
 
@@ -21,7 +21,8 @@ Distil a vision foundation model into a small student for the edge, and prove wh
 
 \b
 compressor init photos        write a recipe for a folder of images
-compressor label recipe.yaml  say which images to label first
+compressor run photos         make a student from images alone: recipe, files, report
+compressor label recipe.yaml  choose which images to label first
 compressor run recipe.yaml    make the student, its files for the device and the report
 compressor check RUN/bundle   check the bundle again, here or on the device
 """
@@ -30,15 +31,15 @@ compressor check RUN/bundle   check the bundle again, here or on the device
 @click.group(context_settings=CONTEXT, help=_ABOUT)
 @click.version_option(runtime.__version__, prog_name="edge-compressor")
 def commands() -> None:
-    """The group that all commands are in."""
+    """Hold all commands."""
 
 
-for each in (
-    *(setup.audit, setup.init, setup.quickstart, run.label, run.run, run.export),
-    *(run.engine, check.check, check.compare, check.candidates, predict, pack, unpack),
+for command in (
+    *(setup.audit, setup.init, setup.quickstart, label.label, run.run, export.export),
+    *(export.engine, check.check, check.compare, check.candidates, predict, pack, unpack),
     *(setup.targets, setup.schema, setup.doctor, setup.cache),
 ):
-    commands.add_command(each)
+    commands.add_command(command)
 
 
 def main() -> None:

@@ -17,16 +17,18 @@ from runtime.errors import InputError
 @json_option
 def audit(folder: Path, labels: str, as_json: bool) -> None:
     """Decode every file of FOLDER and name the unusable and the duplicates. Writes nothing."""
-    from compressor.cli.console import set_up_logging, track
+    from compressor.cli.console import Console, set_up_logging
     from compressor.data.audit import AuditSettings
     from compressor.data.audit import audit as audit_folder
+    from compressor.events import Reporter
 
     set_up_logging()
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
     where = labels if labels in ("folders", "none") else str(Path(labels).resolve())
     settings = AuditSettings(labels=where, holdout=0.2, validation=0.1, seed=0)
-    found = audit_folder(folder.resolve(), settings, track)
+    with Console() as console:
+        found = audit_folder(folder.resolve(), settings, Reporter(console).track)
     counts = found.counts()
     if as_json:
         document = {

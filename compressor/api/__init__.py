@@ -1,0 +1,1 @@
+"""The public functions: each does one whole job. The command line calls them and prints."""

@@ -1,0 +1,85 @@
+"""The files for the device: `compressor export` and `compressor engine`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from compressor.cli.options import FILE, json_option, require_training_packages
+
+
+@click.command()
+@click.argument("run_folder", metavar="RUN", type=FILE)
+@json_option
+def export(run_folder: Path, as_json: bool) -> None:
+    """Make the files of a finished RUN again where they are missing or changed, and check them."""
+    require_training_packages()
+    from compressor.api import job as jobs
+    from compressor.cli.console import Console, set_up_logging
+    from compressor.cli.outcome import print_result
+
+    set_up_logging()
+    with Console() as console:
+        result = jobs.complete(jobs.reopen_job(run_folder, console))
+    print_result(result, as_json=as_json)
+
+
+@click.command()
+@click.argument("bundle", type=FILE)
+@click.option(
+    "--flavour",
+    "flavours",
+    multiple=True,
+    type=click.Choice(["tensorrt", "tensorrt-rtx"]),
+    help="Which TensorRT. Default: what the recipe says. Repeatable.",
+)
+@click.option(
+    "--compute-capability",
+    "capabilities",
+    multiple=True,
+    metavar="X.Y",
+    help="GPU that tensorrt-rtx builds for, such as 8.9. Default: the target's. Repeatable.",
+)
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    type=click.Choice(["fp32", "fp16", "int8"]),
+    help="Which files of the bundle. Default: all. Repeatable.",
+)
+@click.option(
+    "--batches",
+    type=click.IntRange(min=1),
+    nargs=3,
+    metavar="FROM BEST TO",
+    help="Batch sizes it takes. Default: the recipe's.",
+)
+@click.option("--workspace-mb", type=click.IntRange(min=1), help="Most scratch memory of a layer.")
+@json_option
+def engine(
+    bundle: Path,
+    flavours: tuple[Any, ...],
+    capabilities: tuple[str, ...],
+    precisions: tuple[str, ...],
+    batches: tuple[int, int, int] | None,
+    workspace_mb: int | None,
+    as_json: bool,
+) -> None:
+    """Build TensorRT engines from the ONNX files of a BUNDLE, into it, each with its manifest.
+
+    Needs no training package. `tensorrt` builds on the device itself; `tensorrt-rtx` needs no GPU.
+    """
+    from export.engine import bundle_engines
+    from runtime.backends import engine_manifest
+
+    wish = bundle_engines.Wish(flavours, capabilities, precisions, batches, workspace_mb)
+    engines = bundle_engines.add(bundle, wish, tell=lambda line: click.echo(line, err=True))
+    manifests = {str(path): engine_manifest.load(path).to_dict() for path in engines}
+    if as_json:
+        click.echo(json.dumps(manifests))
+    for path in engines:
+        click.echo(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)", err=True)
+    click.echo(f"Next, on such a GPU: python -m runtime check {bundle}", err=True)
