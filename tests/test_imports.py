@@ -21,6 +21,7 @@ def loaded_by(statement):
 @pytest.mark.parametrize(
     "statement",
     [
+        "import compressor",
         "import runtime",
         "import export",
         "import runtime.evaluation.check, runtime.report.markdown, runtime.__main__",
@@ -32,7 +33,7 @@ def test_nothing_heavy_is_loaded(statement):
     assert not loaded_by(statement) & HEAVY
 
 
-@pytest.mark.parametrize("package", ["export", "runtime"])
+@pytest.mark.parametrize("package", ["compressor", "export", "runtime"])
 def test_all_names_exactly_what_is_public(package):
     """Each name of `__all__` can be imported, and no other public name is there beforehand."""
     code = (

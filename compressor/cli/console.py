@@ -21,6 +21,7 @@ from compressor.observers.eta import Eta
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
     from rich.progress import Progress as RichProgress
+    from typing_extensions import Self
 
 HEARTBEAT_S = 30.0
 """Where no bar is drawn, a line tells at most this often how far the work is."""
@@ -48,7 +49,7 @@ class Console:
         self._printed = clock()
         self._messages: set[str] = set()
 
-    def __enter__(self) -> Console:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

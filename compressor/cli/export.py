@@ -63,7 +63,7 @@ def engine(
     bundle: Path,
     flavours: tuple[Any, ...],
     capabilities: tuple[str, ...],
-    precisions: tuple[str, ...],
+    precisions: tuple[Any, ...],
     batches: tuple[int, int, int] | None,
     workspace_mb: int | None,
     as_json: bool,
@@ -73,11 +73,12 @@ def engine(
     Needs no training package. `tensorrt` builds on the device itself; `tensorrt-rtx` needs no GPU.
     """
     from export.engine import bundle_engines
+    from runtime import documents
     from runtime.backends import engine_manifest
 
     wish = bundle_engines.Wish(flavours, capabilities, precisions, batches, workspace_mb)
     engines = bundle_engines.add(bundle, wish, tell=lambda line: click.echo(line, err=True))
-    manifests = {str(path): engine_manifest.load(path).to_dict() for path in engines}
+    manifests = {str(path): documents.plain(engine_manifest.load(path)) for path in engines}
     if as_json:
         click.echo(json.dumps(manifests))
     for path in engines:
