@@ -136,8 +136,9 @@ def _write_recipe(job: Run) -> None:
 
 def _done(job: Run) -> RunResult:
     from runtime.report import markdown
+    from runtime.results.report import load
 
-    report, bundle = read_json(job.folder / "report.json"), job.folder / "bundle"
+    report, bundle = load(job.folder), job.folder / "bundle"
     files = {name: job.folder / name for name in _REPORTS}
     return RunResult(
         name=job.plan.recipe.name,

@@ -11,6 +11,7 @@ from runtime.errors import InputError
 
 if TYPE_CHECKING:
     from runtime.predict import Student
+    from runtime.results.report import Report
 
 Outcome = Literal["done", "waiting for labels"]
 
@@ -27,8 +28,8 @@ class RunResult:
     files: Mapping[str, Path]
     """Every file for a person, by kind: `report.json`, `report.html`, `bundle`, `student`, ...;
     while the run waits for labels: `html`, `csv`, `json` of the images to label."""
-    report: Mapping[str, Any] | None
-    """As report.json holds it; None while the run waits for labels."""
+    report: Report | None
+    """What report.json holds; None while the run waits for labels."""
     selection: Mapping[str, Any] | None
     """What is proposed and labelled so far; None unless the run waits for labels."""
     summary: str
@@ -39,7 +40,7 @@ class RunResult:
     @property
     def passed(self) -> bool | None:
         """Whether all requirements are met; None while the run waits for labels."""
-        return None if self.report is None else bool(self.report["verdict"]["passed"])
+        return None if self.report is None else self.report.verdict.passed
 
     @property
     def bundle(self) -> Path:

@@ -23,6 +23,7 @@ def print_result(result: RunResult, *, as_json: bool) -> None:
     """
     from compressor.cli.console import note
     from runtime.report import markdown
+    from runtime.results.scores import to_json
 
     report = result.report
     if report is None:
@@ -31,6 +32,6 @@ def print_result(result: RunResult, *, as_json: bool) -> None:
             click.echo(json.dumps({"selection": result.selection, "files": files}))
         note(f"\n{result.summary}\n{result.next_step}")
         return
-    click.echo(json.dumps(report) if as_json else markdown.text(report))
+    click.echo(json.dumps(to_json(report)) if as_json else markdown.text(report))
     note(f"\n{result.summary}\n{result.next_step}")
     sys.exit(exit_code(report))

@@ -36,11 +36,11 @@ def test_from_a_folder_to_a_checked_bundle(finished):
     assert result.outcome == "done"
     assert result.passed is False  # no machine is so fast: a verdict, not an exception
     assert all(path.exists() for path in result.files.values())
-    assert result.report["recipe"]["name"] == result.name
+    assert result.report.recipe.name == result.name
     assert "failed (missed latency_p95_ms" in result.summary
     assert "python -m runtime check bundle" in result.next_step
     assert result.load().classes == ("blue", "red")
-    assert runtime.check(result.bundle)["recipe"]["name"] == result.name
+    assert runtime.check(result.bundle).recipe.name == result.name
 
 
 def test_the_events_tell_the_run_in_order(finished):
