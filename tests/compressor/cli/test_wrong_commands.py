@@ -19,7 +19,7 @@ import pytest
         (("audit", "imagse"), "imagse: no such folder"),
         (("audit", "recipe.yaml"), "recipe.yaml: no such folder"),
         (("audit", "images", "--labels", "lables.csv"), "lables.csv: No such file"),
-        (("quickstart", "images"), "images: holds other files; name another folder"),
+        (("quickstart", "images"), "images: contains other files; name another folder"),
         (("quickstart", "recipe.yaml"), "recipe.yaml: not a folder; name another one"),
         (("run",), "Missing argument 'RECIPE'."),
         (("run", "recipe.yaml", "--sett", "a=1"), "No such option"),
