@@ -33,7 +33,6 @@ TOO_LONG: set[str] = {
     "tests/compressor/recipe/test_document.py",
     "tests/compressor/recipe/test_schema.py",
     "tests/runtime/images/test_decode.py",
-    "tests/test_mistakes.py",
 }
 TOO_FULL: set[str] = {
     "runtime",
