@@ -36,12 +36,12 @@ CONTRACT_IMAGES = 8
 
 @dataclass(frozen=True)
 class Cap:
-    """How much of the held-out images travels."""
+    """Limits on the held-out images that travel."""
 
     images: int
-    """At most so many, and so many out-of-distribution ones."""
+    """Held-out images at most, and the same number of out-of-distribution ones."""
     mb: float
-    """All of them together, 10^6 bytes; there are never fewer than FEWEST_IMAGES."""
+    """All of them together in 10^6 bytes; never fewer than FEWEST_IMAGES."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def _copy_with_companions(path: Path, folder: Path) -> str:
 
 
 def thinned(golden: Golden, cap: Cap) -> Golden:
-    """As many held-out and out-of-distribution images as the cap allows, evenly over their order.
+    """Return as many images as the cap allows, sampled evenly.
 
     The order is by name, so every class folder gives its share.
     """
@@ -141,7 +141,7 @@ def thinned(golden: Golden, cap: Cap) -> Golden:
 
 
 def _copy_golden(golden: Golden, preprocess: Preprocess, folder: Path) -> None:
-    """Copy the images, and note what the desk makes of the first of them."""
+    """Copy the images, and save the preprocessed pixels of the first ones."""
     root = golden.root
     inside = [_copy(root / name, folder, "images", n) for n, name in enumerate(golden.images)]
     outside = [_copy(root / name, folder, "ood", n) for n, name in enumerate(golden.ood_images)]

@@ -1,4 +1,4 @@
-"""What FP16 and INT8 need to know of a student's ONNX graph."""
+"""Queries on a student's ONNX graph, for FP16 and INT8."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from runtime.backends.ort import import_onnxruntime
 from runtime.files import replacing
 
 MATRIX_OPERATORS = ("Conv", "MatMul", "Gemm")
-"""Where a network's time goes; what INT8 quantises."""
+"""The operators that take a network's time; INT8 quantises these."""
 EMBEDDING = "embedding"
 CHUNK = 8
-"""Images that go through a graph at a time when every tensor of it is looked at."""
+"""Batch size when every tensor of a graph is observed."""
 
 
 def head(model: ModelProto) -> tuple[str, ...]:
-    """Names of the nodes behind the embedding: the probe. They stay float32 in every file.
+    """Return the nodes behind the embedding: the probe. They stay float32 in every file.
 
     A probe is a small product, and the logit -1e4 of a class without a label would take the whole
     range of a quantised tensor.
@@ -40,7 +40,7 @@ def head(model: ModelProto) -> tuple[str, ...]:
 
 
 def save(model: ModelProto, path: Path, facts: Mapping[str, object]) -> None:
-    """Check a model and write it, whole or not at all, with more facts among its properties."""
+    """Check a model and write it atomically, with extra metadata."""
     properties = {each.key: each.value for each in model.metadata_props}
     for key, value in facts.items():
         properties[key] = value if isinstance(value, str) else json.dumps(value)
@@ -51,7 +51,7 @@ def save(model: ModelProto, path: Path, facts: Mapping[str, object]) -> None:
 
 
 def source_of(name: str, producers: Mapping[str, NodeProto]) -> str:
-    """The tensor that a weight comes from, behind casts, transpositions and dequantisation."""
+    """Return the tensor behind a weight's casts, transpositions and dequantisation."""
     passed = ("Cast", "Transpose", "Identity", "DequantizeLinear")
     while name in producers and producers[name].op_type in passed:
         name = producers[name].input[0]
@@ -59,7 +59,7 @@ def source_of(name: str, producers: Mapping[str, NodeProto]) -> str:
 
 
 def producers(model: ModelProto) -> dict[str, NodeProto]:
-    """The node that makes each tensor."""
+    """Return the node that makes each tensor."""
     return {output: node for node in model.graph.node for output in node.output}
 
 
@@ -76,7 +76,7 @@ class Weight:
 
 
 def weights(model: ModelProto) -> list[Weight]:
-    """Weights of the matrix operators before the head, as they are stored in the file."""
+    """Return the stored weights of the matrix operators before the head."""
     stored = {each.name: each for each in model.graph.initializer}
     made, behind = producers(model), set(head(model))
     found = []
@@ -93,7 +93,7 @@ def weights(model: ModelProto) -> list[Weight]:
 
 
 def float_outputs(model: ModelProto) -> dict[str, str]:
-    """Float32 tensors that nodes make, and the node that makes each."""
+    """Return the float32 tensors that nodes make, with their nodes."""
     inferred = onnx.shape_inference.infer_shapes(model)
     known = {
         each.name: each.type.tensor_type.elem_type
@@ -109,7 +109,7 @@ def float_outputs(model: ModelProto) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Observed:
-    """What was seen of a float tensor on real images."""
+    """Statistics of a float tensor on real images."""
 
     peak: float
     """Largest magnitude."""
@@ -118,7 +118,7 @@ class Observed:
 
 
 def observe(model: ModelProto, images: Floats) -> dict[str, Observed]:
-    """Largest magnitude and shape of every float tensor, over images [N, 3, S, S]."""
+    """Return largest magnitude and shape of every float tensor, over images [N, 3, S, S]."""
     open_model = copy.deepcopy(model)
     names = list(float_outputs(model))
     there = {each.name for each in open_model.graph.output}
@@ -140,7 +140,7 @@ def observe(model: ModelProto, images: Floats) -> dict[str, Observed]:
 
 
 def session_of(model: ModelProto) -> Any:
-    """A model in memory, opened by ONNX Runtime on the CPU."""
+    """Open a model in memory with ONNX Runtime on the CPU."""
     ort = import_onnxruntime()
     options = ort.SessionOptions()
     options.log_severity_level = 3
@@ -149,7 +149,7 @@ def session_of(model: ModelProto) -> Any:
 
 
 def embeddings(model: ModelProto, images: Floats) -> Floats:
-    """What a model answers to images [N, 3, S, S]: [N, D]."""
+    """Return a model's embeddings [N, D] of images [N, 3, S, S]."""
     session = session_of(model)
     parts = [
         session.run([EMBEDDING], {"images": images[start : start + 4 * CHUNK]})[0]
@@ -159,7 +159,7 @@ def embeddings(model: ModelProto, images: Floats) -> Floats:
 
 
 def cosines(got: Floats, expected: Floats) -> Floats:
-    """Cosine of each row with the one it should be; -1 where an answer is not finite or zero."""
+    """Return the cosine of each row with its reference; -1 if a row is not finite or zero."""
     with np.errstate(all="ignore"):
         norms = np.linalg.norm(got, axis=1) * np.linalg.norm(expected, axis=1)
         found = (got * expected).sum(axis=1) / norms
@@ -169,7 +169,7 @@ def cosines(got: Floats, expected: Floats) -> Floats:
 def multiplications(
     node: NodeProto, seen: Mapping[str, Observed], shapes: Mapping[str, tuple[int, ...]]
 ) -> int:
-    """Multiply-adds that a matrix operator takes for one image."""
+    """Return the multiply-adds of a matrix operator for one image."""
     made = prod(seen[node.output[0]].shape[1:])
     if node.op_type == "Conv":
         return made * prod(shapes[node.input[1]][1:])

@@ -1,4 +1,4 @@
-"""Proof of precision: whether a finished ONNX file is inside what it is said to be."""
+"""Verify the precision of a finished ONNX file by reading its types."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _AGAIN = "  `compressor export RUN` makes the file again."
 
 
 def prove(path: Path, precision: Precision) -> dict[str, Any]:
-    """What is inside an ONNX file, if that is what it is said to be.
+    """Return the weight types of an ONNX file, if they match its precision.
 
     Returns:
         `weights`: share of the weights by type; for INT8 also `integer_kernels`: share of the

@@ -1,4 +1,4 @@
-"""Preprocessing in the graph: a file that takes a camera's pixels instead of normalised floats."""
+"""Preprocessing in the graph: a file that takes uint8 pixels, not normalised floats."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ _SSH_FAILED = 255
 
 @dataclass(frozen=True)
 class Wish:
-    """What is wanted of the other machine."""
+    """How to use the other machine."""
 
     python: str = "python3"
     """Its Python, 3.10 or newer."""
@@ -54,7 +54,7 @@ class Wish:
 
 @dataclass(frozen=True)
 class Host:
-    """A machine that ssh reaches."""
+    """A machine reached over ssh."""
 
     destination: str
     command: tuple[str, ...]
@@ -67,7 +67,7 @@ class Host:
         stdin: IO[bytes] | int = subprocess.DEVNULL,
         stderr: IO[bytes] | int | None = subprocess.PIPE,
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run a line of its shell.
+        """Run a command line in its shell.
 
         Args:
             words: the line; what it names is quoted already.
@@ -89,7 +89,7 @@ class Host:
         return done
 
     def do(self, words: str, what: str, *, stdin: IO[bytes] | int = subprocess.DEVNULL) -> str:
-        """Run a line that has to succeed; what it printed.
+        """Run a command line that has to succeed, and return what it printed.
 
         Raises:
             MissingDependencyError: it did not, or ssh did not get there.
@@ -161,7 +161,7 @@ def _ssh() -> list[str]:
 
 @contextmanager
 def _reached(destination: str) -> Iterator[Host]:
-    """One connection for all that is to be done, closed at the end."""
+    """Open one connection for all commands, and close it at the end."""
     if re.search(r"^[^@/]*(//)?[^@/]*:[^@/]*@", destination):
         raise InputError(
             f"a password in {destination.rpartition('@')[2]!r}'s address: leave it out"
@@ -201,7 +201,7 @@ def _make_folder(host: Host) -> str:
 def _python(
     host: Host, there: str, wheel: str, backend: str, wish: Wish, note: Callable[[str], None]
 ) -> str:
-    """The words that begin `-m runtime` there."""
+    """Return the command before `-m runtime` on the other machine."""
     python, folder = shlex.quote(wish.python), shlex.quote(there)
     asked = f'{python} -c "import sys; print(sys.version_info >= (3, 10))"'
     if host.do(asked, f"starting {wish.python}").strip() != "True":
@@ -234,7 +234,7 @@ def _checked(host: Host, there: str, python: str, name: str, packed: str) -> Rep
 
 
 def _pass_on(host: Host, code: int, stderr: bytes) -> NoReturn:
-    """The other machine's error as ours, with the same exit code."""
+    """Raise the other machine's error here, with the same exit code."""
     said = stderr.decode(errors="replace").strip().removeprefix("error: ")[-1500:]
     kind = InputError if code == InputError.exit_code else MissingDependencyError
     raise kind(f"on {host.destination}: {said or f'the check ended with code {code}'}")

@@ -1,4 +1,4 @@
-"""The wheel that a device gets: `runtime` alone, written from what is installed here."""
+"""The wheel for a device: `runtime` alone, written from what is installed here."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def write_wheel(folder: Path) -> Path:
 
 
 def _metadata() -> str:
-    """Of the installed distribution, as far as `runtime` goes."""
+    """Return the metadata of the installed distribution, reduced to `runtime`."""
     wanted = ("cpu", "gpu")
     try:
         requires = metadata.requires(DISTRIBUTION) or []

@@ -1,4 +1,4 @@
-"""What a network says of an image: one pooled embedding, and a map of features over the image.
+"""The features of an image: one pooled embedding, and a feature map.
 
 timm's families differ in what `forward_features` gives: tokens with class, register or distillation
 tokens before them, maps with the channels second, maps with the channels last. Here all are one.
@@ -20,7 +20,7 @@ Grid = tuple[int, int]
 
 @dataclass(frozen=True)
 class Features:
-    """What an encoder gives for B images."""
+    """The features of B images."""
 
     pooled: Tensor
     """[B, D]: the embedding, as timm pools it (for most transformers, the class token)."""
@@ -28,33 +28,33 @@ class Features:
     """[B, H, W, C] as `forward_features` ends (a ViT's, behind its final norm); None without."""
 
     def tokens(self) -> Tensor:
-        """The embedding and the map's cells as one list: [B, 1 + HW, D], or [B, 1, D] without."""
+        """Return embedding and map cells as one list: [B, 1 + HW, D]; without a map [B, 1, D]."""
         embedding = self.pooled[:, None]
         if self.maps is None:
             return embedding
         return torch.cat([embedding, self.maps.flatten(1, 2)], dim=1)
 
     def to(self, device: torch.device) -> Features:
-        """The same features on another device."""
+        """Move the features to another device."""
         return Features(self.pooled.to(device), None if self.maps is None else self.maps.to(device))
 
     def float(self) -> Features:
-        """The same features in float32."""
+        """Convert the features to float32."""
         return Features(self.pooled.float(), None if self.maps is None else self.maps.float())
 
     def detach(self) -> Features:
-        """The same features, from where no gradient goes on."""
+        """Detach the features from the graph."""
         return Features(self.pooled.detach(), None if self.maps is None else self.maps.detach())
 
     def tensor_split(self, parts: int) -> list[Features]:
-        """Cut along the images, as torch.tensor_split does: in parts of nearly one size."""
+        """Split along the images into parts of nearly equal size, as torch.tensor_split does."""
         pooled = self.pooled.tensor_split(parts)
         maps = [None] * parts if self.maps is None else self.maps.tensor_split(parts)
         return [Features(*each) for each in zip(pooled, maps, strict=True)]
 
 
 def features_of(model: Any, images: Tensor) -> Features:
-    """One pass of a timm model without classifier: images [B, 3, S, S] -> `Features`.
+    """Run a timm model without classifier: images [B, 3, S, S] -> `Features`.
 
     Class, register and distillation tokens are no part of the map.
     """
@@ -64,7 +64,7 @@ def features_of(model: Any, images: Tensor) -> Features:
 
 
 def resample(maps: Tensor, grid: Grid) -> Tensor:
-    """Feature maps on another grid: [B, H, W, C] -> [B, *grid, C].
+    """Resample feature maps to another grid: [B, H, W, C] -> [B, *grid, C].
 
     Bilinear and, where the grid becomes coarser, antialiased: each cell is a weighted mean of the
     cells it covers, so a constant map stays as it is. The same grid is returned untouched.
@@ -91,7 +91,7 @@ def _map(model: nn.Module, layers: Any) -> Tensor | None:
 
 
 def _grid(model: nn.Module, patches: int) -> Grid | None:
-    """How `patches` tokens lie over a square image; None for those that are no grid."""
+    """Return the grid of `patches` tokens over a square image; None if they form no grid."""
     known = getattr(getattr(model, "patch_embed", None), "grid_size", None)
     if known is not None and math.prod(known) == patches and patches > 1:
         return (int(known[0]), int(known[1]))

@@ -1,4 +1,4 @@
-"""Weights into a model: from a local file or the hub, and never half of them in silence."""
+"""Load weights from a local file or the hub; a partial match is never silent."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def load_into(model: nn.Module, path: Path, *, role: str) -> None:
 
 
 def require_hub(model_name: str, *, role: str, config: PretrainedCfg | None) -> None:
-    """Fail soon and with the way out where hub weights cannot be had.
+    """Fail early, with the way out, if hub weights are not available.
 
     Weights that are already in the local cache are found without a connection.
 
@@ -100,7 +100,7 @@ def require_hub(model_name: str, *, role: str, config: PretrainedCfg | None) -> 
 def not_fetched(
     model_name: str, *, role: str, config: PretrainedCfg, why: str
 ) -> MissingDependencyError:
-    """What to tell where a download failed: the file, and how to name it in the recipe."""
+    """Return the message for a failed download: the file, and how to name it in the recipe."""
     file = _file_of(config)
     return MissingDependencyError(
         f"{role}.weights: {why}\n"
@@ -191,7 +191,7 @@ def _without_classifier(state: State, model: nn.Module, path: Path) -> State:
 
 
 def _converted(state: State, model: nn.Module, path: Path, role: str) -> State:
-    """What timm's checkpoint filter of this family makes of the file; as it was if it has none."""
+    """Return the state dict after timm's checkpoint filter for this family, if it has one."""
     convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
     if convert is None:
         return state

@@ -1,4 +1,4 @@
-"""Cross-validation among a few labelled images: every one answered by a probe that never saw it."""
+"""Cross-validation on few labelled images: each is predicted by a probe not fitted on it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from runtime.arrays import Ints
 
 FOLDS, FEWER_FOLDS = 5, 3
 MANY = 500
-"""Labelled images from which on three folds, once, are enough."""
+"""From this number of labelled images on, three folds without repetition are enough."""
 MOST_LABELLED, MOST_OTHERS = 5000, 1000
-"""Images that cross-validation looks at; drawn by chance where there are more."""
+"""Images used in cross-validation, at most; drawn at random from more."""
 FEWEST = 12
-"""Labelled images, each beside another of its class, below which nothing is concluded."""
+"""With fewer labelled images that share their class with another, nothing is concluded."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What each candidate answered to labelled images that it was not fitted on."""
+    """Out-of-fold logits of every candidate."""
 
     candidates: tuple[Candidate, ...]
     logits: npt.NDArray[np.float32]
@@ -35,7 +35,7 @@ class Trial:
 def cross_validate(
     training: TrainingSet, candidates: Sequence[Candidate], *, seed: int = 0
 ) -> Trial | None:
-    """Fit every candidate on all folds but one, and let it answer that one.
+    """Fit every candidate on all folds but one, and predict that one.
 
     Only images with another label of their class beside them are asked for; the others are always
     learnt from, so every class can be answered in every fold.
@@ -63,7 +63,7 @@ def cross_validate(
 
 
 def _asked(training: TrainingSet) -> Ints:
-    """Rows of labelled images whose class has another."""
+    """Return the rows of labelled images whose class has another labelled image."""
     of_class = np.bincount(training.labels[training.labelled], minlength=training.classes)
     return training.labelled[of_class[training.labels[training.labelled]] > 1]
 

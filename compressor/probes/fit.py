@@ -1,4 +1,4 @@
-"""The probes of a run: a linear one for every encoder, and the one that is deployed."""
+"""The probes of a run: a linear one for every encoder, and the deployed one."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def fit_all(
 
 
 def _linear(training: TrainingSet, chosen: Chosen | None) -> Probe:
-    """The linear probe, from the scores that there are already if something was chosen."""
+    """Return the linear probe, from existing scores if a probe was chosen."""
     if chosen is None:
         return choose(training, ("linear",)).probe
     if chosen.candidate.kind == "linear":
@@ -71,21 +71,21 @@ def _linear(training: TrainingSet, chosen: Chosen | None) -> Probe:
 
 
 def linear_probe(arrays: Mapping[str, Floats], encoder: str) -> LinearProbe | None:
-    """The linear probe of an encoder, or None without labels of two classes."""
+    """Return the linear probe of an encoder, or None without labels of two classes."""
     if f"{encoder}_weight" not in arrays:
         return None
     return LinearProbe(arrays[f"{encoder}_weight"], arrays[f"{encoder}_bias"])
 
 
 def other_than_linear(arrays: Mapping[str, Floats], encoder: str) -> Probe | None:
-    """An encoder's probe of the kind that is deployed, or None where that is the linear one."""
+    """Return an encoder's probe of the deployed kind, or None if that is the linear kind."""
     prefix = f"{encoder}_deployed_"
     own = {name[len(prefix) :]: each for name, each in arrays.items() if name.startswith(prefix)}
     return probe_from(own) if own else None
 
 
 def deployed_probe(arrays: Mapping[str, Floats], encoder: str) -> Probe | None:
-    """An encoder's probe of the kind that is deployed, or None without labels of two classes."""
+    """Return an encoder's probe of the deployed kind, or None without labels of two classes."""
     return other_than_linear(arrays, encoder) or linear_probe(arrays, encoder)
 
 

@@ -1,4 +1,4 @@
-"""The kinds of probe, and how strongly each may be regularised."""
+"""The kinds of probe and their strengths of regularisation."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from compressor.probes.training_set import TrainingSet
 Kind = Literal["propagation", "linear", "prototypes", "voting"]
 
 KINDS: tuple[Kind, ...] = ("propagation", "linear", "prototypes", "voting")
-"""In the order in which they are preferred where the labels cannot tell (docs/results.md)."""
+"""In order of preference, for labels that cannot tell them apart (docs/results.md)."""
 DEFAULTS: dict[Kind, tuple[float | None, float]] = {
     "propagation": (0.1, 1.6),
     "linear": (1.0, 4.0),
     "prototypes": (None, 2.0),
     "voting": (None, 3.0),
 }
-"""Strength and temperature to take where there are too few labels to choose them: what suited the
+"""Strength and temperature if there are too few labels to choose them: the best on the
 held-out images of other data sets, in the geometric mean (docs/results.md)."""
 PROTOTYPE_SCALE = 10.0
 """Of a cosine, before calibration."""
@@ -28,13 +28,13 @@ PROTOTYPE_SCALE = 10.0
 
 @dataclass(frozen=True)
 class Candidate:
-    """A kind of probe, with the strength it is fitted at where it has one."""
+    """A kind of probe with its strength of regularisation, if it has one."""
 
     kind: Kind
     strength: float | None = None
 
     def fit(self, training: TrainingSet) -> Probe:
-        """The probe that it makes of labels of two classes at least."""
+        """Return the probe fitted on labels of at least two classes."""
         if self.kind == "prototypes":
             return nearest_centroid.fit(training, PROTOTYPE_SCALE)
         if self.kind == "voting":
@@ -45,7 +45,7 @@ class Candidate:
 
 
 def candidates(training: TrainingSet, kinds: Sequence[Kind] = KINDS) -> list[Candidate]:
-    """Those of the kinds that these labels allow, at every strength to be tried."""
+    """Return the candidates that these labels allow, at every strength."""
     allowed: dict[Kind, list[Candidate]] = {
         "propagation": (
             [Candidate("propagation", each) for each in label_propagation.STRENGTHS]

@@ -1,7 +1,7 @@
-"""Label propagation: the labels spread to images that the teacher finds alike, then a linear probe.
+"""Label propagation over the teacher's neighbourhood graph, then a linear probe.
 
-The graph is made of the *teacher's* embeddings, whatever encoder the probe will read: what the
-teacher knows of likeness reaches the student's classifier through the unlabelled images.
+The graph uses the *teacher's* embeddings, for a probe of any encoder: what the
+teacher knows about similarity reaches the student's classifier through unlabelled images.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ NEIGHBOURS = 10
 CLAMPING = 0.8
 """Share of an image's class that comes from its neighbours at each step; sklearn's `alpha`."""
 MOST_IMAGES = 4000
-"""Nodes of the graph: the labelled images, and others drawn by chance."""
+"""Nodes of the graph, at most: the labelled images, and others drawn at random."""
 MOST_LABELLED = 1000
 """With more labels there is little left to spread."""
 
 
 def applies(training: TrainingSet) -> bool:
-    """Whether there are few labels, and as many images without."""
+    """Return whether there are few labels, and as many images without."""
     labelled = len(training.labelled)
     return labelled <= MOST_LABELLED and labelled <= len(training.labels) - labelled
 
 
 def fit(training: TrainingSet, strength: float, *, seed: int = 0) -> LinearProbe:
-    """A linear probe on all images, each with the class it was reached by and as sure as that.
+    """Return a linear probe fitted on all images, weighted by the certainty of their classes.
 
     After Zhou et al. (NeurIPS 2003), with the weights of Iscen et al. (CVPR 2019): one minus the
     entropy of an image's classes over its maximum.
@@ -55,7 +55,7 @@ def fit(training: TrainingSet, strength: float, *, seed: int = 0) -> LinearProbe
 
 
 def spread(training: TrainingSet) -> Doubles:
-    """Share of each class in each image [N, K]; a row of zeros where no label reaches.
+    """Return the share of each class in each image [N, K]; zeros if no label reaches an image.
 
     Every class is given the same mass in all, so that a class with many labels does not swallow the
     images between (class mass normalisation, Zhu et al. 2003).

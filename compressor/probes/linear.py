@@ -16,7 +16,7 @@ STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)
 
 
 def fit(training: TrainingSet, strength: float) -> LinearProbe:
-    """Multinomial logistic regression on unit-length, standardised embeddings.
+    """Fit multinomial logistic regression on unit-length, standardised embeddings.
 
     Args:
         training: labels of two classes at least; a class that none has is never answered.

@@ -1,4 +1,4 @@
-"""Which probe is deployed, chosen and calibrated by the labelled training images alone."""
+"""Choose and calibrate the deployed probe, on labelled training images only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from runtime.metrics import Estimate, log_loss, mean_estimate
 
 @dataclass(frozen=True)
 class Score:
-    """How a candidate did in cross-validation."""
+    """The cross-validation scores of a candidate."""
 
     candidate: Candidate
     accuracy: Estimate
@@ -36,7 +36,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Chosen:
-    """A probe, and why it is this one."""
+    """The chosen probe and the reasons."""
 
     probe: Probe
     """Fitted on all labelled training images; its softmax is calibrated if `calibrated`."""
@@ -49,7 +49,7 @@ class Chosen:
     """Every candidate, or none where there are too few labels to choose."""
 
     def document(self) -> dict[str, Any]:
-        """As report.json has it; of each kind, its best strength."""
+        """Return the choice as in report.json, with the best strength of each kind."""
         best = [_best(self.scores, (kind,)) for kind in KINDS]
         return {
             "kind": self.candidate.kind,
@@ -62,7 +62,7 @@ class Chosen:
 
 
 def choose(training: TrainingSet, kinds: Sequence[Kind] = KINDS, *, seed: int = 0) -> Chosen:
-    """The probe of these kinds that does best on labelled images which it did not see.
+    """Return the probe that is best on labelled images it was not fitted on.
 
     Args:
         training: what is known; held-out images are no part of it.
@@ -109,7 +109,7 @@ _STANDARD_ERRORS = 2.0
 
 
 def _clearly_better(one: Score, other: Score) -> bool:
-    """Whether its log-loss is lower by two standard errors, over the same images.
+    """Return whether its log-loss is lower by two standard errors, over the same images.
 
     A few labels tell two probes apart badly: taking the best of them by its mean cost 2.8 % of
     accuracy against the best in hindsight, asking for two standard errors 1.9 % (docs/results.md).
@@ -120,7 +120,7 @@ def _clearly_better(one: Score, other: Score) -> bool:
 
 
 def _scores(trial: Trial) -> tuple[Score, ...]:
-    """Accuracy with its interval over images, and the log-loss that calibration leaves."""
+    """Return accuracy with its interval over images, and log-loss after calibration."""
     found = []
     for candidate, logits in zip(trial.candidates, trial.logits, strict=True):
         right = (logits.argmax(axis=2) == trial.labels).mean(axis=0)  # [R, T] -> [T]
@@ -133,7 +133,7 @@ def _scores(trial: Trial) -> tuple[Score, ...]:
 
 
 def _best(scores: Sequence[Score], kinds: Sequence[Kind]) -> Score | None:
-    """Of these kinds, the one with the least log-loss."""
+    """Return the candidate of these kinds with the lowest log-loss."""
     of_kinds = [score for score in scores if score.candidate.kind in kinds]
     return min(of_kinds, key=lambda score: score.log_loss, default=None)
 

@@ -9,7 +9,7 @@ from compressor.probes.training_set import TrainingSet
 
 
 def fit(training: TrainingSet, scale: float) -> LinearProbe:
-    """The cosine to each class's mean, after the mean of all training images is taken off.
+    """Fit class means, centred on the mean of all training images, for cosine similarity.
 
     The length of the centred embedding is left out of the cosine: it is the same for every class,
     so the answers are those of SimpleShot's centred nearest centroid (arXiv 1911.04623, without

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 VOTE_TEMPERATURE = 0.07
-"""A labelled image's vote is exp(cosine / 0.07), as in `runtime.metrics.knn_votes`."""
+"""A labelled image votes with the weight exp(cosine / 0.07), as in `runtime.metrics.knn_votes`."""
 LEAST_SHARE = 1e-6
-"""A class's share of the vote counts as no less: the logarithm stays finite, in float16 too."""
+"""Lower limit of a class's share of the votes: its logarithm stays finite, in float16 too."""
 
 
 @dataclass(frozen=True)
@@ -32,21 +32,21 @@ class LinearProbe:
     """[K], NEVER for a class that no label covers."""
 
     def logits(self, embedding: npt.NDArray[np.floating]) -> Floats:
-        """[N, D] -> [N, K]."""
+        """Return the logits of embeddings: [N, D] -> [N, K]."""
         logits: Floats = normalise(embedding) @ self.weight.T + self.bias
         return logits
 
     def scaled(self, scale: float) -> LinearProbe:
-        """The same answers, with logits that are `scale` times as large."""
+        """Return the probe with logits multiplied by `scale`."""
         bias = np.where(self.bias <= NEVER, NEVER, self.bias * scale)
         return LinearProbe((self.weight * scale).astype(np.float32), bias.astype(np.float32))
 
     def arrays(self) -> dict[str, Floats]:
-        """What `probe_from` reads."""
+        """Return the arrays that `probe_from` reads."""
         return {"weight": self.weight, "bias": self.bias}
 
     def module(self) -> nn.Module:
-        """Itself as part of a deployed file."""
+        """Return the probe as a torch module, for the deployed file."""
         from export.onnx_file import linear
 
         return linear(self.weight, self.bias)
@@ -70,7 +70,7 @@ class VotingProbe:
     scale: float = 1.0
 
     def logits(self, embedding: npt.NDArray[np.floating]) -> Floats:
-        """[N, D] -> [N, K]."""
+        """Return the logits of embeddings: [N, D] -> [N, K]."""
         shares = np.exp(log_softmax(normalise(embedding) @ self.bank.T / VOTE_TEMPERATURE))
         logits: Floats = (
             self.scale * np.log(np.maximum(shares @ self.votes, LEAST_SHARE)) + self.bias
@@ -78,16 +78,16 @@ class VotingProbe:
         return logits
 
     def scaled(self, scale: float) -> VotingProbe:
-        """The same answers, with logits that are `scale` times as large."""
+        """Return the probe with logits multiplied by `scale`."""
         return replace(self, scale=self.scale * scale)
 
     def arrays(self) -> dict[str, Floats]:
-        """What `probe_from` reads."""
+        """Return the arrays that `probe_from` reads."""
         scale = np.array([self.scale], np.float32)
         return {"bank": self.bank, "votes": self.votes, "bias": self.bias, "scale": scale}
 
     def module(self) -> nn.Module:
-        """Itself as part of a deployed file."""
+        """Return the probe as a torch module, for the deployed file."""
         from export.onnx_file import Voting
 
         return Voting(self.arrays(), temperature=VOTE_TEMPERATURE, least=LEAST_SHARE)
@@ -97,7 +97,7 @@ Probe = LinearProbe | VotingProbe
 
 
 def probe_from(arrays: Mapping[str, Floats]) -> Probe:
-    """The probe that gave these arrays."""
+    """Return the probe stored in these arrays."""
     if "weight" in arrays:
         return LinearProbe(arrays["weight"], arrays["bias"])
     scale = float(arrays["scale"][0])
@@ -105,7 +105,7 @@ def probe_from(arrays: Mapping[str, Floats]) -> Probe:
 
 
 def never_unless(present: npt.NDArray[np.integer], classes: int) -> Floats:
-    """[K], 0 for the classes that are present, NEVER for the others."""
+    """Return [K]: 0 for the classes that are present, NEVER for the others."""
     bias = np.full(classes, NEVER, np.float32)
     bias[present] = 0
     return bias

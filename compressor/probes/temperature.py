@@ -1,4 +1,4 @@
-"""Temperature scaling: probabilities that mean what they say, from images the probe did not see."""
+"""Temperature scaling: calibrated probabilities, from images that the probe was not fitted on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LOWEST, HIGHEST = 1e-2, 1e2
 
 
 def scale_of(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> float:
-    """What to multiply logits [N, K] of labelled images by so that their softmax is calibrated.
+    """Return the factor that calibrates the softmax of logits [N, K] of labelled images.
 
     The scale (one over the temperature) of the least cross-entropy (Guo et al., ICML 2017). The
     targets are Platt's (1999): the true class has (N + 1) / (N + 2), the others share the rest, so

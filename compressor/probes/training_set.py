@@ -1,4 +1,4 @@
-"""What a probe learns from: the embeddings of all training images, and the labels of some."""
+"""The data of a probe: embeddings of all training images, labels of some."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ class TrainingSet:
     """N training images."""
 
     unit: Floats
-    """[N, D] what the probe will read, of unit length."""
+    """[N, D], the embeddings that the probe reads, of unit length."""
     guide: Floats
-    """[N, Dt] the teacher's embeddings of the same images: which are alike."""
+    """[N, Dt], the teacher's embeddings of the same images."""
     labels: Ints
     """[N], 0..classes-1, or -1 where the class is not known."""
     classes: int
-    """K, those included that no label covers."""
+    """K, including classes without a label."""
 
     @cached_property
     def labelled(self) -> Ints:
-        """Rows of the labelled images."""
+        """Return the rows of the labelled images."""
         return np.flatnonzero(self.labels >= 0)
 
     @cached_property
     def present(self) -> Ints:
-        """Classes that a label covers, in order."""
+        """Return the classes that have a label, in order."""
         return np.unique(self.labels[self.labelled])
 
     def only(self, rows: Ints) -> TrainingSet:
-        """Some of the images."""
+        """Return a part of the images."""
         return replace(self, unit=self.unit[rows], guide=self.guide[rows], labels=self.labels[rows])
 
     def thinned(self, labelled: int, others: int, seed: int) -> TrainingSet:
-        """At most so many labelled images and so many others, drawn by chance."""
+        """Return a random part with at most so many labelled and so many other images."""
         rng = np.random.default_rng(seed)
         rest = np.flatnonzero(self.labels < 0)
         kept = [
@@ -48,5 +48,5 @@ class TrainingSet:
         return self.only(np.sort(np.concatenate(kept)))
 
     def standardisation(self) -> tuple[Floats, Floats]:
-        """Mean and standard deviation [D] of all images: the unlabelled tell of them too."""
+        """Return mean and standard deviation [D] of all images, unlabelled ones included."""
         return self.unit.mean(axis=0), self.unit.std(axis=0) + np.float32(1e-6)

@@ -1,4 +1,4 @@
-"""The vote of the labelled images: kNN as a probe that fits into the deployed file."""
+"""Weighted kNN over all labelled images, as a probe that fits into the deployed file."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from compressor.probes.probe import VotingProbe, never_unless
 from compressor.probes.training_set import TrainingSet
 
 MOST_VOTERS = 1000
-"""Labelled images that a vote may have: they travel in the file and are compared on the device."""
+"""Labelled images, at most: they travel in the file and are compared on the device."""
 
 
 def applies(training: TrainingSet) -> bool:
-    """Whether the labelled images are few enough to travel."""
+    """Return whether the labelled images are few enough to travel."""
     return len(training.labelled) <= MOST_VOTERS
 
 
 def fit(training: TrainingSet) -> VotingProbe:
-    """Every labelled image votes; see `VotingProbe`.
+    """Return a probe in which every labelled image votes; see `VotingProbe`.
 
     Args:
         training: labels of two classes at least.

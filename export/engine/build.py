@@ -1,8 +1,8 @@
-"""A TensorRT engine from an ONNX file: one way for `tensorrt` and `tensorrt-rtx`.
+"""Build a TensorRT engine from an ONNX file, with `tensorrt` or `tensorrt-rtx`.
 
-Precision is what the file says: networks are strongly typed, and nothing here names a precision to
-the builder. `tensorrt` builds on the GPU it is for; `tensorrt-rtx` needs none and is told which
-compute capability. Needs numpy and the flavour, no training package.
+Precision comes from the file: networks are strongly typed, and nothing here names a precision to
+the builder. `tensorrt` builds on the GPU it is for; `tensorrt-rtx` needs no GPU but the
+compute capability of one. Needs numpy and the flavour, no training package.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ FOLDER = "engines"
 
 @dataclass(frozen=True)
 class Order:
-    """What engine is wanted."""
+    """The engine to build."""
 
     flavour: Flavour
     precision: Precision
-    """What the ONNX file is; the finished engine is held against it."""
+    """The ONNX file's precision; the finished engine is compared with it."""
     profile: Profile
     compute_capability: str | None = None
     """Such as `8.9`; None: that of the GPU in this machine."""
     workspace_mb: int | None = None
-    """Most scratch memory that a layer may take, 10^6 bytes; None: all of the GPU's."""
+    """Scratch memory of a layer at most, 10^6 bytes; None: all of the GPU's."""
     timing_cache: Path | None = None
-    """A file of measured kernels that later builds on the same GPU take up (`tensorrt` only)."""
+    """A file of measured kernels for later builds on the same GPU (`tensorrt` only)."""
 
 
 def build(onnx: Path, folder: Path, order: Order, *, tell: Tell = lambda line: None) -> Path:
@@ -113,7 +113,7 @@ def build(onnx: Path, folder: Path, order: Order, *, tell: Tell = lambda line: N
 
 
 def _capability(order: Order, here: str | None) -> str:
-    """The compute capability to build for.
+    """Return the compute capability to build for.
 
     Raises:
         MissingDependencyError: it is that of a GPU, and there is none.
@@ -153,7 +153,7 @@ def _of_rtx(trt: Any, capability: str) -> Any:
 
 
 def _prepare(trt: Any, onnx: Path, logger: Any, order: Order) -> tuple[Any, Any, Any]:
-    """The network read, and a configuration with its profile and limits."""
+    """Read the network, and make a configuration with its profile and limits."""
     builder = trt.Builder(logger)
     # 10.12 asks for it, 11 takes every network as strongly typed and ignores it.
     flag = trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED
@@ -189,7 +189,7 @@ def _keep_timing_cache(config: Any, order: Order) -> None:
 
 
 def _look_inside(trt: Any, logger: Any, content: bytes, log: Log) -> tuple[list[Layer], str]:
-    """The layers of an engine, and who listed them: it can be opened only where there is a GPU."""
+    """Return the layers of an engine and their source: without a GPU, the builder's log."""
     if gpus.find() is not None:
         engine = trt.Runtime(logger).deserialize_cuda_engine(content)
         if engine is not None:
@@ -202,7 +202,7 @@ def _look_inside(trt: Any, logger: Any, content: bytes, log: Log) -> tuple[list[
 
 def _monitor(trt: Any, tell: Tell) -> Any:
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc, name-defined, unused-ignore]
-        """Tells the outermost phases; the inner ones are many."""
+        """Reports the outermost phases of a build; inner ones are too many."""
 
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
@@ -224,7 +224,7 @@ def _monitor(trt: Any, tell: Tell) -> Any:
 
 
 def _script(network: Any, onnx: Path, engine: Path, order: Order, capability: str) -> str:
-    """The same build as one would type it."""
+    """Return the same build as a shell command."""
     name = network.get_input(0).name
     shapes = ["x".join(map(str, shape)) for shape in _shapes(network, order.profile)]
     words = ["trtexec", "--stronglyTyped"]

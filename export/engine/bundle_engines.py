@@ -1,4 +1,4 @@
-"""Engines into a bundle that is there: on the device, or for another GPU."""
+"""Add engines to an existing bundle, on the device or for another GPU."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from runtime.files import read_json, write_json
 
 @dataclass(frozen=True)
 class Wish:
-    """What engines a bundle is to get; None: what its recipe says."""
+    """The engines to build for a bundle; None: as in its recipe."""
 
     flavours: Sequence[Flavour] = ()
     capabilities: Sequence[str] = ()
@@ -32,7 +32,7 @@ class Wish:
 
 
 def add(folder: Path, wish: Wish, *, tell: Tell = lambda line: None) -> list[Path]:
-    """Build engines from the ONNX files of a bundle, into it; its manifest is written anew.
+    """Build engines from the ONNX files of a bundle, into it, and write its manifest again.
 
     Returns:
         The engines.
@@ -101,7 +101,7 @@ def _order(
 
 
 def _note(bundle: Bundle) -> None:
-    """Let bundle.json name every engine that lies in the bundle now."""
+    """List every engine of the bundle in bundle.json."""
     document, path = bundle.document, bundle.folder / "bundle.json"
     kept = [entry for entry in document.artifacts if not entry.file.endswith(".engine")]
     built = bundles.engines_in(bundle.folder / bundles.ENGINES)

@@ -21,16 +21,16 @@ TYPES = {
     "int8": "int8", "bfloat16": "bfloat16", "bf16": "bfloat16", "fp8": "float8",
     "int32": "int32", "int64": "int64", "bool": "bool", "uint8": "uint8",
 }  # fmt: skip
-"""TensorRT's names of types, in both spellings of the inspector, and the field's."""
+"""TensorRT's type names, in both spellings of the inspector, and the usual names."""
 
 _FUSED_SHARE = {"fp32": ("float32", 0.999), "fp16": ("float16", 0.9), "int8": ("int8", 0.5)}
-"""Of the weights so much must be of the type that the file promises. FP16 keeps single operators
+"""Smallest share of the weights in the type that the file promises. FP16 keeps single operators
 in float32, INT8 its sensitive layers and the probe; an engine that lost its type has none."""
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """What goes into or out of a layer."""
+    """An input or output of a layer."""
 
     type: str
     elements: int
@@ -53,18 +53,18 @@ class Layer:
 
 
 def from_inspector(text: str) -> list[Layer]:
-    """Layers from the JSON of `EngineInspector.get_engine_information`."""
+    """Read layers from the JSON of `EngineInspector.get_engine_information`."""
     described = json.loads(text)["Layers"]
     return [_from_json(each) for each in described if isinstance(each, dict)]
 
 
 def from_builder(lines: Iterable[str]) -> list[Layer]:
-    """Layers from what the builder logs at the end of a build with detailed verbosity."""
+    """Read layers from the builder's log at the end of a build with detailed verbosity."""
     return [layer for line in lines if (layer := _from_line(line)) is not None]
 
 
 def weight_types(layers: Sequence[Layer]) -> dict[str, float]:
-    """Share of the engine's constants by type, in elements; scales and biases hardly count."""
+    """Return the share of the engine's constants by type, in elements."""
     counted = Counter[str]()
     for layer in layers:
         for constant in layer.constants:
@@ -74,7 +74,7 @@ def weight_types(layers: Sequence[Layer]) -> dict[str, float]:
 
 
 def prove(layers: Sequence[Layer], precision: Literal["fp32", "fp16", "int8"]) -> dict[str, float]:
-    """Share of the weights by type, if the engine is what it is said to be.
+    """Return the share of the weights by type, if it matches the engine's precision.
 
     Raises:
         InputError: its weights are of another type: precision was lost, or Q/DQ not fused.

@@ -1,4 +1,4 @@
-"""An ONNX file as TensorRT reads it, with its refusals in words that name node and way out."""
+"""Read an ONNX file with TensorRT's parser; errors name the node and the way out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from runtime.errors import InputError
 
 @dataclass
 class Log:
-    """What TensorRT said, as far as it matters later."""
+    """The messages of TensorRT that are needed later."""
 
     problems: list[str] = field(default_factory=list)
     """Its errors, and warnings that came with them."""
@@ -20,7 +20,7 @@ class Log:
     """The lines in which the builder lists the layers of the engine."""
 
     def logger(self, trt: Any) -> Any:
-        """A TensorRT logger that writes here."""
+        """Return a TensorRT logger that writes to this log."""
         log, errors = self, (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR)
 
         class Logger(trt.ILogger):  # type: ignore[misc, name-defined, unused-ignore]

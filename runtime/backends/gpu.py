@@ -1,4 +1,4 @@
-"""The NVIDIA GPU of this machine, as the CUDA runtime and its driver name it."""
+"""The NVIDIA GPU of this machine, as reported by the CUDA runtime and the driver."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Gpu:
     cuda: str
     """Newest CUDA version that the driver supports, such as `13.0`."""
     driver: str | None
-    """Version of the driver; None where no nvidia-smi tells (Jetson)."""
+    """Version of the driver; None without nvidia-smi (Jetson)."""
 
 
 def find() -> Gpu | None:
-    """The first GPU that CUDA sees, or None: no GPU, no driver, or no cuda-python."""
+    """Return the first GPU that CUDA sees, or None: no GPU, no driver, or no cuda-python."""
     try:
         cuda = import_cuda()
     except MissingDependencyError:

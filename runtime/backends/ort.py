@@ -77,7 +77,7 @@ class OrtSession:
 
     @property
     def takes(self) -> Takes:
-        """What the file wants: normalised float32, or pixels."""
+        """The file's input: normalised float32, or pixels."""
         return self._takes
 
     def run(self, images: npt.NDArray[Any]) -> Outputs:
@@ -96,7 +96,7 @@ class OrtSession:
 
 
 def _options(path: Path, provider: Provider, batches: tuple[int, int]) -> dict[str, str]:
-    """Of the provider. TensorRT's builds one engine for all batch sizes."""
+    """Return the provider's options. TensorRT builds one engine for all batch sizes."""
     if provider != "tensorrt":
         return {}
     ort = import_onnxruntime()
@@ -111,7 +111,7 @@ def _options(path: Path, provider: Provider, batches: tuple[int, int]) -> dict[s
 
 
 def import_onnxruntime() -> Any:
-    """The `onnxruntime` module, with its telemetry off.
+    """Import `onnxruntime` and switch its telemetry off.
 
     Raises:
         MissingDependencyError: it is not installed; the message says what to install.
@@ -130,7 +130,7 @@ def import_onnxruntime() -> Any:
 
 
 def starting_providers() -> dict[str, bool]:
-    """Which of our providers really start here: `get_available_providers` lists what was compiled.
+    """Return our providers that really start here; `get_available_providers` lists compiled ones.
 
     Raises:
         MissingDependencyError: ONNX Runtime is not installed.

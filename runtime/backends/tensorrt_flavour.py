@@ -1,4 +1,4 @@
-"""TensorRT comes as two packages with one interface; here it is chosen and imported."""
+"""The two TensorRT packages (flavours) with one interface: chosen and imported here."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from runtime.errors import MissingDependencyError
 Flavour = Literal["tensorrt", "tensorrt-rtx"]
 
 _OLDEST = {"tensorrt": (10, 12), "tensorrt-rtx": (1, 2)}
-"""The first versions that can be asked for a strongly typed network by what we call."""
+"""The first versions with the strongly typed networks that we use."""
 
 _HOW = {
     "tensorrt": (
@@ -24,7 +24,7 @@ _HOW = {
 
 
 def import_flavour(flavour: Flavour) -> Any:
-    """The module of a flavour.
+    """Import the module of a flavour.
 
     Raises:
         MissingDependencyError: it is not installed, too old, or its libraries do not load.
@@ -47,7 +47,7 @@ def import_flavour(flavour: Flavour) -> Any:
 
 
 def installed_version(flavour: Flavour) -> str | None:
-    """Version of a flavour as the engines' manifests have it, or None where it is not usable."""
+    """Return the version of a flavour, as in engine manifests, or None if it is not usable."""
     try:
         return str(import_flavour(flavour).__version__)
     except MissingDependencyError:
@@ -55,7 +55,7 @@ def installed_version(flavour: Flavour) -> str | None:
 
 
 def version_key(version: str) -> tuple[int, int]:
-    """Major and minor of `10.12.0.36`."""
+    """Return major and minor version of `10.12.0.36`."""
     major, minor = [*re.findall(r"\d+", version), "0", "0"][:2]
     return int(major), int(minor)
 

@@ -34,7 +34,7 @@ GRAPH_AFTER = 3
 
 @dataclass(frozen=True)
 class Buffer:
-    """One input or output of an engine: where it lies on both sides."""
+    """The host and device memory of one input or output of an engine."""
 
     name: str
     shape: tuple[int, ...]
@@ -47,7 +47,7 @@ class Buffer:
     """Address on the device."""
 
     def bytes_of(self, batch: int) -> int:
-        """Bytes of so many images."""
+        """Return the bytes of so many images."""
         return batch * prod(self.shape) * self.dtype.itemsize
 
 
@@ -84,7 +84,7 @@ class TrtSession:
 
     @property
     def takes(self) -> Literal["float32", "uint8"]:
-        """What the engine wants: normalised float32, or pixels."""
+        """The engine's input: normalised float32, or pixels."""
         return "uint8" if self._input.dtype == np.uint8 else "float32"
 
     def run(self, images: npt.NDArray[Any]) -> Outputs:
@@ -101,7 +101,7 @@ class TrtSession:
         return Outputs(embedding=answers["embedding"], logits=answers.get("logits"))
 
     def device_ms(self, images: npt.NDArray[Any], runs: int) -> list[float]:
-        """Time of `runs` inferences alone, without the copies: between two events on the stream."""
+        """Time `runs` inferences without the copies, between two events on the stream."""
         batch, cuda = self._accept(images), self._cuda
         np.copyto(self._input.host[:batch], images)
         self._copy_in(batch)
@@ -123,7 +123,7 @@ class TrtSession:
     def graphs_pay(
         self, images: npt.NDArray[Any], *, runs: int = 50, clock: Callable[[], float] | None = None
     ) -> bool:
-        """Whether a captured request is faster than three launches, by measuring; keeps the faster.
+        """Measure whether a captured graph is faster than three launches, and keep the faster.
 
         Both are timed in turns, after a warm-up.
         """
@@ -139,7 +139,7 @@ class TrtSession:
         return self._cuda_graphs
 
     def close(self) -> None:
-        """Give the memory back. Nothing can be run afterwards."""
+        """Free the memory. Nothing can be run afterwards."""
         cuda = self._cuda
         for graph in self._graphs.values():
             self._call(cuda.cudaGraphExecDestroy(graph))
@@ -164,7 +164,7 @@ class TrtSession:
         return len(images)
 
     def _replay(self, batch: int) -> None:
-        """One request: from a captured graph where there is one, else launch by launch."""
+        """Run one request, from a captured graph if there is one."""
         if batch in self._graphs and self._cuda_graphs:
             self._call(self._cuda.cudaGraphLaunch(self._graphs[batch], self._stream))
         else:
@@ -177,7 +177,7 @@ class TrtSession:
         self._call(self._cuda.cudaStreamSynchronize(self._stream))
 
     def _capture(self, batch: int) -> None:
-        """Keep the launches of a request of this size as a graph."""
+        """Capture the launches of a request of this size as a graph."""
         cuda = self._cuda
         mode = cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         self._call(cuda.cudaStreamBeginCapture(self._stream, mode))
@@ -221,7 +221,7 @@ class TrtSession:
         )
 
     def _call(self, answer: tuple[Any, ...]) -> Any:
-        """What a CUDA call gave, or its error in words."""
+        """Return the result of a CUDA call, or raise its error."""
         status, *values = answer
         if status != self._cuda.cudaError_t.cudaSuccess:
             _, said = self._cuda.cudaGetErrorString(status)

@@ -1,4 +1,4 @@
-"""A bundle as one `.tar`, and back: nothing is written outside the folder asked for."""
+"""Pack a bundle as one `.tar` and unpack it; nothing is written outside the given folder."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def unpack(path: Path, into: Path) -> Path:
 
 
 def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Without what differs between machines: owner, time, permissions."""
+    """Remove what differs between machines: owner, time, permissions."""
     member.uid = member.gid = 0
     member.uname = member.gname = ""
     member.mtime, member.mode = 0, 0o644
@@ -69,7 +69,7 @@ def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
 
 
 def _members(path: Path, tar: tarfile.TarFile) -> list[tarfile.TarInfo]:
-    """What lies in the tar, read no further than a bundle can go.
+    """Return the members of the tar, up to the limits of a bundle.
 
     Raises:
         InputError: something in it is not as in a bundle.
@@ -99,7 +99,7 @@ def _refuse_strange(path: Path, member: tarfile.TarInfo) -> None:
 
 
 def _only_folder(path: Path, members: list[tarfile.TarInfo]) -> str:
-    """The one folder that everything lies in, each file once."""
+    """Return the one top folder; no file may occur twice."""
     paths = [PurePosixPath(member.name) for member in members]
     files = [each for each, member in zip(paths, members, strict=True) if member.isreg()]
     tops = sorted({each.parts[0] for each in paths})

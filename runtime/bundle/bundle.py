@@ -39,7 +39,7 @@ class Artifact:
 
     @property
     def is_engine(self) -> bool:
-        """Whether TensorRT opens it, and not ONNX Runtime."""
+        """Return whether TensorRT opens it, not ONNX Runtime."""
         return self.path.suffix == ".engine"
 
     def runs_on(self, provider: str) -> str:

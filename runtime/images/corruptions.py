@@ -1,8 +1,8 @@
-"""Images made worse in six ways at five severities, with numpy and Pillow, the same each time.
+"""Image corruptions: six families at five severities, deterministic, with numpy and Pillow.
 
 These corruptions are ours. Their families are the usual ones (Hendrycks and Dietterich, ICLR 2019,
-whose strengths some of them take), but the images are not those of ImageNet-C, and figures on them
-compare with nothing but each other.
+whose strengths some of them take), but the images are not those of ImageNet-C, and scores on them
+can only be compared with each other.
 
 Lengths are shares of the image's short side, so that blur and weather hurt small images and large
 ones alike; resolution takes a share of the image's own pixels. Of a family with two members an
@@ -21,7 +21,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFilter
 
 VERSION = 1
-"""Goes up whenever a corrupted image's pixels would be others."""
+"""Increases with every change of the corrupted pixels."""
 SEVERITIES = (1, 2, 3, 4, 5)
 
 Pixels = npt.NDArray[np.float32]
@@ -32,13 +32,13 @@ Member = Callable[[Image.Image, int, Rng], Image.Image]
 
 @dataclass(frozen=True)
 class Corruption:
-    """What is done to an image."""
+    """One corruption of one image."""
 
     family: str
     severity: int
     """1 to 5."""
     seed: int
-    """Of the image: decides the family's member, and every random number."""
+    """The image's seed: it decides the member of the family and every random number."""
     short_side_px: int
     """A larger image is first shrunk to this; what networks see is no larger."""
 
@@ -77,7 +77,7 @@ def _gaussian_noise(image: Image.Image, severity: int, rng: Rng) -> Image.Image:
 
 
 def _impulse_noise(image: Image.Image, severity: int, rng: Rng) -> Image.Image:
-    """Some values become black or white."""
+    """Set some values to black or white."""
     share = (0.03, 0.06, 0.09, 0.17, 0.27)[severity - 1]
     pixels = _pixels(image)
     chance = rng.random(pixels.shape, np.float32)
@@ -99,7 +99,7 @@ def _motion_blur(image: Image.Image, severity: int, rng: Rng) -> Image.Image:
 
 
 def _smeared(pixels: Pixels, length: float, angle: float) -> Pixels:
-    """The mean of copies moved along a line; the edge's pixels go on beyond it."""
+    """Return the mean of copies moved along a line; edge pixels are repeated."""
     steps = max(2, round(length) + 1)
     along = np.linspace(-length / 2, length / 2, steps)
     moves = {(round(at * np.sin(angle)), round(at * np.cos(angle))): 0 for at in along}
@@ -116,7 +116,7 @@ def _smeared(pixels: Pixels, length: float, angle: float) -> Pixels:
 
 
 def _fog(image: Image.Image, severity: int, rng: Rng) -> Image.Image:
-    """Light grey, thicker in some places than in others."""
+    """Add light grey fog of varying density."""
     thickness = (0.3, 0.42, 0.54, 0.66, 0.78)[severity - 1]
     clouds = _clouds(image.size, rng)[..., None]
     veil = thickness * (0.6 + 0.4 * clouds)
@@ -124,7 +124,7 @@ def _fog(image: Image.Image, severity: int, rng: Rng) -> Image.Image:
 
 
 def _clouds(size: tuple[int, int], rng: Rng) -> Pixels:
-    """Smooth noise of several scales, 0 to 1: [H, W]."""
+    """Return smooth noise of several scales, 0 to 1: [H, W]."""
     total = np.zeros(size[::-1], np.float32)
     for octave in range(1, 6):
         coarse = rng.random((2**octave + 1, 2**octave + 1), np.float32)
@@ -135,7 +135,7 @@ def _clouds(size: tuple[int, int], rng: Rng) -> Pixels:
 
 
 def _snow(image: Image.Image, severity: int, rng: Rng) -> Image.Image:
-    """Bright flakes driven by the wind, in air that is whiter than before."""
+    """Add bright flakes along the wind, and whiten the image."""
     share = (0.01, 0.018, 0.028, 0.04, 0.055)[severity - 1]
     white = (0.1, 0.15, 0.2, 0.26, 0.32)[severity - 1]
     side = min(image.size)
@@ -199,28 +199,28 @@ FAMILIES: Mapping[str, Mapping[str, Member]] = {
 
 
 def cells() -> list[tuple[str, int]]:
-    """Every family at every severity, in the order of the arrays [F, S]."""
+    """Return every family at every severity, in the order of the arrays [F, S]."""
     return [(family, severity) for family in FAMILIES for severity in SEVERITIES]
 
 
 def all_of(seed: int, short_side_px: int) -> list[Corruption]:
-    """Everything that is done to one image, in the order of `cells`."""
+    """Return all corruptions of one image, in the order of `cells`."""
     return [Corruption(family, severity, seed, short_side_px) for family, severity in cells()]
 
 
 def worst_cell(seed: int) -> tuple[str, int]:
-    """One family at the highest severity, the family by the image's seed."""
+    """Return one family, chosen by the image's seed, at the highest severity."""
     families = list(FAMILIES)
     return families[(seed // 7) % len(families)], SEVERITIES[-1]
 
 
 def worst_of(seed: int, short_side_px: int) -> Corruption:
-    """What stands for an image that is not of the task where a recipe names none."""
+    """Return the stand-in for an image that is not of the task, if the recipe names none."""
     return Corruption(*worst_cell(seed), seed, short_side_px)
 
 
 def described() -> dict[str, Any]:
-    """What they are, as report.json has it."""
+    """Return their description, as in report.json."""
     return {
         "name": f"edge-compressor corruptions, version {VERSION} (not ImageNet-C)",
         "families": {family: list(members) for family, members in FAMILIES.items()},

@@ -1,4 +1,4 @@
-"""From an image file to upright 8-bit RGB pixels: the same on the desk and on the device."""
+"""Decode an image file to upright 8-bit RGB pixels, the same on every machine."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _DECODER_ERRORS = (
 MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3
 
 UNIDENTIFIED = "not an image that Pillow can read"
-"""The reason where the kind of a file cannot even be told."""
+"""The reason if the kind of a file is unknown."""
 MAX_RATIO = 100
 """Longer side to shorter: a thinner image would grow without bound when its short side is set."""
 
@@ -55,7 +55,7 @@ def decode(path: Path) -> Image.Image:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """An image of Pillow's, as `decode` gives those of files.
+    """Return a Pillow image in the form that `decode` gives.
 
     Raises:
         ImageError: as for `decode`.
@@ -66,7 +66,7 @@ def upright(image: Image.Image) -> Image.Image:
 
 @contextmanager
 def _reasons() -> Iterator[None]:
-    """Whatever a decoder raises, as an ImageError with the reason in words."""
+    """Turn every exception of a decoder into an ImageError with a reason."""
     try:
         yield
     except UnidentifiedImageError as error:

@@ -1,4 +1,4 @@
-"""The preprocessing contract: how an RGB image becomes what the network sees."""
+"""Preprocessing: how an RGB image becomes the network's input."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Spread = Annotated[float, Meta(gt=1e-6, lt=1e9)]
 
 @dataclass(frozen=True)
 class Preprocess:
-    """Resize, centre crop, scale to [0, 1], normalise; all a network needs to know of an image.
+    """Resize, centre crop, scale to [0, 1], normalise.
 
     The steps and their roundings are those of timm's evaluation transform (torchvision on Pillow
     images), written in Pillow and numpy; the values agree to float32 rounding.

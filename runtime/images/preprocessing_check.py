@@ -1,4 +1,4 @@
-"""The preprocessing contract: what the desk made of a few images, step by step.
+"""The preprocessing check: digests of every step on the training machine, for a few images.
 
 A device repeats the steps and names the first whose result is not the same to the bit. The
 network's own step is not among them: that is parity, which has a tolerance.
@@ -24,7 +24,7 @@ STEPS = ("decode", "resize", "crop", "normalise")
 
 
 def steps(path: Path, preprocess: Preprocess) -> dict[str, str]:
-    """Hex sha256 of what each step makes of an image: sizes and values.
+    """Return the hex sha256 of each step's result for an image: sizes and values.
 
     Raises:
         InputError: it cannot be read.
@@ -37,13 +37,13 @@ def steps(path: Path, preprocess: Preprocess) -> dict[str, str]:
 
 
 def save(folder: Path, images: Sequence[str], preprocess: Preprocess) -> None:
-    """Write what the steps make of some images below a folder."""
+    """Write the digests of the steps for some images below a folder."""
     made = [{"image": name, **steps(folder / name, preprocess)} for name in images]
     write_json(folder / FILE, made)
 
 
 def repeat(folder: Path, preprocess: Preprocess) -> dict[str, Any] | None:
-    """The steps again, here; None for a golden set that does not carry a contract.
+    """Repeat the steps on this machine; None for a golden set without digests.
 
     Returns:
         `images`: of how many; `first_difference`: the first step that differs in any of them, or
@@ -73,7 +73,7 @@ def repeat(folder: Path, preprocess: Preprocess) -> dict[str, Any] | None:
 
 
 def told(found: dict[str, Any] | None, levels: int | None) -> str | None:
-    """A difference in words; None where there is none to tell."""
+    """Return a difference in words, or None if there is none."""
     if not found or found["first_difference"] is None:
         return None
     largest = "" if levels is None else f"; after resize and crop by up to {levels} of 255 levels"

@@ -1,4 +1,4 @@
-"""An image to be looked at: as it lies there, or made worse."""
+"""An image source: a file, or its corruption."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from runtime.images.decode import decode
 
 @dataclass(frozen=True)
 class Picture:
-    """One image to look at, as it lies there or made worse."""
+    """One image file, with or without a corruption."""
 
     path: Path
     corruption: Corruption | None = None
 
     def open(self) -> Image.Image:
-        """The image as RGB.
+        """Return the image as RGB.
 
         Raises:
             InputError: it cannot be read.

@@ -1,4 +1,4 @@
-"""What a sample of images can tell: 95 % bootstrap intervals over images, paired for differences.
+"""95 % bootstrap intervals over images, paired for differences.
 
 Every figure over the same images is resampled by the same draws of images. A difference between
 two such figures is therefore resampled image by image (a paired bootstrap), with no more work.
@@ -33,7 +33,7 @@ class Estimate:
     draws: tuple[int, ...] = field(default=(), repr=False, compare=False)
     """The seed and the number of images of each sample: figures with the same draws are paired."""
     bounds: Bounds | None = field(default=None, repr=False, compare=False)
-    """Between which one image's share of it lies, where there are such bounds."""
+    """Bounds of one image's contribution, if there are any."""
 
 
 def mean_estimate(
@@ -70,7 +70,7 @@ def smooth_estimate(
 
 
 def pseudo_values(whole: float, without: Doubles) -> Doubles:
-    """What each image contributes to a statistic of all: N whole - (N - 1) without. -> [N].
+    """Return each image's jackknife pseudo-value: N whole - (N - 1) without. -> [N].
 
     For a U-statistic (a mean over all pairs, triples, ...) their mean is the statistic itself.
 
@@ -135,7 +135,7 @@ def resampled_means(values: Floats | npt.NDArray[np.bool_], seed: int) -> Double
 
 
 def _drawn(n: int, seed: int) -> Iterator[Doubles]:
-    """How often each of N images is drawn in each resample: [some of RESAMPLES, N] at a time."""
+    """Yield how often each of N images is drawn: [some of RESAMPLES, N] at a time."""
     rng = np.random.default_rng(seed)
     at_once = max(1, _BLOCK // n)
     for start in range(0, RESAMPLES, at_once):

@@ -1,4 +1,4 @@
-"""Probabilities of classes: what they are worth, and how far they are from the teacher's."""
+"""Probabilities of classes: their calibration, and their distance to the teacher's."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from runtime.metrics.intervals import Estimate, resampled_means
 CALIBRATION_BINS = 15
 """Of equal width, as in Guo et al. (ICML 2017)."""
 NEVER = -1e4
-"""Logit of a class that no label covers: its probability is zero."""
+"""Logit of a class without a label: its probability is zero."""
 
 
 def log_softmax(logits: Floats) -> Doubles:

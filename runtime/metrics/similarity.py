@@ -1,6 +1,6 @@
-"""How images lie to each other: their cosines in one embedding against those in another.
+"""Similarity structure: the cosines between images in one embedding and in another.
 
-An embedding's cosines do not see where images lie, so the two may be of different widths. Figures
+The two embeddings may have different widths, since only their cosines are compared. Metrics
 are over all pairs of two different images. Sums over pairs of products of cosines are products of
 [D, D] matrices, so that no [N, N] matrix is made; where that is not so, rows are taken in blocks.
 
@@ -90,19 +90,19 @@ def _swapped(form: Doubles) -> Doubles:
 
 
 def _own(form: Doubles) -> Doubles:
-    """An image's cosine with itself, shifted like the others."""
+    """Return each image's cosine with itself, shifted like the others."""
     own: Doubles = 2 * form[:, 0] + np.einsum("nd,nd->n", form[:, 2:], form[:, 2:])
     return own
 
 
 def _row_sums(form: Doubles) -> Doubles:
-    """Sum of each image's cosines with the others."""
+    """Return the sum of each image's cosines with the others."""
     sums: Doubles = form @ _swapped(form.sum(axis=0)) - _own(form)
     return sums
 
 
 def _row_products(one: Doubles, other: Doubles) -> Doubles:
-    """Sum over the others of the product of two cosines with them."""
+    """Return the sum over the others of the product of two cosines."""
     gram = _swapped(_swapped(one.T @ other).T).T  # both sides swapped
     sums = np.empty(len(one))
     for rows in row_blocks(len(one), one.shape[1]):
