@@ -14,10 +14,9 @@ from typing import Any, Literal
 
 from runtime.evaluation import metric_table
 from runtime.evaluation.metric_table import Metric
-from runtime.report.cells import score_cell
+from runtime.report.cells import Rows, Table, score_cell
 from runtime.results.report import Report, load
 from runtime.results.scores import Score, to_json
-from runtime.text import table
 
 __all__ = ["Change", "changes", "document", "load", "text"]
 
@@ -67,17 +66,19 @@ def text(names: Sequence[str], reports: Sequence[Report]) -> str:
     judged = [
         {change.figure: change for change in changes(reports[0], report)} for report in reports[1:]
     ]
-    rows = [
-        [metric.title]
-        + [score_cell(metric.of(entry), metric.digits) for entry in entries]
-        + [_outcome(found.get(metric.key)) for found in judged]
+    rows: Rows = [
+        [
+            metric.title,
+            *(score_cell(metric.of(entry), metric.digits) for entry in entries),
+            *(_outcome(found.get(metric.key)) for found in judged),
+        ]
         for metric in metric_table.METRICS
         if any(metric.of(entry) is not None for entry in entries)
     ]
     verdicts = ["passed" if report.verdict.passed else "failed" for report in reports]
     rows.append(["verdict", *verdicts, *("" for _ in judged)])
     against = [f"{name} against {names[0]}" for name in names[1:]]
-    parts = [table(["metric", *names, *against], rows)]
+    parts = [Table.of(["metric", *names, *against], rows).markdown]
     if any(report.golden.digest != reports[0].golden.digest for report in reports):
         parts.append(
             "These reports are of different held-out images or teachers: scores cannot be compared."

@@ -1,228 +1,144 @@
-"""The report: one JSON document for programs, one Markdown page for people."""
+"""The report as report.md, and in short for a terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from msgspec import UNSET, structs
+
+from runtime.evaluation import metric_table
 from runtime.files import write_text
-from runtime.images import preprocessing_check
-from runtime.report import html_page, precision_page, sections, speed_page
-from runtime.report.tables import FIGURES, cell, ledger_cells, ledger_table, themed_ledger
+from runtime.report import html_page, precision, sentences, tables
+from runtime.report.view import View, requirements_table, view_of
+from runtime.results.ledger import LedgerEntry
 from runtime.results.report import Report, save
 from runtime.results.scores import to_json
-from runtime.text import table
 
-__all__ = [
-    "FIGURES",
-    "cell",
-    "ledger_table",
-    "markdown",
-    "probe_lines",
-    "requirements_table",
-    "table",
-    "text",
-    "verdict_line",
-    "write",
-]
+__all__ = ["markdown", "text", "verdict_line", "write"]
+
+verdict_line = sentences.verdict
 
 
-def write(found: Report, folder: Path, *, images: Path | None = None) -> None:
+def write(report: Report, folder: Path, *, images: Path | None = None) -> None:
     """Write report.json, report.md and report.html into a folder.
 
     Args:
-        found: what `check` found.
+        report: what `check` found.
         folder: where to.
         images: where the golden set's images lie, for the pictures of report.html.
     """
-    save(found, folder)
-    write_text(folder / "report.md", markdown(found))
-    write_text(folder / "report.html", html_page.render(found, images))
+    save(report, folder)
+    write_text(folder / "report.md", markdown(report))
+    write_text(folder / "report.html", html_page.render(report, images))
 
 
-def markdown(found: Report) -> str:
-    """The report as a page to read."""
-    report = to_json(found)
-    recipe, target = report["recipe"], report["target"]
-    parts = [
-        f"# {recipe['name']}: {verdict_line(found)}",
-        f"Target `{target['name']}`"
-        + ("." if target["this_machine"] else "; **this machine is not it**: latency is of here.")
-        + f" Recommended: `{report['recommended']['file']}` ({report['recommended']['why']}).",
-        "## Requirements\n\n" + "\n\n".join([requirements_table(report), *contract_lines(report)]),
-        "## Ledger\n\n" + themed_ledger(report) + "\n\n" + _HOW_TO_READ,
-        *sections.markdown(report),
+def text(report: Report) -> str:
+    """Return the report for a terminal: requirements, and the ledger with a column per entry."""
+    view = view_of(report)
+    ledger = tables.ledger(report.ledger, metric_table.METRICS, intervals=False).turned()
+    notes = [view.preprocessing, *sentences.probe(report)]
+    notes += [doubt.markdown for doubt in view.speed.doubts]
+    told = "\n".join(note for note in notes if note)
+    requirements = requirements_table(view.requirements).markdown
+    return "\n\n".join(part for part in (requirements, ledger.markdown, told) if part)
+
+
+def markdown(report: Report) -> str:
+    """Return the report as a page to read."""
+    view = view_of(report)
+    parts = [*_head(view), *_findings(view), *_making(report), *_run(report)]
+    machine = {key: value for key, value in to_json(report.machine).items() if value is not None}
+    return "\n\n".join([*parts, "## Machine\n\n" + sentences.bullets(machine)]) + "\n"
+
+
+def _head(view: View) -> list[str]:
+    """Verdict, requirements, ledger."""
+    report = view.report
+    elsewhere = f"; **{view.other_machine}**" if view.other_machine else ""
+    recommended = f"`{report.recommended.file}` ({report.recommended.why})"
+    requirements = [requirements_table(view.requirements).markdown, view.preprocessing]
+    ledger = [f"**{theme}**\n\n{table.markdown}" for theme, table in view.ledger]
+    return [
+        f"# {report.recipe.name}: {view.verdict}",
+        f"Target `{report.target.name}`{elsewhere}. Recommended: {recommended}.",
+        _section("Requirements", *requirements),
+        _section("Ledger", *ledger, sentences.how_to_read(report)),
     ]
-    if lines := probe_lines(report):
-        parts.append("## Classes and probabilities\n\n" + "\n\n".join(lines))
-        if rows := report["probe"].get("candidates"):
-            parts.append(_candidates_table(rows))
-    if told := speed_page.lines(report):
-        parts.append("## Speed\n\n" + "\n\n".join(told))
-    if told := precision_page.lines(report):
-        parts.append("## Precision\n\n" + "\n\n".join(told))
-    broken = {each["file"]: each["broken"] for each in report["ledger"] if "broken" in each}
+
+
+def _findings(view: View) -> list[str]:
+    """Losses, contamination, disagreements, classes, corruptions: where there are any."""
+    found = list[str]()
+    for title, table in (
+        ("Loss at each step, against the entry before", view.lost_at_each_step),
+        ("Loss against the teacher", view.lost_against_teacher),
+    ):
+        if table:
+            found.append(_section(title, table.markdown, sentences.LOSSES))
+    if view.contaminated:
+        found.append(_section("Held-out images found in the training set", view.contaminated))
+    shown = view.disagreements
+    if shown.most:
+        table = tables.disagreements(shown.most)
+        distance = f"Distance: {shown.measure}."
+        title = "Where the file differs most from the teacher"
+        found.append(_section(title, table.markdown, distance))
+    if shown.unsure_note:
+        table = tables.disagreements(shown.unsure)
+        images = table.markdown if shown.unsure else ""
+        found.append(_section("Where the teacher itself is unsure", shown.unsure_note, images))
+    if view.classes:
+        found.append(_section("Classes", view.classes.markdown))
+    if view.robustness is not None:
+        families = [table.markdown for table in view.robustness.by_family]
+        summary = view.robustness.summary.markdown
+        found.append(_section("Corrupted images", view.robustness.note, summary, *families))
+    return found
+
+
+def _making(report: Report) -> list[str]:
+    """The probe, speed, precisions, broken files, the search for a student."""
+    found = list[str]()
+    if lines := sentences.probe(report):
+        candidates = tables.probe_candidates(report.probe)
+        how = "How each probe did on labelled training images that it was not fitted on:"
+        compared = [how, candidates.markdown] if candidates else []
+        found.append(_section("Classes and probabilities", *lines, *compared))
+    if speed := view_of(report).speed:
+        found.append(_section("Speed", *speed.markdown))
+    if lines := precision.lines(report):
+        found.append(_section("Precision", *lines))
+    broken = {entry.file: entry.broken for entry in report.ledger if entry.broken is not UNSET}
     if broken:
-        parts.append("## Broken files\n\n" + _bullets(broken))
-    if searched := report.get("student_search"):
-        parts.append("## Why this student\n\n" + _searched(searched))
-    if data := report.get("data"):
-        parts.append("## Data\n\n" + _bullets(data))
-    if training := report.get("training"):
-        parts.append("## Training\n\n" + _bullets(training))
-    if "untrained_student" in report:
-        parts.append(_untrained(report))
-    if timings := report.get("timings_s"):
-        rows = [[stage, f"{seconds:.1f}"] for stage, seconds in timings.items()]
-        parts.append("## Time of each stage\n\n" + table(["stage", "seconds"], rows))
-    machine = {key: value for key, value in report["machine"].items() if value is not None}
-    parts.append("## Machine\n\n" + _bullets(machine))
-    return "\n\n".join(parts) + "\n"
+        named = {str(file): why for file, why in broken.items()}
+        found.append(_section("Broken files", sentences.bullets(named)))
+    if report.student_search is not UNSET:
+        search = report.student_search
+        why = f"`{search.chosen}`: {search.why}. Untrained, the most capable first:"
+        found.append(_section("Why this student", why, tables.students(search).markdown))
+    return found
 
 
-def text(found: Report) -> str:
-    """The report for a terminal: requirements, and the ledger with a column for each stage."""
-    report = to_json(found)
-    headings, rows = ledger_cells(report, intervals=False)
-    first, *columns = zip(headings, *rows, strict=True)
-    ledger = table(list(first), [list(column) for column in columns])
-    told = [*contract_lines(report), *probe_lines(report), *speed_page.warnings(report)]
-    parts = [requirements_table(report), ledger, "\n".join(told)]
-    return "\n\n".join(part for part in parts if part)
+def _run(report: Report) -> list[str]:
+    """What only a run knows: data, training, the untrained student, times."""
+    found = list[str]()
+    if report.data is not UNSET and report.data:
+        found.append(_section("Data", sentences.bullets(report.data)))
+    if report.training is not UNSET and report.training:
+        found.append(_section("Training", sentences.bullets(report.training)))
+    if report.untrained_student is not UNSET:
+        untrained = LedgerEntry(stage="untrained student", scores=dict(report.untrained_student))
+        student = structs.replace(report.entry("student"), size_mb=UNSET)
+        compared = tables.by_theme([untrained, student])
+        lead = "The same student before distillation, with the same probes:"
+        themes = [f"**{theme}**\n\n{table.markdown}" for theme, table in compared]
+        found.append(_section("Was it worth it?", lead, *themes))
+    if report.timings_s is not UNSET and report.timings_s:
+        timings: Mapping[str, float] = report.timings_s
+        found.append(_section("Time of each step", tables.timings(timings).markdown))
+    return found
 
 
-def contract_lines(report: Mapping[str, Any]) -> list[str]:
-    """Where the preprocessing differs from the desk's, if it does."""
-    levels = report.get("preprocess_max_difference_levels")
-    line = preprocessing_check.told(report.get("preprocess_contract"), levels)
-    return [line] if line else []
-
-
-def probe_lines(report: Mapping[str, Any]) -> list[str]:
-    """In plain words: which probe answers, why, what its probabilities are worth, what it misses.
-
-    Nothing where there are no labels at all, or the bundle is too old to say.
-    """
-    probe, lines = report.get("probe"), list[str]()
-    if not probe:
-        return lines
-    if probe["kind"] is None:
-        lines.append(f"No class is answered: {probe['why']}.")
-    else:
-        lines.append(
-            f"Deployed probe: {probe['kind']}, fitted with {probe['labelled']} labels "
-            f"({probe['why']})."
-        )
-        lines.append(
-            f"Probabilities are calibrated on labelled training images (temperature "
-            f"{probe['temperature']:.3g})."
-            if probe["calibrated"]
-            else "Probabilities are not calibrated: there are too few labels for that (temperature "
-            f"{probe['temperature']:.3g}, which suited other data)."
-        )
-    missing = report.get("classes_without_label")
-    if missing and probe["kind"] is not None:
-        named = ", ".join(missing)
-        lines.append(
-            f"**Never answered: {named}.** No training image of "
-            f"{'this class' if len(missing) == 1 else 'these classes'} is labelled; every such "
-            "image is taken for another class. Label at least one of each."
-        )
-    return lines
-
-
-def _candidates_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    cells = [
-        [
-            row["kind"],
-            cell(row, "accuracy", 3, intervals=True),
-            cell(row, "log_loss", 3, intervals=False),
-        ]
-        for row in rows
-    ]
-    return "How each probe did on labelled training images that it was not fitted on:\n\n" + table(
-        ["probe", "accuracy", "log-loss"], cells
-    )
-
-
-def verdict_line(found: Report) -> str:
-    """In a few words: passed, or what is missed."""
-    report = to_json(found)
-    judgements = report["verdict"]["requirements"]
-    missed = [each["requirement"] for each in judgements if each["passed"] is False]
-    undecided = [each["requirement"] for each in judgements if each["passed"] is None]
-    words = [f"missed {', '.join(missed)}"] if missed else []
-    words += [f"undecided {', '.join(undecided)}"] if undecided else []
-    outcome = "passed" if report["verdict"]["passed"] else "failed"
-    return f"{outcome} ({'; '.join(words)})" if words else outcome
-
-
-def requirements_table(report: Mapping[str, Any]) -> str:
-    """Wanted, got and passed of each requirement."""
-    marks = {True: "yes", False: "**no**", None: "undecided"}
-    rows = [
-        [
-            each["requirement"],
-            f"{each['rule']} {each['wanted']:g}",
-            "-" if each["got"] is None else f"{each['got']:.4g}",
-            marks[each["passed"]] + (f" ({each['why']})" if each["why"] else ""),
-        ]
-        for each in report["verdict"]["requirements"]
-    ]
-    return table(["requirement", "wanted", "got", "passed"], rows)
-
-
-def _untrained(report: Mapping[str, Any]) -> str:
-    entry = {"stage": "untrained student", **report["untrained_student"]}
-    student = next(each for each in report["ledger"] if each["stage"] == "student")
-    return (
-        "## Was it worth it?\n\nThe same student before distillation, with the same probes:\n\n"
-        + themed_ledger({"ledger": [entry, student]})
-    )
-
-
-def _searched(found: Mapping[str, Any]) -> str:
-    rows = [
-        [
-            each["model"],
-            f"{each['size_mb']:.2f}",
-            "" if each["p95_ms"] is None else f"{each['p95_ms']:.2f}",
-            "yes" if each["fits"] else "no",
-        ]
-        for each in found["measured"]
-    ]
-    heading = f"`{found['chosen']}`: {found['why']}. Untrained, the most capable first:\n\n"
-    return heading + table(["model", "MB", "p95 ms", "fits"], rows)
-
-
-def _bullets(values: Mapping[str, Any]) -> str:
-    lines = []
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            value = ", ".join(f"{name} {_plain(each)}" for name, each in value.items()) or "none"
-        lines.append(f"- {key}: {_plain(value)}")
-    return "\n".join(lines)
-
-
-def _plain(value: object) -> str:
-    """A value as one would say it."""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    named = {None: "none", True: "yes", False: "no"}
-    return named[value] if value is None or isinstance(value, bool) else str(value)
-
-
-_HOW_TO_READ = """\
-In brackets: 95 % bootstrap interval over held-out images.
-*agrees*: same answer as the teacher's own probe. *deployed*: of the probe whose answers the file
-gives, where that is not the linear one. *probability distance*: total variation between the
-calibrated probabilities of the file and of the teacher's own probe, 0 to 1; *JSD*: their
-Jensen-Shannon divergence in bits. *calibration error*: how far the file's probabilities are
-from how often they are right (ECE). *log-loss*: of images whose class a label covers.
-*similarity r*: how alike the cosines between images are to the teacher's; *cosine MAE*: how far
-apart they are on average. *CKA*: linear, debiased. *cosine after turning*: of each image's
-embedding with the teacher's, after the best orthogonal map, fitted on training images. *same
-neighbours*: share of the 10 nearest images shared with the teacher. *parity*: the file against the
-student it was made from. *OOD*: telling images that are not of the task, by the cosine to the
-nearest training image (the default), by Mahalanobis distance, by energy."""
+def _section(title: str, *parts: str) -> str:
+    return "\n\n".join([f"## {title}", *(part for part in parts if part)])

@@ -1,83 +1,203 @@
-"""The ledger as tables: Markdown that is also readable as plain text."""
+"""The tables of a report, from its typed parts and the table of metrics."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import Any
+from typing import Literal
+
+from msgspec import UNSET
 
 from runtime.evaluation import metric_table
-from runtime.text import table
+from runtime.evaluation.metric_table import Metric
+from runtime.report.cells import Rows, Table, score_cell
+from runtime.results.findings import ClassResult, Disagreement, Robustness, RobustnessEntry
+from runtime.results.ledger import LedgerEntry
+from runtime.results.making import Probe, StudentSearch
+from runtime.results.scores import Score
 
-Shown = tuple[str, str, int]
-"""Key of a figure, its heading, how many digits."""
+Against = Literal["teacher", "before"]
 
-_TIMES = ("median_ms", "p95_ms")
-THEMES: Mapping[str, tuple[Shown, ...]] = {
-    theme: tuple(
-        (each.key, each.title, each.digits)
-        for each in metric_table.METRICS
-        if each.theme == theme and each.key not in _TIMES
+# --- the ledger ------------------------------------------------------------------------------
+
+
+def ledger(
+    entries: Sequence[LedgerEntry], metrics: Sequence[Metric], *, intervals: bool = True
+) -> Table:
+    """Return a row for each entry, and a column for each metric that any of them has."""
+    shown = [metric for metric in metrics if any(metric.of(entry) for entry in entries)]
+    rows: Rows = [
+        [
+            entry.stage,
+            *(
+                score_cell(metric.of(entry), metric.digits, interval=intervals and _spread(metric))
+                for metric in shown
+            ),
+        ]
+        for entry in entries
+    ]
+    return Table.of(["stage", *(metric.title for metric in shown)], rows)
+
+
+def by_theme(entries: Sequence[LedgerEntry]) -> list[tuple[str, Table]]:
+    """Return a table for each theme that any entry has a score of; others are left out of it."""
+    themes = dict.fromkeys(metric.theme for metric in metric_table.METRICS)
+    found = list[tuple[str, Table]]()
+    for theme in themes:
+        metrics = [metric for metric in metric_table.METRICS if metric.theme == theme]
+        having = [entry for entry in entries if any(metric.of(entry) for metric in metrics)]
+        if table := ledger(having, metrics):
+            found.append((theme, table))
+    return found
+
+
+def losses(entries: Sequence[LedgerEntry], against: Against) -> Table:
+    """Return what each entry loses against the teacher or against the entry before it."""
+    lost = [(entry.stage, found) for entry in entries if (found := _losses(entry, against))]
+    shown = [
+        metric
+        for metric in metric_table.METRICS
+        if metric.shows_loss and any(metric.key in found for _, found in lost)
+    ]
+    rows: Rows = [
+        [stage, *(score_cell(found.get(metric.key), signed=True) for metric in shown)]
+        for stage, found in lost
+    ]
+    return Table.of(["stage", *(metric.title for metric in shown)], rows if shown else [])
+
+
+def _spread(metric: Metric) -> bool:
+    """Return True for a score over images; the interval of a latency is not shown in tables."""
+    return metric.compute is not None
+
+
+def _losses(entry: LedgerEntry, against: Against) -> Mapping[str, Score]:
+    if against == "teacher":
+        return {} if entry.loss_against_teacher is UNSET else entry.loss_against_teacher
+    return {} if entry.loss_against_before is UNSET else entry.loss_against_before.scores
+
+
+# --- findings --------------------------------------------------------------------------------
+
+
+def disagreements(images: Sequence[Disagreement]) -> Table:
+    """Return an image a row: its label, both answers and the distance."""
+    if all(image.teacher is UNSET for image in images):
+        rows: Rows = [[image.image, f"{image.distance:.3f}"] for image in images]
+        return Table.of(["image", "distance"], rows)
+    return Table.of(
+        ["image", "label", "teacher", "file", "distance"],
+        [
+            [
+                image.image,
+                image.label or "?",
+                _answer(image, "teacher"),
+                _answer(image, "deployed"),
+                f"{image.distance:.3f}",
+            ]
+            for image in images
+        ],
     )
-    for theme in dict.fromkeys(each.theme for each in metric_table.METRICS)
-}
-FIGURES: tuple[Shown, ...] = tuple(figure for theme in THEMES.values() for figure in theme)
-"""Figures of a ledger entry in the order they are shown."""
-HEADINGS = {key: heading for key, heading, _ in FIGURES}
 
 
-def themed_ledger(report: Mapping[str, Any]) -> str:
-    """From the teacher to the deployed files, with intervals: a table for each theme."""
-    parts = []
-    for theme, figures in THEMES.items():
-        timed = theme == "The file"
-        headings, rows = ledger_cells(report, intervals=True, figures=figures, timed=timed)
-        told = [row for row in rows if any(row[1:])]
-        if told:
-            parts.append(f"**{theme}**\n\n{table(headings, told)}")
-    return "\n\n".join(parts)
+def _answer(image: Disagreement, of: Literal["teacher", "deployed"]) -> str:
+    answer = image.teacher if of == "teacher" else image.deployed
+    return "" if answer is UNSET else f"{answer.answer} ({answer.confidence:.2f})"
 
 
-def ledger_table(report: Mapping[str, Any], *, intervals: bool) -> str:
-    """From the teacher to the deployed files, a line each."""
-    return table(*ledger_cells(report, intervals=intervals))
+def classes(results: Sequence[ClassResult]) -> Table:
+    """Return a class a row, the largest loss first."""
+    return Table.of(
+        ["class", "images", "teacher", "file", "loss", "agreement", "most often mistaken for"],
+        [
+            [
+                result.name,
+                str(result.images),
+                score_cell(result.accuracy_teacher, 2),
+                score_cell(result.accuracy_deployed, 2),
+                score_cell(result.loss, 2, signed=True),
+                score_cell(result.agreement, 2),
+                result.taken_for or "",
+            ]
+            for result in results
+        ],
+    )
 
 
-def ledger_cells(
-    report: Mapping[str, Any],
-    *,
-    intervals: bool,
-    figures: Sequence[Shown] = FIGURES,
-    timed: bool = True,
-) -> tuple[list[str], list[list[str]]]:
-    """Headings, and a row of cells for each line of the ledger."""
-    ledger = report["ledger"]
-    shown = [figure for figure in figures if any(figure[0] in entry for entry in ledger)]
-    headings = ["stage", *(heading for _, heading, _ in shown)]
-    headings += ["median ms", "p95 ms"] if timed else []
-    rows = []
-    for entry in ledger:
-        cells = [cell(entry, key, digits, intervals=intervals) for key, _, digits in shown]
-        timing = entry.get("latency")
-        times = [f"{timing[key]:.2f}" for key in ("median_ms", "p95_ms")] if timing else ["", ""]
-        rows.append([entry["stage"], *cells, *(times if timed else [])])
-    return headings, rows
+_ROBUSTNESS = (
+    ("accuracy_clean", "accuracy, clean"),
+    ("accuracy", "accuracy, corrupted"),
+    ("accuracy_fall", "accuracy drop"),
+    ("accuracy_fall_beyond_teacher", "beyond the teacher's drop"),
+    ("agreement", "agreement"),
+    ("stability", "stability"),
+    ("stability_fall_beyond_teacher", "stability drop beyond the teacher's"),
+)
 
 
-def cell(
-    entry: Mapping[str, Any], key: str, digits: int, *, intervals: bool, signed: bool = False
-) -> str:
-    """One figure of a ledger entry, with its interval in brackets; empty if it is not there."""
-    value = entry.get(key)
-    if value is None:
-        return ""
-    shown = partial(_number, digits=digits, signed=signed)
-    if intervals and (interval := entry.get(f"{key}_ci")):
-        low, high = (shown(each) for each in interval)
-        return f"{shown(value)} ({low} to {high})"
-    return shown(value)
+def robustness(entries: Sequence[RobustnessEntry]) -> Table:
+    """Return teacher, student and file over all corruptions."""
+    shown = [pair for pair in _ROBUSTNESS if any(pair[0] in entry.scores for entry in entries)]
+    rows: Rows = [
+        [
+            entry.stage,
+            *(
+                score_cell(entry.scores.get(key), signed=key.endswith("_beyond_teacher"))
+                for key, _ in shown
+            ),
+        ]
+        for entry in entries
+    ]
+    return Table.of(["stage", *(heading for _, heading in shown)], rows)
 
 
-def _number(value: float, *, digits: int, signed: bool) -> str:
-    text = f"{value:{'+' if signed else ''}.{digits}f}"
-    return text.lstrip("+-") if float(text) == 0 else text  # no sign of nothing
+def by_family(found: Robustness) -> list[Table]:
+    """Return, for accuracy, agreement and stability, each family's value at every severity."""
+    tables = list[Table]()
+    for key in ("accuracy", "agreement", "stability"):
+        entries = [entry for entry in found.lines if key in entry.families[0].series]
+        rows: Rows = [
+            [
+                entry.stage,
+                *(
+                    " ".join(f"{score.value:.2f}" for score in family.series[key])
+                    for family in entry.families
+                ),
+            ]
+            for entry in entries
+        ]
+        if rows:
+            tables.append(Table.of([f"{key}, severity 1 to 5", *found.families], rows))
+    return tables
+
+
+# --- how the files came to be ----------------------------------------------------------------
+
+
+def probe_candidates(probe: Probe | None) -> Table:
+    """Return how each kind of probe did in cross-validation."""
+    candidates = [] if probe is None or not probe.candidates else probe.candidates
+    rows: Rows = [
+        [candidate.kind, score_cell(candidate.accuracy), f"{candidate.log_loss:.3f}"]
+        for candidate in candidates
+    ]
+    return Table.of(["probe", "accuracy", "log-loss"], rows)
+
+
+def students(search: StudentSearch) -> Table:
+    """Return the untrained candidates, the most capable first."""
+    rows: Rows = [
+        [
+            student.model,
+            f"{student.size_mb:.2f}",
+            "" if student.p95_ms is None else f"{student.p95_ms:.2f}",
+            "yes" if student.fits else "no",
+        ]
+        for student in search.measured
+    ]
+    return Table.of(["model", "MB", "p95 ms", "fits"], rows)
+
+
+def timings(seconds: Mapping[str, float]) -> Table:
+    """Return the seconds of each step of the run."""
+    rows: Rows = [[step, f"{taken:.1f}"] for step, taken in seconds.items()]
+    return Table.of(["step", "seconds"], rows)

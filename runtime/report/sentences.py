@@ -1,0 +1,140 @@
+"""Sentences of the report, in plain words; they are the same in every form of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from msgspec import UNSET
+
+from runtime.evaluation import metric_table
+from runtime.report.cells import score_cell
+from runtime.results.findings import Robustness, TeacherUnsure
+from runtime.results.report import Report
+
+LOSSES = (
+    "Above zero: worse. Intervals come from a paired bootstrap, with the same images for every "
+    "entry; one that holds zero shows no loss on these images."
+)
+
+
+def verdict(report: Report) -> str:
+    """In a few words: passed, or which requirements are missed or undecided."""
+    judged = report.verdict.requirements
+    missed = [each.requirement for each in judged if each.passed is False]
+    undecided = [each.requirement for each in judged if each.passed is None]
+    words = [f"missed {', '.join(missed)}"] if missed else []
+    words += [f"undecided {', '.join(undecided)}"] if undecided else []
+    outcome = "passed" if report.verdict.passed else "failed"
+    return f"{outcome} ({'; '.join(words)})" if words else outcome
+
+
+def other_machine(report: Report) -> str:
+    """Whose latencies these are, if this machine is not the target; else nothing."""
+    if report.target.this_machine:
+        return ""
+    return "this machine is not the target; latencies were measured on this machine"
+
+
+def contaminated(report: Report) -> str:
+    """Which held-out images were found in the training set; nothing if none was."""
+    seen = report.golden.set_apart_as_seen_in_training
+    if not seen:
+        return ""
+    shown = ", ".join(seen[:10]) + (f" and {len(seen) - 10} more" if len(seen) > 10 else "")
+    return (
+        f"{len(seen)} held-out images are left out of every score: the teacher cannot tell them "
+        f"from training images. {shown}."
+    )
+
+
+def preprocessing(report: Report) -> str:
+    """Where the preprocessing differs from the desk's; nothing if it does not."""
+    found, levels = report.preprocess_contract, report.preprocess_max_difference_levels
+    if found is None or found.first_difference is None:
+        return ""
+    largest = "" if levels is None else f"; after resize and crop by up to {levels} of 255 levels"
+    return (
+        f"**Preprocessing differs from the desk**, first in the step `{found.first_difference}`: "
+        f"in {len(found.differ)} of {found.images} images{largest}."
+    )
+
+
+def teacher_unsure(found: TeacherUnsure) -> str:
+    """On how many images the teacher is unsure, and how often the file agrees there."""
+    if not found.images:
+        return f"On no image is the teacher's calibrated probability under {found.below:g}."
+    sentence = (
+        f"On {found.images} images the teacher's answer has a calibrated probability under "
+        f"{found.below:g}. The file gives the same answer on "
+        f"{score_cell(found.agreement_where_unsure)} of them"
+    )
+    if found.agreement_where_sure is not UNSET:
+        sentence += f", and on {score_cell(found.agreement_where_sure)} of the others"
+    return sentence + "."
+
+
+def robustness(found: Robustness) -> str:
+    """What was done to how many images, and what the columns are."""
+    return (
+        f"{found.name}: {found.images} held-out images, each with {', '.join(found.families)} at "
+        "five severities. *accuracy* and *agreement* are of the deployed probe, over all of them; "
+        "a *drop* is against the same images without corruption. *stability*: cosine of an image's "
+        "embedding before and after, both minus the mean of the training images."
+    )
+
+
+def probe(report: Report) -> list[str]:
+    """Which probe answers and why, what its probabilities are worth, what it never answers.
+
+    Nothing where there are no labels at all, or the bundle is too old to say.
+    """
+    found = report.probe
+    if found is None:
+        return []
+    if found.kind is None:
+        return [f"No class is answered: {found.why}."]
+    temperature = f"temperature {found.temperature or 1:.3g}"
+    calibrated = f"Probabilities are calibrated on labelled training images ({temperature})."
+    if not found.calibrated:
+        calibrated = (
+            "Probabilities are not calibrated: there are too few labels for that "
+            f"({temperature}, which suited other data)."
+        )
+    chosen = f"Deployed probe: {found.kind}, fitted with {found.labelled} labels ({found.why})."
+    return [chosen, calibrated, *_never_answered(report.classes_without_label)]
+
+
+def _never_answered(missing: Sequence[str]) -> list[str]:
+    if not missing:
+        return []
+    which = "this class" if len(missing) == 1 else "these classes"
+    return [
+        f"**Never answered: {', '.join(missing)}.** No training image of {which} is labelled; "
+        "every such image is taken for another class. Label at least one of each."
+    ]
+
+
+def how_to_read(report: Report) -> str:
+    """What each metric that this report has means."""
+    explained = [
+        f"*{metric.title}*: {metric.explanation}."
+        for metric in metric_table.METRICS
+        if any(metric.of(entry) for entry in report.ledger)
+    ]
+    return "\n".join(["In brackets: 95 % bootstrap interval over held-out images.", *explained])
+
+
+def bullets(values: Mapping[str, object]) -> str:
+    """A list of names and values."""
+    return "\n".join(f"- {key}: {_plain(value)}" for key, value in values.items())
+
+
+def _plain(value: object) -> str:
+    """A value in words."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_plain(each)}" for name, each in value.items()) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "none" if value is None else str(value)
