@@ -117,11 +117,12 @@ def _never_answered(missing: Sequence[str]) -> list[str]:
 def how_to_read(report: Report) -> str:
     """What each metric that this report has means."""
     explained = [
-        f"*{metric.title}*: {metric.explanation}."
+        f"- *{metric.title}*: {metric.explanation}."
         for metric in metric_table.METRICS
         if any(metric.of(entry) for entry in report.ledger)
     ]
-    return "\n".join(["In brackets: 95 % bootstrap interval over held-out images.", *explained])
+    lead = "In brackets: 95 % bootstrap interval over held-out images."
+    return lead + "\n\n" + "\n".join(explained)
 
 
 def bullets(values: Mapping[str, object]) -> str:

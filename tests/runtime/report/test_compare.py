@@ -1,3 +1,4 @@
+import copy
 import json
 import os
 import subprocess
@@ -9,43 +10,47 @@ import pytest
 import runtime
 from runtime.errors import InputError
 from runtime.report import compare
+from runtime.results.scores import to_json
 
 ENV = {**os.environ, "PYTHONPATH": str(Path(runtime.__file__).parents[1])}
 
 
-def report(name, *, accuracy=0.5, digest="a", cpu="x"):
-    deployed = {
-        "stage": "onnx-fp32",
-        "accuracy_knn": accuracy,
-        "accuracy_knn_ci": [accuracy - 0.1, accuracy + 0.1],
-        "latency": {"median_ms": 1.0, "p95_ms": 2.0},
-    }
-    return {
-        "schema_version": 1,
-        "recipe": {"name": name},
-        "golden": {"digest": digest},
-        "machine": {"cpu": cpu},
-        "ledger": [{"stage": "teacher"}, deployed],
-        "recommended": {"stage": "onnx-fp32"},
-        "verdict": {"passed": True},
-    }
+@pytest.fixture
+def made(document):
+    """`made(accuracy=..., digest=..., cpu=..., **scores)`: report.json; `x_ci` is x's interval."""
+
+    def make(*, accuracy=0.5, digest="a", cpu="x", median_ms=1.0, median_ms_ci=None, **keys):
+        report = copy.deepcopy(document)
+        report["golden"]["digest"], report["machine"]["cpu"] = digest, cpu
+        teacher, _, deployed = report["ledger"]
+        for key in ("size_mb", "accuracy_linear", "similarity_correlation"):
+            deployed.pop(key)
+            deployed.pop(f"{key}_ci", None)
+        deployed["accuracy_knn"] = accuracy
+        deployed["accuracy_knn_ci"] = [accuracy - 0.1, accuracy + 0.1]
+        deployed["latency"] |= {"median_ms": median_ms, "p95_ms": 2.0}
+        deployed["latency"]["median_ms_ci"] = median_ms_ci or [median_ms, median_ms]
+        deployed.pop("parity_cosine_min")
+        deployed.update(keys)
+        report["ledger"] = [teacher, deployed]
+        report["verdict"]["passed"] = True
+        return report
+
+    return make
 
 
-def test_the_recommended_files_stand_side_by_side_with_intervals():
-    text = compare.text(["one", "two"], [report("one"), report("two", accuracy=0.75)])
-    assert "| figure    | one                    | two                    |" in text
-    assert "| kNN acc.  | 0.500 (0.400 to 0.600) | 0.750 (0.650 to 0.850) |" in text
-    assert "| p95 ms    | 2.00 " in text
+@pytest.fixture
+def report(made, read):
+    """`report(...)`: the same, as it is read."""
+    return lambda **changes: read(made(**changes))
+
+
+def test_the_recommended_files_stand_side_by_side_with_intervals(report):
+    text = compare.text(["one", "two"], [report(), report(accuracy=0.75)])
+    assert "| metric       | one                    | two                    |" in text
+    assert "| kNN accuracy | 0.500 (0.400 to 0.600) | 0.750 (0.650 to 0.850) |" in text
+    assert "| p95 ms       | 2.00 " in text
     assert "different" not in text
-
-
-def with_figures(name="one", *, median_ms=1.0, median_ms_ci=None, **figures):
-    """A report whose file has these figures; `x_ci` is the interval of `x`."""
-    made = report(name)
-    deployed = made["ledger"][1]
-    deployed.update(figures)
-    deployed["latency"] = {"median_ms": median_ms, "median_ms_ci": median_ms_ci, "p95_ms": 2.0}
-    return made
 
 
 def outcomes(first, other):
@@ -56,9 +61,9 @@ def outcomes(first, other):
     ("accuracy", "outcome"),
     [(0.5, "not distinguishable"), (0.64, "not distinguishable"), (0.65, "better"), (0.3, "worse")],
 )
-def test_a_difference_counts_beyond_both_half_widths_in_quadrature(accuracy, outcome):
+def test_a_difference_counts_beyond_both_half_widths_in_quadrature(accuracy, outcome, report):
     # 0.1 and 0.1: the difference is known to within 0.1414
-    first, other = report("one"), report("two", accuracy=accuracy)
+    first, other = report(), report(accuracy=accuracy)
     (change, _) = compare.changes(first, other)
     assert change.figure == "accuracy_knn"
     assert change.difference == pytest.approx(accuracy - 0.5)
@@ -67,18 +72,18 @@ def test_a_difference_counts_beyond_both_half_widths_in_quadrature(accuracy, out
     assert change.outcome == outcome
 
 
-def test_intervals_with_unequal_arms():
-    first = with_figures(ood_auroc=0.6, ood_auroc_ci=[0.5, 0.62])
-    other = with_figures(ood_auroc=0.7, ood_auroc_ci=[0.63, 0.9])
+def test_intervals_with_unequal_arms(report):
+    first = report(ood_auroc=0.6, ood_auroc_ci=[0.5, 0.62])
+    other = report(ood_auroc=0.7, ood_auroc_ci=[0.63, 0.9])
     change = next(each for each in compare.changes(first, other) if each.figure == "ood_auroc")
     assert change.low == pytest.approx(0.1 - (0.07**2 + 0.02**2) ** 0.5)
     assert change.high == pytest.approx(0.1 + (0.2**2 + 0.1**2) ** 0.5)
     assert change.outcome == "better"
 
 
-def test_lower_is_better_for_some_and_what_has_no_interval_is_exact():
-    first = with_figures(ood_fpr95=0.5, ood_fpr95_ci=[0.45, 0.55], size_mb=7.0)
-    other = with_figures(
+def test_lower_is_better_for_some_and_what_has_no_interval_is_exact(report):
+    first = report(ood_fpr95=0.5, ood_fpr95_ci=[0.45, 0.55], size_mb=7.0)
+    other = report(
         ood_fpr95=0.2,
         ood_fpr95_ci=[0.15, 0.25],
         size_mb=7.1,
@@ -99,36 +104,32 @@ def test_lower_is_better_for_some_and_what_has_no_interval_is_exact():
     }
 
 
-def test_a_report_is_not_distinguishable_from_itself():
-    one = with_figures(ood_auroc=0.6, ood_auroc_ci=[0.5, 0.62], size_mb=7.0, parity_cosine_min=0.9)
+def test_a_report_is_not_distinguishable_from_itself(report):
+    one = report(ood_auroc=0.6, ood_auroc_ci=[0.5, 0.62], size_mb=7.0, parity_cosine_min=0.9)
     assert set(outcomes(one, one).values()) == {"not distinguishable"}
     assert "parity_cosine_min" not in outcomes(one, one)
 
 
-def test_what_does_not_compare_is_not_judged():
-    assert outcomes(report("one"), report("two", digest="b")) == {
-        "median_ms": "not distinguishable"
-    }
-    assert outcomes(report("one"), report("two", cpu="y")) == {
-        "accuracy_knn": "not distinguishable"
-    }
+def test_what_does_not_compare_is_not_judged(report):
+    assert outcomes(report(), report(digest="b")) == {"median_ms": "not distinguishable"}
+    assert outcomes(report(), report(cpu="y")) == {"accuracy_knn": "not distinguishable"}
 
 
-def test_the_judgement_stands_in_the_table_and_in_the_document():
-    reports = [report("one"), report("two", accuracy=0.75), report("three", accuracy=0.2)]
+def test_the_judgement_stands_in_the_table_and_in_the_document(report):
+    reports = [report(), report(accuracy=0.75), report(accuracy=0.2)]
     text = compare.text(["one", "two", "three"], reports)
     assert "| two against one " in text
     assert "better (+0.25)" in text
     assert "worse (-0.3)" in text
     document = compare.document(["one", "two", "three"], reports)
-    assert document["two"] == reports[1]
+    assert document["two"] == to_json(reports[1])
     judged = {each["report"]: each["changes"][0]["outcome"] for each in document["comparison"]}
     assert judged == {"two": "better", "three": "worse"}
 
 
 @pytest.mark.parametrize(("accuracy", "code"), [(0.75, 0), (0.5, 0), (0.2, 1)])
-def test_a_gate_against_the_student_in_the_field(tmp_path, accuracy, code):
-    for name, each in (("one", report("one")), ("two", report("two", accuracy=accuracy))):
+def test_a_gate_against_the_student_in_the_field(tmp_path, accuracy, code, made):
+    for name, each in (("one", made()), ("two", made(accuracy=accuracy))):
         (tmp_path / f"{name}.json").write_text(json.dumps(each))
     words = ["compare", "one.json", "two.json"]
     run = [sys.executable, "-m", "compressor", *words]
@@ -138,15 +139,15 @@ def test_a_gate_against_the_student_in_the_field(tmp_path, accuracy, code):
     assert (b"worse: accuracy_knn" in done.stderr) == bool(code)
 
 
-def test_other_images_or_machines_are_said():
-    text = compare.text(["one", "two"], [report("one"), report("two", digest="b", cpu="y")])
+def test_other_images_or_machines_are_said(report):
+    text = compare.text(["one", "two"], [report(), report(digest="b", cpu="y")])
     assert "of different held-out images or teachers" in text
     assert "different machines" in text
 
 
-def test_a_report_is_found_in_the_folder_of_a_run(tmp_path):
-    (tmp_path / "report.json").write_text(json.dumps(report("one")))
-    assert compare.load(tmp_path) == compare.load(tmp_path / "report.json") == report("one")
+def test_a_report_is_found_in_the_folder_of_a_run(tmp_path, report, made):
+    (tmp_path / "report.json").write_text(json.dumps(made()))
+    assert compare.load(tmp_path) == compare.load(tmp_path / "report.json") == report()
 
 
 def test_what_is_no_report_is_refused(tmp_path):
