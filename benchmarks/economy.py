@@ -73,12 +73,16 @@ def bare_rates(recipe: Path, changes: tuple[str, ...]) -> dict[str, float]:
     """Images a second of the teacher's pass and of the student's step, on tensors at hand."""
     import torch
 
-    from compressor.data.loading import Compute
-    from compressor.distillation.methods.tintem import cosine_distance
-    from compressor.distillation.trainer import parameter_groups
+    from compressor.distillation.methods.losses import cosine_distance
+    from compressor.distillation.schedule import parameter_groups
+    from compressor.models.compute import (
+        Compute,
+        autocast,
+        keep_freed_memory,
+        teacher_dtype,
+        training_dtype,
+    )
     from compressor.models.encoder import create_student, load_teacher
-    from compressor.models.memory import keep_freed_memory
-    from compressor.models.precision import autocast, teacher_dtype, training_dtype
     from compressor.recipe import plan as plans
 
     spec = plans.load(recipe, list(changes)).recipe

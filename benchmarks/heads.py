@@ -38,7 +38,7 @@ def main(
     import torch
     from safetensors.numpy import load_file
 
-    from compressor.distillation.objectives import Centre
+    from compressor.distillation.centring import Centring
     from compressor.distillation.teacher_features import CachedFeatures
     from runtime.text import table
 
@@ -46,11 +46,11 @@ def main(
     train = sum(each["split"] == "train" for each in dataset)
     views = len({path.name.split("-")[0] for path in (run / "features").glob("view*")})
     sample = CachedFeatures(run / "features", views, train).sample()
-    centre = Centre(sample, wanted=center)
-    pooled = centre.taken_off(sample).pooled
+    centring = Centring(sample, enabled=center)
+    pooled = centring.apply(sample).pooled
     held = np.array([each["split"] == "holdout" for each in dataset])
     embedded = torch.from_numpy(load_file(run / "embeddings.safetensors")["images"][held])
-    unseen = embedded - centre.pooled
+    unseen = embedded - centring.pooled
 
     rows, found = [], []
     for width in widths:
@@ -82,7 +82,8 @@ def made(
     import torch
 
     from compressor.distillation.methods import tintem_head
-    from compressor.distillation.methods.tintem import sne_divergence
+    from compressor.distillation.methods.head_fidelity import head_fidelity
+    from compressor.distillation.methods.losses import sne_divergence
     from compressor.models.features import Features
 
     torch.manual_seed(seed)
@@ -101,7 +102,7 @@ def made(
     seconds = time.monotonic() - started
     with torch.inference_mode():
         divergence = sne_divergence(unseen[:256], head(unseen[:256])).item()
-    figures = asdict(tintem_head.figures(head, unseen))
+    figures = asdict(head_fidelity(head, unseen))
     return {**figures, "sne_divergence": divergence, "seconds": seconds}
 
 
@@ -109,8 +110,8 @@ def as_beside_a_student(head: Any, pooled: Any, seed: int, steps: int) -> None:
     """The training loop's own batches and learning rates, without the student."""
     import torch
 
-    from compressor.distillation.methods.tintem import sne_divergence
-    from compressor.distillation.trainer import lr_share, parameter_groups
+    from compressor.distillation.methods.losses import sne_divergence
+    from compressor.distillation.schedule import lr_share, parameter_groups
     from compressor.recipe.schema import Distill
 
     spec = Distill()
@@ -118,7 +119,7 @@ def as_beside_a_student(head: Any, pooled: Any, seed: int, steps: int) -> None:
     optimizer = torch.optim.AdamW(parameter_groups(head, spec.weight_decay), lr=_LR)
     for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = _LR * lr_share(step, steps, spec, steps // 20)
+            group["lr"] = _LR * lr_share(step, steps, spec.warmup_epochs * (steps // 20))
         batch = pooled[torch.randperm(len(pooled), generator=generator)[:64]]
         loss = sne_divergence(batch, head(batch))
         optimizer.zero_grad(set_to_none=True)

@@ -76,6 +76,17 @@ class EpochEnded(Event, frozen=True, kw_only=True):
     best_so_far: bool
     seconds: float
 
+    def text(self) -> str:
+        """Return the epoch as a line to read."""
+        words = [f"epoch {self.epoch}: loss {self.student_loss:.4f}"]
+        if self.head_loss:
+            words += [f"head {self.head_loss:.4f}"]
+        if "similarity" in self.scores:
+            words += [f"validation similarity r {self.scores['similarity']:.3f}"]
+        if "knn_accuracy" in self.scores:
+            words += [f"validation kNN {self.scores['knn_accuracy']:.3f}"]
+        return ", ".join([*words, f"{self.seconds:.1f} s"])
+
 
 class Message(Event, frozen=True, kw_only=True):
     """A line for people. A warning says what may be wrong, and what to do."""

@@ -77,6 +77,8 @@ class Console:
         elif isinstance(event, events.Message) and event.text not in self._messages:
             self._messages.add(event.text)
             self._print(f"warning: {event.text}" if event.level == "warning" else event.text)
+        elif isinstance(event, events.EpochEnded):
+            self._print(event.text())
         elif isinstance(event, events.RunEnded) and self._bar is not None:
             self._bar.close()
 

@@ -16,9 +16,8 @@ from torch import Tensor
 
 from compressor.data.augmentation import PLAIN, seeded_view
 from compressor.data.dataset import ImageSet
-from compressor.data.image_files import open_rgb, usable_cpus
+from compressor.data.image_files import open_rgb
 from compressor.data.image_store import ImageStore, shrink
-from runtime.errors import MissingDependencyError
 from runtime.images.preprocess import Preprocess
 
 ViewId = tuple[int, int]
@@ -32,32 +31,6 @@ K = TypeVar("K", contravariant=True)
 BATCH = 64
 """Batch size of inference."""
 _AHEAD = 2  # batches read while a network works on one
-
-
-@dataclass(frozen=True)
-class Compute:
-    """The device of the networks and the number of threads that load for them."""
-
-    device: torch.device
-    workers: int
-
-    @classmethod
-    def choose(cls, device: str, workers: int | None) -> Compute:
-        """Resolve `auto` and check that the device exists.
-
-        Raises:
-            MissingDependencyError: the device is CUDA and there is none.
-        """
-        if device == "cuda" and not torch.cuda.is_available():
-            raise MissingDependencyError(
-                "distill.device is cuda, and torch sees no GPU here.\n"
-                f"  Is one visible (nvidia-smi)? Does its driver match torch {torch.__version__}?\n"
-                "  Or set distill.device to cpu or auto."
-            )
-        chosen = "cuda" if device == "auto" and torch.cuda.is_available() else device
-        if workers is None:
-            workers = min(16, usable_cpus())
-        return cls(torch.device("cpu" if chosen == "auto" else chosen), workers)
 
 
 class Dataset(Protocol[K]):

@@ -1,148 +1,161 @@
-"""What a run keeps on disk so as not to make it again, within the recipe's limit."""
+"""The disk budget: what a run keeps so as not to compute it again, within the recipe's limit."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 from compressor.data.dataset import ImageSet
 from compressor.data.image_store import store_bytes
 from compressor.models.encoder import Encoder
 from compressor.models.features import Grid
+from compressor.recipe.choices import METHODS
 from compressor.recipe.schema import Distill
 from runtime.errors import InputError
 from runtime.text import amount
 
-CUT_FROM = 2
-"""Views are cut from images of twice the side that the networks see: a crop of a quarter of the
-area is as fine as they see, a smaller one is enlarged."""
+SHORT_SIDES = 2
+"""Views are cut from images with a short side of twice the side that the networks see: a crop of a
+quarter of the area is as fine as they see, a smaller one is enlarged."""
+
+FeaturesFrom = Literal["none", "cached", "online"]
+"""Where training gets the teacher's features: no teacher; computed once for each view and kept;
+computed at every step."""
 
 
 @dataclass(frozen=True)
-class Economy:
-    """What is kept of teacher, images and views, and what it will take."""
+class DiskPlan:
+    """What a run keeps of teacher, images and views, and how much disk it takes."""
 
+    features: FeaturesFrom
     grid: Grid | None
-    """The student's grid, which the teacher's maps are brought to; None learns without maps."""
-    online: bool
-    """Whether the teacher looks at every view when the student does, and nothing is kept."""
-    stored: bool
+    """The student's grid, to which the teacher's maps are resampled; None learns without maps."""
+    keep_images: bool
     """Whether the decoded images are kept."""
-    rendered: bool
+    keep_views: bool
     """Whether the student's views are kept while it trains, to be shown again."""
     side_px: int
     """Views are cut from images shrunk to this short side."""
     bytes: int
-    """What will be kept on disk."""
+    """Size of all that is kept."""
     lines: tuple[str, ...]
     """What a user should know of it."""
 
 
 @dataclass
-class _Room:
-    """What `distill.disk_gb` allows, what of it is taken, and what was said of that."""
+class _Disk:
+    """The limit of `distill.disk_gb`, the bytes that are planned, and the lines for the user."""
 
-    limit: float
-    taken: int
-    lines: list[str]
+    limit_gb: float
+    planned: int = 0
+    lines: list[str] = field(default_factory=list)
 
-    def take(self, wanted: int) -> bool:
-        """Whether there is room for so many bytes; they are then taken."""
-        fits = self.taken + wanted <= self.limit
-        self.taken += wanted if fits else 0
-        return fits
+    @property
+    def over(self) -> str:
+        """Words for a size over the limit."""
+        return f"over distill.disk_gb ({self.limit_gb:g})"
+
+    def fits(self, size: int) -> bool:
+        """Whether so many bytes more are within the limit."""
+        return self.planned + size <= self.limit_gb * 1e9
+
+    def keep(self, size: int, what: str, otherwise: str) -> bool:
+        """Plan so many bytes if they fit; say which it is."""
+        if self.fits(size):
+            self.planned += size
+            self.lines.append(f"{what}: {amount(size)}")
+            return True
+        left = f"over what is left of distill.disk_gb ({self.limit_gb:g})"
+        self.lines.append(f"{what} would take {amount(size)}, {left}: {otherwise}")
+        return False
 
 
-def economise(spec: Distill, train: ImageSet, teacher: Encoder, student: Encoder) -> Economy:
-    """Decide what is kept: features, then token maps, then decoded images, then views.
+def plan_disk(spec: Distill, train: ImageSet, teacher: Encoder, student: Encoder) -> DiskPlan:
+    """Decide what is kept, in this order: features, token maps, decoded images, views.
 
     Raises:
         InputError: token maps are asked for, and teacher and student have none that go together.
     """
     require_maps(spec, teacher, student)
-    room = _Room(spec.disk_gb * 1e9, 0, [])
-    over = f"of distill.disk_gb ({spec.disk_gb:g})"
-    grid, online = _features_kept(spec, len(train), teacher, student, room)
+    disk = _Disk(spec.disk_gb)
+    features, grid = _plan_features(spec, len(train), teacher, student, disk)
 
-    side = CUT_FROM * max(teacher.preprocess.size_px, student.preprocess.size_px)
-    images = store_bytes(train, side)
-    stored = room.take(images)
-    room.lines.append(
-        f"decoded images: {amount(images)}"
-        if stored
-        else f"decoded images would take {amount(images)}, over what is left {over}: "
-        "files are decoded again for every view"
+    side = SHORT_SIDES * max(teacher.preprocess.size_px, student.preprocess.size_px)
+    keep_images = disk.keep(
+        store_bytes(train, side), "decoded images", "files are decoded again for every view"
     )
-
     views = spec.views_for(len(train))
-    shown_again = not online and views < spec.epochs_for(len(train))
-    pixels = 3 * student.preprocess.size_px**2 * views * len(train)
-    rendered = shown_again and room.take(pixels)
-    if shown_again:
-        room.lines.append(
-            f"the student's views, while it trains: {amount(pixels)}"
-            if rendered
-            else f"the student's views would take {amount(pixels)}, over what is left {over}: "
-            "each is cut again whenever it is shown"
+    keep_views = False
+    if features != "online" and views < spec.epochs_for(len(train)):  # each is shown again
+        keep_views = disk.keep(
+            3 * student.preprocess.size_px**2 * views * len(train),
+            "the student's views during training",
+            "each is cut again whenever it is shown",
         )
-    return Economy(grid, online, stored, rendered, side, room.taken, tuple(room.lines))
+    lines = tuple(disk.lines)
+    return DiskPlan(features, grid, keep_images, keep_views, side, disk.planned, lines)
 
 
-def _features_kept(
-    spec: Distill, images: int, teacher: Encoder, student: Encoder, room: _Room
-) -> tuple[Grid | None, bool]:
-    """The grid of the maps that are learnt, and whether the teacher must run at every step."""
-    if spec.method == "supervised":
-        return None, False
-    grid = None
-    if spec.token_maps != "off":
-        if reason := _no_maps(spec, teacher, student):
-            room.lines.append(f"learning from the pooled features alone: {reason}")
-        elif student.map_shape is not None:
-            grid = student.map_shape[:2]
+def _plan_features(
+    spec: Distill, images: int, teacher: Encoder, student: Encoder, disk: _Disk
+) -> tuple[FeaturesFrom, Grid | None]:
+    """Return where features come from, and the grid of the maps that are learnt."""
+    if not METHODS[spec.method].needs_teacher:
+        return "none", None
+    grid = _map_grid(spec, teacher, student, disk)
     if spec.teacher == "online":
-        return grid, True
-
+        return "online", grid
     views = images * spec.views_for(images)
     pooled = 4 * views * teacher.dim
     maps = 2 * views * teacher.dim * math.prod(grid) if grid else 0
-    over = f"over distill.disk_gb ({spec.disk_gb:g})"
-    if pooled > room.limit:
-        room.lines.append(
-            f"the teacher's features of {views:,} views would take {amount(pooled)}, {over}: "
-            "the teacher runs at every step instead"
+    instead = "the teacher runs at every step instead"
+    if not disk.fits(pooled):
+        disk.lines.append(
+            f"the teacher's features of {views:,} views would take {amount(pooled)}, {disk.over}: "
+            f"{instead}"
         )
-        return grid, True
-    if pooled + maps > room.limit:
+        return "online", grid
+    if not disk.fits(pooled + maps):
         required = spec.token_maps == "on"
-        instead = "the teacher runs at every step instead"
-        room.lines.append(
-            f"token maps of {views:,} views would take {amount(maps)}, {over}: "
+        disk.lines.append(
+            f"token maps of {views:,} views would take {amount(maps)}, {disk.over}: "
             + (instead if required else "learning from the pooled features alone")
         )
         if required:
-            return grid, True
+            return "online", grid
         grid, maps = None, 0
-    room.take(pooled + maps)
-    each = f"{(pooled + maps) / views / 1e3:,.1f} KB a view"
-    room.lines.append(f"teacher features of {views:,} views: {amount(pooled + maps)} ({each})")
-    return grid, False
+    size = pooled + maps
+    disk.planned += size
+    per_view = f"{size / views / 1e3:,.1f} KB a view"
+    disk.lines.append(f"teacher features of {views:,} views: {amount(size)} ({per_view})")
+    return "cached", grid
+
+
+def _map_grid(spec: Distill, teacher: Encoder, student: Encoder, disk: _Disk) -> Grid | None:
+    """Return the student's grid if the maps are to be learnt; else say why not."""
+    if spec.token_maps == "off" or not METHODS[spec.method].uses_maps:
+        return None
+    if reason := _no_maps(spec, teacher, student):
+        disk.lines.append(f"learning from the pooled features alone: {reason}")
+        return None
+    return None if student.map_shape is None else student.map_shape[:2]
 
 
 def require_maps(spec: Distill, teacher: Encoder, student: Encoder) -> None:
     """Refuse `token_maps: on` where teacher and student have none that go together.
 
     Raises:
-        InputError: so it is.
+        InputError: says which of the two has none.
     """
-    if spec.token_maps != "on" or spec.method == "supervised":
+    if spec.token_maps != "on" or not METHODS[spec.method].uses_maps:
         return
     if reason := _no_maps(spec, teacher, student):
         raise InputError(f"distill.token_maps is on, but {reason}; set it to auto or off")
 
 
 def _no_maps(spec: Distill, teacher: Encoder, student: Encoder) -> str | None:
-    """Why token maps cannot be used, or None."""
+    """Return why token maps cannot be used; None if they can."""
     if teacher.map_shape is None:
         return f"the teacher {teacher.name} has no feature map"
     if student.map_shape is None:
@@ -152,10 +165,10 @@ def _no_maps(spec: Distill, teacher: Encoder, student: Encoder) -> str | None:
             f"the teacher's map is {teacher.map_shape[2]} wide and its embedding {teacher.dim}, "
             "and one head serves both"
         )
-    ours, theirs = student.map_shape[:2], teacher.map_shape[:2]
-    if ours != theirs and not spec.resample:
+    own, other = student.map_shape[:2], teacher.map_shape[:2]
+    if own != other and not spec.resample:
         return (
-            f"the teacher's map is {theirs[0]} x {theirs[1]}, the student's {ours[0]} x {ours[1]}, "
+            f"the teacher's map is {other[0]} x {other[1]}, the student's {own[0]} x {own[1]}, "
             "and distill.resample is off"
         )
     return None

@@ -1,34 +1,37 @@
 """Quantisation-aware distillation: a few more epochs with the rounding of INT8 in the student.
 
 The same distillation against the same cached teacher features, at a twentieth of its learning rate.
-Convolutions and linear layers see weights rounded per channel and inputs rounded per tensor, both
-symmetric, as the INT8 file has them; gradients pass straight through the rounding (Bengio et al.
-2013, arXiv 1308.3432). Afterwards the rounding is taken out, and the weights go the usual way.
+Weights of convolutions and linear layers are rounded per channel, their inputs per tensor, both
+symmetric, as in the INT8 file; gradients pass straight through the rounding (Bengio et al. 2013,
+arXiv 1308.3432). Afterwards the rounding is removed, and the weights are exported as usual.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from compressor.data.loading import Compute
-from compressor.distillation.trainer import Material, distill
+from compressor.distillation.trainer import distill, log_epoch
+from compressor.distillation.training_data import TrainingData
+from compressor.events import EpochEnded
+from compressor.models.compute import Compute
 from compressor.models.encoder import Encoder
 from compressor.recipe.schema import Distill
 from runtime.progress import Track, silent
 
 LR_SHARE = 0.05
-"""Of `distill.lr`: the student is finished, and only gives way to the rounding."""
+"""Share of `distill.lr`: the student is trained, and only adapts to the rounding."""
 _MEMORY = 0.95  # of the running peak of an input, from batch to batch
 _LEAST = 1e-8
 
 
 class RoundedWeight(nn.Module):
-    """Weights as INT8 holds them: one scale for each output channel, from the largest of it."""
+    """Rounds weights as INT8 does: one scale for each output channel, from its largest weight."""
 
     def forward(self, weight: Tensor) -> Tensor:
         """Float [O, ...] -> the same, rounded to 255 levels of each channel."""
@@ -39,7 +42,7 @@ class RoundedWeight(nn.Module):
 
 
 class RoundedInput(nn.Module):
-    """An input as INT8 holds it: one scale, from a running peak that training keeps up."""
+    """Rounds an input as INT8 does: one scale, from a running peak that training updates."""
 
     peak: Tensor
 
@@ -59,23 +62,21 @@ class RoundedInput(nn.Module):
         return rounded
 
 
-def round_in(module: nn.Module) -> Callable[[], None]:
-    """Let a student's layers round as INT8 does; gives what takes the rounding out again."""
-    layers = [each for each in module.modules() if isinstance(each, nn.Conv2d | nn.Linear)]
+@contextmanager
+def int8_rounding(module: nn.Module) -> Iterator[None]:
+    """Let a student's layers round as INT8 does, as long as the context lasts."""
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
     handles = []
     for layer in layers:
         parametrize.register_parametrization(layer, "weight", RoundedWeight())
         layer.add_module("rounded_input", RoundedInput())
         handles.append(layer.register_forward_pre_hook(_round_input))
-
-    def take_out() -> None:
-        for handle in handles:
-            handle.remove()
-        for layer in layers:
-            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=False)
-            del layer.rounded_input
-
-    return take_out
+    yield
+    for handle in handles:
+        handle.remove()
+    for layer in layers:
+        parametrize.remove_parametrizations(layer, "weight", leave_parametrized=False)
+        del layer.rounded_input
 
 
 def _round_input(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -85,7 +86,7 @@ def _round_input(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, 
 
 
 def shorter(spec: Distill, epochs: int, *, transformer: bool) -> Distill:
-    """The recipe's `distill:` for a few epochs more of a finished student."""
+    """Return the recipe's `distill:` for a few more epochs of a trained student."""
     changes = {
         "epochs": epochs,
         "lr": spec.lr_for(transformer=transformer) * LR_SHARE,
@@ -98,27 +99,30 @@ def shorter(spec: Distill, epochs: int, *, transformer: bool) -> Distill:
 
 def finetune(
     student: Encoder,
-    material: Material,
+    data: TrainingData,
     spec: Distill,
     compute: Compute,
     work: Path,
     *,
     track: Track = silent,
     note: Callable[[str], None],
+    on_epoch: Callable[[EpochEnded], None] = log_epoch,
 ) -> None:
-    """Teach a finished student the rounding, in place; its weights are float again afterwards.
+    """Train a finished student with INT8 rounding, in place; its weights are float afterwards.
 
     Args:
         student: trained.
-        material: what it was trained with.
-        spec: of these epochs, as `shorter` gives it.
-        compute: where.
+        data: what it was trained on.
+        spec: the `distill:` of these epochs, as `shorter` gives it.
+        compute: where to train.
         work: folder for the checkpoint.
         track: shows the progress.
-        note: is told a line an epoch.
+        note: called with lines for the user.
+        on_epoch: called after every epoch.
     """
-    take_out = round_in(student.module)
-    state = distill(student, material, spec, compute, work, track=track, note=note)
-    student.module.load_state_dict(state)
-    take_out()
+    with int8_rounding(student.module):
+        state = distill(
+            student, data, spec, compute, work, track=track, note=note, on_epoch=on_epoch
+        )
+        student.module.load_state_dict(state)
     student.module.cpu().eval()

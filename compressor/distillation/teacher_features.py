@@ -1,4 +1,4 @@
-"""The teacher's features of the fixed seeded views: read from shards, or made as they are needed.
+"""The teacher's features of the fixed seeded views: read from shards, or computed at every step.
 
 A shard is one `.npy` with a record for each of up to 4,096 images in one view: the pooled features
 in float32 and, where maps are kept, the map on the student's grid in float16.
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +19,10 @@ from torch import Tensor
 
 from compressor.data.augmentation import PLAIN
 from compressor.data.image_store import new_shard
-from compressor.data.loading import Compute, ViewId, Views, in_batches, load_batches, to_input
+from compressor.data.loading import ViewId, Views, in_batches, load_batches, to_input
+from compressor.models.compute import Compute, autocast
 from compressor.models.encoder import Encoder
 from compressor.models.features import Features, Grid, resample
-from compressor.models.precision import autocast
 from runtime.errors import InputError
 from runtime.files import replacing
 from runtime.images.preprocess import Preprocess
@@ -29,16 +30,16 @@ from runtime.progress import Track, silent
 from runtime.sampling import evenly
 
 SHARD_IMAGES = 4096
-"""Images in a shard: what a killed run asks the teacher again at most."""
+"""Images in a shard: the most that a killed run computes again."""
 SAMPLE_POOLED = 20_000
-"""Views whose pooled features a mean, a PCA or a head is made from, at most."""
+"""Most views whose pooled features a mean, a PCA or a head is made from."""
 SAMPLE_MAPS = 1_000
-"""Views whose maps they are made from, at most."""
+"""Most views whose maps they are made from."""
 
 
 @dataclass(frozen=True)
-class Reader:
-    """The teacher at work: where, in which precision, and on which grid its maps are wanted."""
+class TeacherRunner:
+    """Runs the teacher on pixels, with its precision and the grid of its maps."""
 
     teacher: Encoder
     compute: Compute
@@ -47,7 +48,7 @@ class Reader:
     grid: Grid | None
     """The student's grid; None leaves the maps out."""
 
-    def read(self, pixels: Tensor) -> Features:
+    def run(self, pixels: Tensor) -> Features:
         """uint8 [B, S, S, 3] -> float32 features, maps on the grid.
 
         Raises:
@@ -60,16 +61,16 @@ class Reader:
             torch.no_grad(),  # not inference_mode, whose tensors could stand in no loss
             autocast(self.precision, self.compute),
         ):
-            found = module.features(images)
-        found = found.float()
-        require_finite(found.pooled, self.precision or torch.float32)
-        if self.grid is None or found.maps is None:
-            return Features(found.pooled, None)
-        require_finite(found.maps, self.precision or torch.float32)
-        return Features(found.pooled, resample(found.maps, self.grid))
+            features = module.features(images)
+        features = features.float()
+        require_finite(features.pooled, self.precision or torch.float32)
+        if self.grid is None or features.maps is None:
+            return Features(features.pooled, None)
+        require_finite(features.maps, self.precision or torch.float32)
+        return Features(features.pooled, resample(features.maps, self.grid))
 
     def record(self) -> np.dtype[np.void]:
-        """What a shard holds of one view."""
+        """Return the type of a record: one view of one image."""
         fields: list[tuple[str, type, tuple[int, ...]]]
         fields = [("pooled", np.float32, (self.teacher.dim,))]
         if self.grid is not None:
@@ -78,7 +79,13 @@ class Reader:
 
 
 def write_shard(
-    path: Path, reader: Reader, dataset: Views, number: int, start: int, *, track: Track = silent
+    path: Path,
+    runner: TeacherRunner,
+    dataset: Views,
+    number: int,
+    start: int,
+    *,
+    track: Track = silent,
 ) -> None:
     """Write view `number` of the images from row `start` on, whole or not at all.
 
@@ -88,30 +95,52 @@ def write_shard(
     rows = range(start, min(start + SHARD_IMAGES, len(dataset.paths)))
     jobs = [(row, number) for row in rows]
     batches = in_batches(jobs)
-    loaded = load_batches(dataset, batches, reader.compute.workers)
+    loaded = load_batches(dataset, batches, runner.compute.workers)
     what = "images" if number == PLAIN else f"view {number + 1}"
     tracked = track(loaded, label=f"teacher on {what}", total=len(batches))
     with replacing(path) as temporary:
-        shard = new_shard(temporary, reader.record(), len(jobs))
+        shard = new_shard(temporary, runner.record(), len(jobs))
         for batch, (pixels,) in zip(batches, tracked, strict=True):
-            found = reader.read(pixels)
+            features = runner.run(pixels)
             part = shard[batch[0][0] - start :][: len(batch)]
-            part["pooled"] = found.pooled.cpu().numpy()
-            if found.maps is not None:
-                half = found.maps.half()
+            part["pooled"] = features.pooled.cpu().numpy()
+            if features.maps is not None:
+                half = features.maps.half()
                 require_finite(half, torch.float16)
                 part["maps"] = half.cpu().numpy()
         shard.flush()
 
 
 def shard_name(number: int, start: int) -> str:
-    """File of view `number` of the images from row `start` on."""
+    """Return the file name of view `number` of the images from row `start` on."""
     return f"view{number:03d}-{start:07d}.npy"
 
 
 def pooled_of(shards: Sequence[Path]) -> npt.NDArray[np.float32]:
-    """The pooled features in the shards of one view: [N, Dt]."""
+    """Read the pooled features in the shards of one view: [N, Dt]."""
     return np.concatenate([np.load(path, mmap_mode="r")["pooled"] for path in shards])
+
+
+class FeatureSource(Protocol):
+    """Where a training step gets the teacher's features of its views."""
+
+    @property
+    def kind(self) -> str:
+        """Its name in the report."""
+        ...
+
+    @property
+    def inputs(self) -> tuple[Preprocess, ...]:
+        """The inputs that a step must prepare for the teacher: one, or none."""
+        ...
+
+    def features(self, jobs: Sequence[ViewId], pixels: Sequence[Tensor]) -> Features:
+        """Return the features of a batch of (row, view); `pixels` has one tensor an input."""
+        ...
+
+    def sample(self) -> Features:
+        """Return features to make a mean, a PCA or a head from; maps of the first of them."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -122,21 +151,16 @@ class CachedFeatures:
     views: int
     images: int
 
-    inputs: tuple[Preprocess, ...] = ()
-    """What a step must render for the teacher: nothing."""
+    kind: ClassVar[str] = "cached"
+    inputs: ClassVar[tuple[Preprocess, ...]] = ()
 
-    @property
-    def dim(self) -> int:
-        """Dt."""
-        return int(self._shards[0][0].dtype["pooled"].shape[0])
-
-    def of(self, jobs: Sequence[ViewId], shown: Sequence[Tensor]) -> Features:
-        """Of a batch of (row, view); what the views look like is not asked."""
+    def features(self, jobs: Sequence[ViewId], pixels: Sequence[Tensor]) -> Features:
+        """Read the features of a batch of (row, view); pixels are not needed."""
         records = np.stack([self._record(row, view) for row, view in jobs])
         return Features(torch.from_numpy(records["pooled"].copy()), _maps(records))
 
     def sample(self) -> Features:
-        """What a mean, a PCA or a head is made from, evenly over all; maps of the first of them."""
+        """Return features evenly over all images and views; maps of the first of them."""
         with_maps = self._some(SAMPLE_MAPS)
         jobs = dict.fromkeys([*with_maps, *self._some(SAMPLE_POOLED)])  # each once, in this order
         pooled = np.stack([self._record(*job)["pooled"] for job in jobs])
@@ -162,39 +186,32 @@ class CachedFeatures:
 
 @dataclass(frozen=True)
 class OnlineFeatures:
-    """No shards: the teacher looks at every view when the student does."""
+    """No shards: the teacher runs on every view when the student does."""
 
-    reader: Reader
+    kind: ClassVar[str] = "online"
+
+    runner: TeacherRunner
     dataset: Views
-    """The training images, shown to the teacher alone."""
+    """Views of the training images at the teacher's size alone."""
 
     @property
     def inputs(self) -> tuple[Preprocess, ...]:
-        """A step must render each view at the teacher's size too."""
-        return (self.reader.teacher.preprocess,)
+        """Return the teacher's own input."""
+        return (self.runner.teacher.preprocess,)
 
-    @property
-    def dim(self) -> int:
-        """Dt."""
-        return self.reader.teacher.dim
-
-    def of(self, jobs: Sequence[ViewId], shown: Sequence[Tensor]) -> Features:
-        """Of a batch of views, which `shown` holds at the teacher's size."""
-        return self.reader.read(shown[0])
+    def features(self, jobs: Sequence[ViewId], pixels: Sequence[Tensor]) -> Features:
+        """Run the teacher on a batch of views, which `pixels` holds at the teacher's size."""
+        return self.runner.run(pixels[0])
 
     def sample(self) -> Features:
-        """What a mean, a PCA or a head is made from: the first cut of some of the images."""
+        """Return features of the first augmented view of some of the images."""
         rows = evenly(len(self.dataset.paths), SAMPLE_MAPS)
         jobs = [(int(row), PLAIN + 1) for row in rows]
-        loaded = load_batches(self.dataset, in_batches(jobs), self.reader.compute.workers)
-        found = [self.reader.read(pixels) for (pixels,) in loaded]
-        pooled = torch.cat([each.pooled.cpu() for each in found])
-        maps = [each.maps.cpu() for each in found if each.maps is not None]
+        loaded = load_batches(self.dataset, in_batches(jobs), self.runner.compute.workers)
+        parts = [self.runner.run(pixels) for (pixels,) in loaded]
+        pooled = torch.cat([part.pooled.cpu() for part in parts])
+        maps = [part.maps.cpu() for part in parts if part.maps is not None]
         return Features(pooled, torch.cat(maps) if maps else None)
-
-
-Teaching = CachedFeatures | OnlineFeatures
-"""Where a training step finds what the teacher says of its views."""
 
 
 def _maps(records: npt.NDArray[np.void]) -> Tensor | None:
@@ -204,15 +221,15 @@ def _maps(records: npt.NDArray[np.void]) -> Tensor | None:
 
 
 def require_finite(features: Tensor, computed_in: torch.dtype) -> None:
-    """Refuse a teacher's features that are infinite or no numbers.
+    """Refuse a teacher's features that are infinite or not a number.
 
     Raises:
-        InputError: so some are; says what may be the cause.
+        InputError: some are; says what may be the cause.
     """
     if lost := int((~features.isfinite()).sum()):
         kind = str(computed_in).removeprefix("torch.")
         raise InputError(
             f"teacher: {lost} of {features.numel()} features are not finite in {kind}. float16 "
-            "ends at 65,504: try distill.teacher_precision: fp32, and if only the maps are "
-            "beyond it, distill.token_maps: off. Else, are the weights damaged?"
+            "ends at 65,504: try distill.teacher_precision: fp32 or, if only the maps are "
+            "beyond it, distill.token_maps: off. If neither helps, are the weights damaged?"
         )

@@ -11,14 +11,8 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from compressor.data.dataset import ImageSet
-from compressor.data.loading import (
-    BATCH,
-    Compute,
-    PreprocessedImages,
-    in_batches,
-    load_batches,
-    to_input,
-)
+from compressor.data.loading import BATCH, PreprocessedImages, in_batches, load_batches, to_input
+from compressor.models.compute import Compute
 from compressor.models.encoder import Encoder
 from runtime import metrics
 from runtime.sampling import evenly

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from compressor.data.loading import Compute, PreprocessedImages, in_batches, load_batches, to_input
+from compressor.data.loading import PreprocessedImages, in_batches, load_batches, to_input
+from compressor.models.compute import Compute, autocast
 from compressor.models.encoder import Encoder
-from compressor.models.precision import autocast
 from runtime.arrays import Floats
 from runtime.files import replacing
 from runtime.progress import Track, silent

@@ -95,6 +95,25 @@ class EmbeddingNet(nn.Module):
         return Features(self.embedding(found.pooled), found.maps)
 
 
+class WithFeatures(nn.Module):
+    """A student as a training step calls it: one `forward` gives all that a loss needs.
+
+    A wrapper such as DistributedDataParallel can hook this `forward`. The student's own gives the
+    embedding alone, which is what an ONNX file has.
+    """
+
+    def __init__(self, student: EmbeddingNet, *, with_maps: bool) -> None:
+        super().__init__()
+        self.student = student
+        self.with_maps = with_maps
+
+    def forward(self, images: Tensor) -> Features:
+        """[B, 3, S, S] -> the embedding and, if wanted, the last feature map."""
+        if self.with_maps:
+            return self.student.features(images)
+        return Features(self.student(images), None)
+
+
 class _SideBySide(nn.Module):
     def __init__(self, networks: Sequence[nn.Module]) -> None:
         super().__init__()

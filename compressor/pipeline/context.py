@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from compressor.data.loading import Compute
-    from compressor.distillation.disk_budget import Economy
+    from compressor.distillation.disk_budget import DiskPlan
+    from compressor.models.compute import Compute
     from compressor.models.encoder import Encoder
 
 T = TypeVar("T")
@@ -110,12 +110,12 @@ class Run:
         return create_student(recipe.student, seed=recipe.distill.seed)
 
     @cached_property
-    def economy(self) -> Economy:
-        """What is kept on disk of the teacher's features and the decoded images."""
-        from compressor.distillation.disk_budget import economise
+    def disk_plan(self) -> DiskPlan:
+        """What is kept on disk of the teacher's features, the decoded images and the views."""
+        from compressor.distillation.disk_budget import plan_disk
 
         train = self.images().part("train")
-        return economise(self.plan.recipe.distill, train, self.teacher, self.untrained_student)
+        return plan_disk(self.plan.recipe.distill, train, self.teacher, self.untrained_student)
 
     @cached_property
     def cache(self) -> Cache:
@@ -141,8 +141,7 @@ class Run:
 
     def compute(self) -> Compute:
         """Where networks run; this process is set for them."""
-        from compressor.data.loading import Compute
-        from compressor.models.memory import keep_freed_memory
+        from compressor.models.compute import Compute, keep_freed_memory
 
         keep_freed_memory()
         distill = self.plan.recipe.distill

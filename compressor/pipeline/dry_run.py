@@ -96,7 +96,7 @@ def _minutes(seconds: float) -> str:
 
 def _estimate(run: Run) -> dict[str, Any]:
     """Counts from the folder's listing; seconds from timing both networks for a moment."""
-    from compressor.distillation.disk_budget import economise
+    from compressor.distillation.disk_budget import plan_disk
     from compressor.models.encoder import create_student, load_teacher
 
     recipe = run.plan.recipe
@@ -107,22 +107,22 @@ def _estimate(run: Run) -> dict[str, Any]:
     train = round(len(files) * (1 - share) * (1 - recipe.distill.validation))
     teacher = load_teacher(recipe.teacher.model_copy(update={"weights": "none"}))
     student = create_student(recipe.student.model_copy(update={"weights": "none"}), seed=0)
-    economy = economise(recipe.distill, _like(files, train), teacher, student)
+    disk = plan_disk(recipe.distill, _like(files, train), teacher, student)
     batch = max(1, recipe.distill.batch_for(train))
     steps = recipe.distill.epochs_for(train) * max(1, train // batch)
     shown = steps * batch
     # Beside the first, the image as it is, which the teacher looks at in any case
-    more = 0 if recipe.distill.method == "supervised" else recipe.distill.views_for(train) - 1
+    more = 0 if disk.features == "none" else recipe.distill.views_for(train) - 1
     corrupted = min(recipe.check.robustness_images, recipe.export.golden_images)
-    passes = (shown if economy.online else more * train) + len(files)
+    passes = (shown if disk.features == "online" else more * train) + len(files)
     passes += min(corrupted, len(files)) * len(corruptions.cells())
     teacher_s, student_s = _seconds_per_image(run, teacher, student)
     return {
         "images": train,
         "teacher_passes": passes,
         "teacher_s": passes * teacher_s,
-        "disk_mb": economy.bytes / 1e6,
-        "disk": list(economy.lines),
+        "disk_mb": disk.bytes / 1e6,
+        "disk": list(disk.lines),
         "student_steps": steps,
         "student_s": shown * student_s,
     }

@@ -102,13 +102,14 @@ def refuse_early(run: Run) -> None:
     if learnt(run):
         return
     from compressor.distillation.disk_budget import require_maps
-    from compressor.distillation.objectives import require_head
-    from compressor.models.precision import teacher_dtype, training_dtype
+    from compressor.distillation.methods.method import method_class
+    from compressor.models.compute import teacher_dtype, training_dtype
 
     spec, compute = run.plan.recipe.distill, run.compute()
     training_dtype(spec.precision, compute)
     teacher_dtype(spec.teacher_precision, compute, transformer=False)
-    require_head(spec, run.teacher.dim, run.untrained_student.dim)
+    method = method_class(spec.method)
+    method.check(spec, teacher_dim=run.teacher.dim, student_dim=run.untrained_student.dim)
     require_maps(spec, run.teacher, run.untrained_student)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from compressor.recipe.choices import METHODS, STRATEGIES
 from compressor.recipe.document import Key
 from compressor.recipe.schema import Recipe
 from runtime.evaluation import gates
@@ -24,7 +25,7 @@ def mistakes_of(recipe: Recipe) -> list[tuple[Key, str]]:
             mistakes.append((key, f"no such folder: {folder}"))
     if mistake := _about_labels(recipe):
         mistakes.append((("data", "labels"), mistake))
-    if recipe.label is not None and recipe.label.strategy == "stratified-random":
+    if recipe.label is not None and STRATEGIES[recipe.label.strategy].needs_labels:
         what = "reads the labels that are to be made; only `compressor label --simulate` uses it"
         mistakes.append((("label", "strategy"), what))
     if recipe.teacher.weights == "none":
@@ -44,8 +45,10 @@ def mistakes_of(recipe: Recipe) -> list[tuple[Key, str]]:
     batch = recipe.distill.batch or 32
     if batch < 3 * recipe.distill.accumulate and recipe.distill.accumulate > 1:
         mistakes.append((("distill", "accumulate"), "leaves parts of under 3 images"))
-    if data.labels == "none" and recipe.label is None and recipe.distill.method == "supervised":
-        mistakes.append((("distill", "method"), "supervised needs labels; data.labels is none"))
+    method = METHODS[recipe.distill.method]
+    if data.labels == "none" and recipe.label is None and method.needs_labels:
+        what = f"{method.name} needs labels; data.labels is none"
+        mistakes.append((("distill", "method"), what))
     return mistakes + _unmeasurable_gates(recipe)
 
 

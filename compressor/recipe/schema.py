@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from compressor.recipe.choices import METHODS, STRATEGIES, OneOf
 from compressor.recipe.document import Section
 from runtime.images.preprocess import Interpolation
 
@@ -105,7 +106,7 @@ class Student(Network):
 class Distill(Section):
     """`distill:` how the student learns from the teacher."""
 
-    method: Literal["tintem", "proteus", "cosine", "supervised"] = Field(
+    method: Annotated[str, OneOf(METHODS)] = Field(
         "tintem", description="what the student learns; the last three are for comparison"
     )
     head: Literal["learned", "pca", "pca-then-learned", "identity-when-it-fits"] = Field(
@@ -221,17 +222,9 @@ class Distill(Section):
 class Label(Section):
     """`label:` which images to label first; a run stops for a person while labels are missing."""
 
-    strategy: Literal[
-        "cold-paws",
-        "cold-paws-cosine",
-        "k-medoids",
-        "k-center",
-        "mini-max",
-        "maxi-min",
-        "typiclust",
-        "random",
-        "stratified-random",
-    ] = Field("cold-paws-cosine", description="how they are chosen; see docs/label.md")
+    strategy: Annotated[str, OneOf(STRATEGIES)] = Field(
+        "cold-paws-cosine", description="how they are chosen; see docs/label.md"
+    )
     budget: Count = Field(
         50, description="labelled images wanted in all, held-out ones not counted"
     )

@@ -1,27 +1,30 @@
-"""TinTeM's teacher head: from the teacher's width to the student's, keeping the angles.
+"""TinTeM's head: from the teacher's width to the student's, keeping the angles.
 
-The head never sees the student, so it can be learnt together with it (the paper) or before it.
+The head never sees the student, so it can be trained together with it (the paper) or before it.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from compressor.distillation.methods.tintem import sne_divergence
+from compressor.distillation.methods.losses import sne_divergence
 from compressor.models.features import Features
+from compressor.recipe.schema import Distill
+from runtime.errors import InputError
+from runtime.sampling import evenly
 
 FIT_STEPS = 1000
-"""Optimiser steps of a head that is fitted before the student, at most."""
+"""Most optimiser steps of a head that is fitted before the student."""
 _FIT_BATCH = 256
-_FIT_IMAGES, _FIT_TOKENS = 16, 64  # whose maps are in a step, and how many of their tokens
+_FIT_IMAGES, _FIT_TOKENS = 16, 64  # images whose maps are in a step, and tokens of each
 _FIT_LR = 5e-3
-_FIT_WINDOW = 100  # the fit ends when a window's mean loss is not this much under the last one's
-_FIT_GAIN = 0.01
+_FIT_WINDOW = 100  # steps; the fit ends when the mean loss of a window fell by less than
+_FIT_GAIN = 0.01  # this share
 
 
 class TeacherHead(nn.Module):
@@ -42,21 +45,8 @@ class TeacherHead(nn.Module):
         return projected
 
 
-@dataclass(frozen=True)
-class HeadFigures:
-    """How well a head keeps the teacher's cosines, on features it was not fitted on."""
-
-    cosine_mae: float
-    """Mean absolute difference of the off-diagonal cosines before and after the head."""
-    cosine_correlation: float
-    """Their Pearson r, which a constant shift of all cosines leaves at 1."""
-    semi_orthogonality_defect: float
-    """|A A^T / c - I| / sqrt(D) of its matrix A [D, Dt], c the mean of A A^T's diagonal: 0 for a
-    projection that turns and scales only."""
-
-
 def pca_basis(features: Tensor, dim: int) -> Tensor:
-    """The `dim` directions that hold most of the features' square length: [N, Dt] -> [dim, Dt].
+    """Return the directions that hold most of the square length: [N, Dt] -> [dim, Dt].
 
     Of uncentred features, so that cosines are kept as well as a projection can keep them; with
     `dim` = Dt it is a rotation and keeps them all.
@@ -73,12 +63,12 @@ def pca_basis(features: Tensor, dim: int) -> Tensor:
 
 
 def pca_head(features: Tensor, dim: int, *, learns: bool) -> nn.Linear:
-    """A bias-free linear head that starts as the uncentred PCA of the teacher's features.
+    """Make a bias-free linear head that starts as the uncentred PCA of the teacher's features.
 
     Args:
         features: [N, Dt]
         dim: D, at most Dt.
-        learns: whether the SNE losses go on to train it, or it stays as it is.
+        learns: whether the SNE losses train it further, or it stays fixed.
     """
     head = nn.Linear(features.shape[1], dim, bias=False)
     with torch.no_grad():
@@ -87,7 +77,7 @@ def pca_head(features: Tensor, dim: int, *, learns: bool) -> nn.Linear:
 
 
 def fit(head: nn.Module, sample: Features, *, seed: int) -> int:
-    """Train a head to convergence on the SNE losses, before any student: in place, then frozen.
+    """Train a head in place on the SNE losses until it converges, and freeze it.
 
     Args:
         head: [..., Dt] -> [..., D]
@@ -123,48 +113,55 @@ def fit(head: nn.Module, sample: Features, *, seed: int) -> int:
     return step
 
 
-def figures(head: nn.Module, features: Tensor, *, against: Tensor | None = None) -> HeadFigures:
-    """Measure a head on teacher features [n, Dt], n >= 3 (at best ones it was not fitted on).
+def make_head(
+    spec: Distill, student_dim: int, sample: Features, note: Callable[[str], None]
+) -> nn.Module:
+    """Make the head that a recipe asks for, fitted where the recipe wants it fitted first.
 
     Args:
-        head: [n, Dt] -> [n, D]
-        features: what it is given.
-        against: [n, Dt], what cosines are compared with: `features` themselves if None; those
-            before centring see what the centring does, too.
+        spec: the recipe's `distill:`.
+        student_dim: D.
+        sample: centred features of the teacher.
+        note: called with a line when a head is fitted.
+
+    Raises:
+        InputError: a PCA was asked for, and the student is wider than the teacher.
     """
-    teacher = features if against is None else against
-    with torch.inference_mode():
-        before, after = (
-            _off_diagonal(F.normalize(each.double(), dim=1)) for each in (teacher, head(features))
+    teacher_dim = sample.pooled.shape[1]
+    require_directions(spec, teacher_dim, student_dim)
+    if spec.head == "identity-when-it-fits" and student_dim == teacher_dim:
+        return nn.Identity()
+    head: nn.Module
+    if spec.head == "learned" or student_dim > teacher_dim:
+        head = TeacherHead(teacher_dim, student_dim)
+    else:
+        learns = spec.head == "pca-then-learned"
+        head = pca_head(pca_sample(sample), student_dim, learns=learns)
+        if not learns:
+            return head
+    if spec.head_fit == "first":
+        steps = fit(head, sample, seed=spec.seed)
+        note(f"the head was fitted first, in {steps} steps; the student's target is fixed")
+    return head
+
+
+def require_directions(spec: Distill, teacher_dim: int, student_dim: int) -> None:
+    """Refuse a PCA with more directions than the teacher has features.
+
+    Raises:
+        InputError: names the keys to change.
+    """
+    if spec.head in ("pca", "pca-then-learned") and student_dim > teacher_dim:
+        raise InputError(
+            f"distill.head is {spec.head}, and a PCA of {teacher_dim} teacher features has no "
+            f"{student_dim} directions; lower student.embedding, or use head: learned"
         )
-        correlation = torch.corrcoef(torch.stack([before, after]))[0, 1]
-    return HeadFigures(
-        cosine_mae=float((before - after).abs().mean()),
-        cosine_correlation=float(correlation.nan_to_num()),
-        semi_orthogonality_defect=semi_orthogonality_defect(head, features.shape[1]),
-    )
 
 
-def semi_orthogonality_defect(head: nn.Module, teacher_dim: int) -> float:
-    """|A A^T / c - I|_F / sqrt(D); behind a LayerNorm A = W diag(gamma) (I - 11^T / Dt)."""
-    match head:
-        case nn.Identity():
-            return 0.0
-        case nn.Linear():
-            matrix = head.weight.detach().double()
-        case TeacherHead():
-            centring = torch.eye(teacher_dim, dtype=torch.float64) - 1 / teacher_dim
-            weight = head.projection.weight.detach().double().cpu()
-            matrix = weight * head.norm.weight.detach().double().cpu() @ centring
-        case _:
-            raise TypeError(f"no matrix is known of {type(head).__name__}")
-    gram = matrix @ matrix.T
-    dim = len(gram)
-    scaled = gram / gram.diagonal().mean()
-    identity = torch.eye(dim, dtype=gram.dtype, device=gram.device)
-    return float((scaled - identity).norm() / math.sqrt(dim))
-
-
-def _off_diagonal(unit: Tensor) -> Tensor:
-    cosines = unit @ unit.T
-    return cosines[~torch.eye(len(unit), dtype=torch.bool, device=unit.device)]
+def pca_sample(sample: Features) -> Tensor:
+    """Return pooled features and as many map cells: one head serves both. [2n, Dt]."""
+    if sample.maps is None:
+        return sample.pooled
+    cells = sample.maps.flatten(0, 2)
+    # A plain stride would take one column of the grid, or one cell, wherever the grid divides it.
+    return torch.cat([sample.pooled, cells[evenly(len(cells), len(sample.pooled))]])

@@ -155,7 +155,7 @@ def _embed_part(
     import torch
 
     from compressor.data.loading import load_batches, to_input
-    from compressor.models.precision import autocast
+    from compressor.models.compute import autocast
 
     compute, found = run.compute(), []
     module = encoder.module.eval().to(compute.device)

@@ -196,12 +196,13 @@ def _taught_rounding(run: Run, work: Path, material: Material) -> tuple[Path, di
     folder.mkdir(exist_ok=True)
     qat.finetune(
         student,
-        learn.material_of(run),
+        learn.training_data(run),
         qat.shorter(recipe.distill, recipe.export.qat_epochs, transformer=student.is_transformer),
         run.compute(),
         folder,
         track=run.track,
         note=run.note,
+        on_epoch=run.observer,
     )
     source, path = folder / file_of("fp32"), folder / file_of("int8")
     export(_with_probe(run, student), student.preprocess.size_px, source, {})

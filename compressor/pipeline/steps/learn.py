@@ -13,11 +13,12 @@ from compressor.pipeline.context import Run, digest, network_digest
 from compressor.pipeline.stage import Stage
 from compressor.pipeline.steps import prepare
 from compressor.pipeline.steps.prepare import LIBRARIES
+from compressor.recipe.choices import METHODS
 from runtime.arrays import Floats
 from runtime.files import write_json
 
 if TYPE_CHECKING:
-    from compressor.distillation.trainer import Material
+    from compressor.distillation.training_data import TrainingData
     from compressor.models.encoder import Encoder
 
 
@@ -28,10 +29,10 @@ def _distill_inputs(run: Run) -> dict[str, Any]:
     recipe, found = run.plan.recipe, run.images()
     # What fits on the disk shows in the digests of features and pixels.
     not_deciding = {"workers", "checkpoint_s", "device", "disk_gb"}
-    supervised = recipe.distill.method == "supervised"
+    needs_labels = METHODS[recipe.distill.method].needs_labels
     seen = found.part("train", "validation")
     return {
-        "labels": digest([seen.labels.tolist(), found.classes]) if supervised else None,
+        "labels": digest([seen.labels.tolist(), found.classes]) if needs_labels else None,
         "student": network_digest(recipe.student),
         "distill": recipe.distill.model_dump(mode="json", exclude=not_deciding),
         "train": digest(found.part("train").keys),
@@ -52,28 +53,29 @@ def _make_student(run: Run, work: Path) -> None:
     student = create_student(recipe.student, seed=recipe.distill.seed)
     state = distill(
         student,
-        material_of(run),
+        training_data(run),
         recipe.distill,
         run.compute(),
         work,
         track=run.track,
         note=run.note,
+        on_epoch=run.observer,
     )
     save_file(state, work / "student.safetensors", metadata={"model": recipe.student.model})
 
 
-def material_of(run: Run) -> Material:
-    """What the student of a run is made from, as the stages before left it."""
-    from compressor.distillation.trainer import Material
+def training_data(run: Run) -> TrainingData:
+    """The training data of a run, as the steps before left it."""
+    from compressor.distillation.training_data import TrainingData
 
     found = run.images()
     embedded = run.tensors("embeddings.safetensors")["images"]
-    return Material(
+    return TrainingData(
         train=found.part("train"),
         augment=prepare.augment(run),
         store=prepare.store_of(run),
-        rendered=run.economy.rendered,
-        teaching=prepare.teaching(run),
+        keep_views=run.disk_plan.keep_views,
+        teacher=prepare.feature_source(run),
         validation=found.part("validation"),
         validation_features=embedded[found.rows("validation")],
     )

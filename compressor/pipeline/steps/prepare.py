@@ -18,6 +18,7 @@ from compressor.data.image_files import DecodedInfo, files_below, inspect
 from compressor.pipeline import stage
 from compressor.pipeline.context import Run, digest, listing_digest, network_digest
 from compressor.pipeline.stage import Stage
+from compressor.recipe.choices import METHODS
 from runtime.arrays import Floats
 from runtime.errors import InputError
 from runtime.files import replacing, sha256_of, write_json
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from compressor.data.image_store import ImageStore
     from compressor.data.loading import Augmentation, Views
-    from compressor.distillation.teacher_features import Reader, Teaching
+    from compressor.distillation.teacher_features import FeatureSource, TeacherRunner
     from compressor.models.features import Grid
 
 
@@ -155,11 +156,11 @@ def _make_pixels(run: Run, work: Path) -> None:
     from compressor.data import image_store
 
     (work / "pixels").mkdir(exist_ok=True)
-    for line in run.economy.lines:
+    for line in run.disk_plan.lines:
         run.note(line)
-    if not run.economy.stored:
+    if not run.disk_plan.keep_images:
         return
-    train, side_px = run.images().part("train"), run.economy.side_px
+    train, side_px = run.images().part("train"), run.disk_plan.side_px
     code = _code("compressor.data.image_store")
     for start in range(0, len(train), image_store.SHARD_IMAGES):
         keys = train.keys[start : start + image_store.SHARD_IMAGES]
@@ -178,16 +179,16 @@ def _features_inputs(run: Run) -> dict[str, Any]:
         "student": network_digest(recipe.student),
         "train": digest(keys),
         "views": [spec.views_for(len(keys)), spec.seed, spec.crop_scale],
-        "learns": [spec.method == "supervised", spec.teacher, spec.teacher_precision],
+        "learns": [not METHODS[spec.method].needs_teacher, spec.teacher, spec.teacher_precision],
         "maps": [spec.token_maps, spec.resample, spec.disk_gb],
     }
 
 
 def _make_features(run: Run, work: Path) -> None:
     (work / "features").mkdir(exist_ok=True)
-    spec = run.plan.recipe.distill
-    if spec.method == "supervised" or run.economy.online:
+    if run.disk_plan.features != "cached":
         return
+    spec = run.plan.recipe.distill
     count = spec.views_for(len(run.images().part("train")))
     _look_at_views(run, range(count), work / "features")
 
@@ -197,13 +198,14 @@ def _look_at_views(run: Run, numbers: Iterable[int], folder: Path) -> list[Path]
     from compressor.distillation.teacher_features import SHARD_IMAGES, shard_name, write_shard
 
     # Without shards of views there are none of maps either: the disk may not have room for them
-    reader = _reader(run, None if run.economy.online else run.economy.grid)
+    plan = run.disk_plan
+    runner = _teacher_runner(run, None if plan.features == "online" else plan.grid)
     keys, cut = run.images().part("train").keys, augment(run)
     teacher, code = (
         network_digest(run.plan.recipe.teacher),
         _code("compressor.distillation.teacher_features"),
     )
-    seen_by = [str(reader.precision), reader.grid, reader.compute.device.type]
+    seen_by = [str(runner.precision), runner.grid, runner.compute.device.type]
     folder.mkdir(exist_ok=True)
     shards = []
     for number in numbers:
@@ -214,7 +216,7 @@ def _look_at_views(run: Run, numbers: Iterable[int], folder: Path) -> list[Path]
             of = keys[start : start + SHARD_IMAGES]
             make = partial(
                 write_shard,
-                reader=reader,
+                runner=runner,
                 dataset=dataset,
                 number=number,
                 start=start,
@@ -225,15 +227,15 @@ def _look_at_views(run: Run, numbers: Iterable[int], folder: Path) -> list[Path]
     return shards
 
 
-def _reader(run: Run, grid: Grid | None) -> Reader:
-    from compressor.distillation.teacher_features import Reader
+def _teacher_runner(run: Run, grid: Grid | None) -> TeacherRunner:
+    from compressor.distillation.teacher_features import TeacherRunner
 
-    return Reader(run.teacher, run.compute(), teacher_precision(run), grid)
+    return TeacherRunner(run.teacher, run.compute(), teacher_precision(run), grid)
 
 
 def teacher_precision(run: Run) -> torch.dtype | None:
     """In which precision the teacher looks: at the images as the device sees them and at views."""
-    from compressor.models.precision import teacher_dtype
+    from compressor.models.compute import teacher_dtype
 
     wanted, transformer = run.plan.recipe.distill.teacher_precision, run.teacher.is_transformer
     return teacher_dtype(wanted, run.compute(), transformer=transformer)
@@ -254,7 +256,7 @@ def augment(run: Run) -> Augmentation:
     from compressor.data.loading import Augmentation
 
     spec = run.plan.recipe.distill
-    return Augmentation(spec.seed, spec.crop_scale, run.economy.side_px)
+    return Augmentation(spec.seed, spec.crop_scale, run.disk_plan.side_px)
 
 
 def store_of(run: Run) -> ImageStore | None:
@@ -262,7 +264,7 @@ def store_of(run: Run) -> ImageStore | None:
     from compressor.data.image_store import ImageStore
 
     count = len(run.images().part("train"))
-    return ImageStore(run.folder / "pixels", count) if run.economy.stored else None
+    return ImageStore(run.folder / "pixels", count) if run.disk_plan.keep_images else None
 
 
 def _code(*modules: str) -> list[Any]:
@@ -270,16 +272,16 @@ def _code(*modules: str) -> list[Any]:
     return [stage.code_digest(modules), {name: metadata.version(name) for name in LIBRARIES}]
 
 
-def teaching(run: Run) -> Teaching | None:
-    """Where the training finds what the teacher says; None for `supervised`."""
+def feature_source(run: Run) -> FeatureSource | None:
+    """Where training gets the teacher's features; None for a method without a teacher."""
     from compressor.distillation.teacher_features import CachedFeatures, OnlineFeatures
 
-    spec = run.plan.recipe.distill
-    if spec.method == "supervised":
+    if run.disk_plan.features == "none":
         return None
-    if run.economy.online:
-        reader = _reader(run, run.economy.grid)
-        return OnlineFeatures(reader, _views_for_teacher(run, whole=False))
+    if run.disk_plan.features == "online":
+        runner = _teacher_runner(run, run.disk_plan.grid)
+        return OnlineFeatures(runner, _views_for_teacher(run, whole=False))
+    spec = run.plan.recipe.distill
     count = len(run.images().part("train"))
     return CachedFeatures(run.folder / "features", spec.views_for(count), count)
 
@@ -305,7 +307,7 @@ STAGES: Sequence[Stage[Run]] = (
         code=(
             "compressor.models.embed",
             "compressor.distillation.teacher_features",
-            "compressor.models.precision",
+            "compressor.models.compute",
         ),
         libraries=LIBRARIES,
     ),
@@ -329,7 +331,7 @@ STAGES: Sequence[Stage[Run]] = (
         code=(
             "compressor.distillation.teacher_features",
             "compressor.distillation.disk_budget",
-            "compressor.models.precision",
+            "compressor.models.compute",
         ),
         libraries=LIBRARIES,
     ),

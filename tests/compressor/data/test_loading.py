@@ -19,12 +19,12 @@ from compressor.data.image_files import open_rgb
 from compressor.data.image_store import ImageStore, shard_name
 from compressor.data.loading import (
     Augmentation,
-    Compute,
     PreprocessedImages,
     Views,
     load_batches,
     to_input,
 )
+from compressor.models.compute import Compute
 from runtime.errors import InputError, MissingDependencyError
 from runtime.images.preprocess import Preprocess
 

@@ -12,14 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from compressor.data import image_store
 from compressor.data.audit import AuditSettings, audit
-from compressor.data.dataset import ImageRecord, ImageSet
+from compressor.data import image_store
+from compressor.data.dataset import ImageSet, ImageRecord
 from compressor.data.image_store import store_bytes
-from compressor.data.loading import Augmentation, Compute, Views
+from compressor.data.loading import Augmentation, Views
 from compressor.distillation import teacher_features
-from compressor.distillation.disk_budget import Economy, economise, require_maps
-from compressor.distillation.teacher_features import Reader
+from compressor.distillation.disk_budget import DiskPlan, plan_disk, require_maps
+from compressor.distillation.teacher_features import TeacherRunner
+from compressor.models.compute import Compute
 from compressor.models.encoder import create_student, load_teacher
 from compressor.recipe.schema import Distill, Student, Teacher
 from runtime.errors import InputError
@@ -92,30 +93,30 @@ def test_the_bytes_are_those_that_are_written(
     monkeypatch.setattr(image_store, "SHARD_IMAGES", shard_images)
     monkeypatch.setattr(teacher_features, "SHARD_IMAGES", shard_images)
     chosen = spec(views=2, epochs=2, token_maps=token_maps)
-    economy = economise(chosen, train, teacher, finer)
-    assert economy.stored
-    assert not economy.online
-    augment = Augmentation(0, chosen.crop_scale, economy.side_px)
+    plan = plan_disk(chosen, train, teacher, finer)
+    assert plan.keep_images
+    assert plan.features == "cached"
+    augment = Augmentation(0, chosen.crop_scale, plan.side_px)
     views = Views(train, augment, (teacher.preprocess,))
-    reader = Reader(teacher, CPU, None, economy.grid)
+    runner = TeacherRunner(teacher, CPU, None, plan.grid)
     kept = tmp_path / "kept"
     for start in range(0, len(train), shard_images):
-        image_store.write_shard(kept / image_store.shard_name(start), train, start, economy.side_px)
+        image_store.write_shard(kept / image_store.shard_name(start), train, start, plan.side_px)
         for number in range(chosen.views_for(len(train))):
             path = kept / teacher_features.shard_name(number, start)
-            teacher_features.write_shard(path, reader, views, number, start)
+            teacher_features.write_shard(path, runner, views, number, start)
     written = [np.load(path, mmap_mode="r") for path in kept.iterdir()]
     assert len(written) == 3 * math.ceil(20 / shard_images)
-    assert economy.bytes == sum(shard.nbytes for shard in written)
+    assert plan.bytes == sum(shard.nbytes for shard in written)
     # The headers, which are not counted, are small.
     on_disk = sum(path.stat().st_size for path in kept.iterdir())
-    assert on_disk - economy.bytes <= 192 * len(written)
+    assert on_disk - plan.bytes <= 192 * len(written)
 
 
 def test_the_views_that_count_are_those_shown(teacher, student):
     def pooled(**changes):
         chosen = spec(token_maps="off", **changes)
-        return economise(chosen, TRAIN, teacher, student).bytes - PIXELS
+        return plan_disk(chosen, TRAIN, teacher, student).bytes - PIXELS
 
     assert pooled() == POOLED
     assert pooled(views=2, epochs=2) == POOLED * 2 / 3
@@ -124,11 +125,11 @@ def test_the_views_that_count_are_those_shown(teacher, student):
 
 
 def test_where_all_fits_all_is_kept(teacher, student):
-    assert economise(spec(), TRAIN, teacher, student) == Economy(
+    assert plan_disk(spec(), TRAIN, teacher, student) == DiskPlan(
+        features="cached",
         grid=(2, 2),
-        online=False,
-        stored=True,
-        rendered=False,
+        keep_images=True,
+        keep_views=False,
         side_px=SIDE,
         bytes=POOLED + MAPS + PIXELS,
         lines=(
@@ -140,7 +141,7 @@ def test_where_all_fits_all_is_kept(teacher, student):
 
 def test_large_amounts_are_told_in_gb(teacher, student):
     many = replace(TRAIN, records=TRAIN.records * 100)
-    assert economise(spec(), many, teacher, student).lines[1] == "decoded images: 1.2 GB"
+    assert plan_disk(spec(), many, teacher, student).lines[1] == "decoded images: 1.2 GB"
 
 
 # --- what is given up first ------------------------------------------------------------------
@@ -153,11 +154,11 @@ def above_and_below(count):
 
 def test_images_that_are_too_many_are_decoded_again(teacher, student):
     fits, too_small = above_and_below(POOLED + MAPS + PIXELS)
-    assert economise(spec(fits), TRAIN, teacher, student).stored
-    economy = economise(spec(too_small), TRAIN, teacher, student)
-    assert (economy.grid, economy.online, economy.stored) == ((2, 2), False, False)
-    assert economy.bytes == POOLED + MAPS
-    assert economy.lines == (
+    assert plan_disk(spec(fits), TRAIN, teacher, student).keep_images
+    plan = plan_disk(spec(too_small), TRAIN, teacher, student)
+    assert (plan.grid, plan.features, plan.keep_images) == ((2, 2), "cached", False)
+    assert plan.bytes == POOLED + MAPS
+    assert plan.lines == (
         "teacher features of 3,000 views: 0.9 MB (0.3 KB a view)",
         f"decoded images would take 12.3 MB, over what is left of distill.disk_gb "
         f"({too_small / 1e9:g}): files are decoded again for every view",
@@ -166,11 +167,11 @@ def test_images_that_are_too_many_are_decoded_again(teacher, student):
 
 def test_maps_that_are_too_large_are_left_out_under_auto(teacher, student):
     fits, too_small = above_and_below(POOLED + MAPS)
-    assert economise(spec(fits), TRAIN, teacher, student).grid == (2, 2)
-    economy = economise(spec(too_small), TRAIN, teacher, student)
-    assert (economy.grid, economy.online, economy.stored) == (None, False, False)
-    assert economy.bytes == POOLED
-    assert economy.lines[:2] == (
+    assert plan_disk(spec(fits), TRAIN, teacher, student).grid == (2, 2)
+    plan = plan_disk(spec(too_small), TRAIN, teacher, student)
+    assert (plan.grid, plan.features, plan.keep_images) == (None, "cached", False)
+    assert plan.bytes == POOLED
+    assert plan.lines[:2] == (
         "token maps of 3,000 views would take 0.6 MB, over distill.disk_gb "
         f"({too_small / 1e9:g}): learning from the pooled features alone",
         "teacher features of 3,000 views: 0.3 MB (0.1 KB a view)",
@@ -179,27 +180,27 @@ def test_maps_that_are_too_large_are_left_out_under_auto(teacher, student):
 
 def test_maps_that_are_too_large_are_made_at_every_step_where_they_must_be(teacher, student):
     fits, too_small = above_and_below(POOLED + MAPS)
-    assert not economise(spec(fits, token_maps="on"), TRAIN, teacher, student).online
-    economy = economise(spec(too_small, token_maps="on"), TRAIN, teacher, student)
-    assert (economy.grid, economy.online, economy.stored) == ((2, 2), True, False)
-    assert economy.bytes == 0
-    assert economy.lines[0] == (
+    assert plan_disk(spec(fits, token_maps="on"), TRAIN, teacher, student).features == "cached"
+    plan = plan_disk(spec(too_small, token_maps="on"), TRAIN, teacher, student)
+    assert (plan.grid, plan.features, plan.keep_images) == ((2, 2), "online", False)
+    assert plan.bytes == 0
+    assert plan.lines[0] == (
         "token maps of 3,000 views would take 0.6 MB, over distill.disk_gb "
         f"({too_small / 1e9:g}): the teacher runs at every step instead"
     )
-    assert len(economy.lines) == 2
+    assert len(plan.lines) == 2
 
 
 @pytest.mark.parametrize("token_maps", ["auto", "on", "off"])
 def test_features_that_are_too_many_are_made_at_every_step(teacher, student, token_maps):
     fits, too_small = above_and_below(POOLED)
     chosen = spec(fits, token_maps="off")
-    assert not economise(chosen, TRAIN, teacher, student).online
-    economy = economise(spec(too_small, token_maps=token_maps), TRAIN, teacher, student)
+    assert plan_disk(chosen, TRAIN, teacher, student).features == "cached"
+    plan = plan_disk(spec(too_small, token_maps=token_maps), TRAIN, teacher, student)
     # A teacher that runs anyway gives its maps as well.
-    assert economy.grid == (None if token_maps == "off" else (2, 2))
-    assert (economy.online, economy.stored, economy.bytes) == (True, False, 0)
-    assert economy.lines[0] == (
+    assert plan.grid == (None if token_maps == "off" else (2, 2))
+    assert (plan.features, plan.keep_images, plan.bytes) == ("online", False, 0)
+    assert plan.lines[0] == (
         "the teacher's features of 3,000 views would take 0.3 MB, over distill.disk_gb "
         f"({too_small / 1e9:g}): the teacher runs at every step instead"
     )
@@ -208,24 +209,24 @@ def test_features_that_are_too_many_are_made_at_every_step(teacher, student, tok
 def test_without_features_the_images_have_all_the_room(teacher, student):
     # Images smaller than their features: here 2 x 2 pixels.
     small = ImageSet(Path(), (), (ImageRecord("", "", 2, 2, -1, "train"),) * IMAGES)
-    economy = economise(spec(store_bytes(small, SIDE) + 0.5), small, teacher, student)
-    assert (economy.online, economy.stored) == (True, True)
-    assert economy.bytes == store_bytes(small, SIDE) == 20 * IMAGES
+    plan = plan_disk(spec(store_bytes(small, SIDE) + 0.5), small, teacher, student)
+    assert (plan.features, plan.keep_images) == ("online", True)
+    assert plan.bytes == store_bytes(small, SIDE) == 20 * IMAGES
 
 
 def test_a_teacher_asked_to_run_at_every_step_keeps_nothing_and_says_nothing(teacher, student):
-    economy = economise(spec(teacher="online"), TRAIN, teacher, student)
-    assert (economy.grid, economy.online, economy.stored) == ((2, 2), True, True)
-    assert economy.bytes == PIXELS
-    assert economy.lines == ("decoded images: 12.3 MB",)
+    plan = plan_disk(spec(teacher="online"), TRAIN, teacher, student)
+    assert (plan.grid, plan.features, plan.keep_images) == ((2, 2), "online", True)
+    assert plan.bytes == PIXELS
+    assert plan.lines == ("decoded images: 12.3 MB",)
 
 
 def test_supervised_keeps_the_images_and_no_features(teacher, student):
     for chosen in (spec(PIXELS + 0.5), spec(PIXELS + 0.5, teacher="online")):
         chosen = chosen.model_copy(update={"method": "supervised"})
-        economy = economise(chosen, TRAIN, teacher, student)
+        plan = plan_disk(chosen, TRAIN, teacher, student)
         lines = ("decoded images: 12.3 MB",)
-        assert economy == Economy(None, False, True, False, SIDE, PIXELS, lines)
+        assert plan == DiskPlan("none", None, True, False, SIDE, PIXELS, lines)
 
 
 @settings(max_examples=60, deadline=None)
@@ -242,39 +243,42 @@ def test_the_limit_is_kept_and_a_step_always_has_what_it_needs(
 ):
     how = {"token_maps": token_maps, "method": method, "teacher": asked, "resample": resample}
     chosen = spec(limit, epochs=epochs, **how)
-    economy = economise(chosen, TRAIN, teacher, student)
-    assert 0 <= economy.bytes <= limit * (1 + 1e-9)
-    fell_back = any("at every step" in line for line in economy.lines)
-    assert economy.online == (method != "supervised" and (asked == "online" or fell_back))
+    plan = plan_disk(chosen, TRAIN, teacher, student)
+    assert 0 <= plan.bytes <= limit * (1 + 1e-9)
+    fell_back = any("at every step" in line for line in plan.lines)
+    online = method != "supervised" and (asked == "online" or fell_back)
+    kept = "none" if method == "supervised" else "cached"
+    assert plan.features == ("online" if online else kept)
     if method == "supervised" or token_maps == "off":
-        assert economy.grid is None
+        assert plan.grid is None
     elif token_maps == "on":
-        assert economy.grid == (2, 2)
-    assert economy.stored == ("decoded images: 12.3 MB" in economy.lines)
-    assert economy.rendered == any("while it trains" in line for line in economy.lines)
-    assert not (economy.rendered and (economy.online or epochs <= VIEWS))
+        assert plan.grid == (2, 2)
+    assert plan.keep_images == ("decoded images: 12.3 MB" in plan.lines)
+    assert plan.keep_views == any("during training" in line for line in plan.lines)
+    assert not (plan.keep_views and (online or epochs <= VIEWS))
 
 
 def test_views_shown_again_are_kept_while_there_is_room(teacher, student):
     chosen = {"epochs": VIEWS + 1, "token_maps": "off"}
     shown = 3 * 32 * 32 * VIEWS * IMAGES
     fits, too_small = above_and_below(POOLED + PIXELS + shown)
-    economy = economise(spec(fits, **chosen), TRAIN, teacher, student)
-    assert (economy.rendered, economy.bytes) == (True, POOLED + PIXELS + shown)
-    assert economy.lines[-1] == "the student's views, while it trains: 9.2 MB"
-    economy = economise(spec(too_small, **chosen), TRAIN, teacher, student)
-    assert (economy.rendered, economy.stored, economy.bytes) == (False, True, POOLED + PIXELS)
-    assert economy.lines[-1] == (
-        "the student's views would take 9.2 MB, over what is left of distill.disk_gb "
+    plan = plan_disk(spec(fits, **chosen), TRAIN, teacher, student)
+    assert (plan.keep_views, plan.bytes) == (True, POOLED + PIXELS + shown)
+    assert plan.lines[-1] == "the student's views during training: 9.2 MB"
+    plan = plan_disk(spec(too_small, **chosen), TRAIN, teacher, student)
+    assert (plan.keep_views, plan.keep_images, plan.bytes) == (False, True, POOLED + PIXELS)
+    assert plan.lines[-1] == (
+    lines = {line.split(":")[0] for line in plan.lines}
+    assert plan.keep_views == ("the student's views during training" in lines)
         f"({too_small / 1e9:g}): each is cut again whenever it is shown"
     )
 
 
 @pytest.mark.parametrize("changes", [{"epochs": VIEWS}, {"epochs": 9, "teacher": "online"}])
 def test_views_shown_once_are_not_kept(teacher, student, changes):
-    economy = economise(spec(**changes), TRAIN, teacher, student)
-    assert not economy.rendered
-    assert economy.lines[-1] == "decoded images: 12.3 MB"
+    plan = plan_disk(spec(**changes), TRAIN, teacher, student)
+    assert not plan.keep_views
+    assert plan.lines[-1] == "decoded images: 12.3 MB"
 
 
 # --- maps that do not go together ------------------------------------------------------------
@@ -285,46 +289,46 @@ def pooled_alone(reason):
 
 
 def test_other_grids_are_brought_together(teacher, student, finer):
-    assert economise(spec(), TRAIN, teacher, finer).grid == (4, 4)  # the student's
-    economy = economise(spec(), TRAIN, finer, student)
-    assert economy.grid == (2, 2)
-    assert economy.bytes == POOLED + MAPS + PIXELS
+    assert plan_disk(spec(), TRAIN, teacher, finer).grid == (4, 4)  # the student's
+    plan = plan_disk(spec(), TRAIN, finer, student)
+    assert plan.grid == (2, 2)
+    assert plan.bytes == POOLED + MAPS + PIXELS
 
 
 def test_other_grids_leave_the_maps_out_where_they_may_not_be_brought_together(
     teacher, student, finer
 ):
-    economy = economise(spec(resample=False), TRAIN, teacher, finer)
-    assert (economy.grid, economy.bytes) == (None, POOLED + PIXELS)
-    assert economy.lines[0] == pooled_alone(
+    plan = plan_disk(spec(resample=False), TRAIN, teacher, finer)
+    assert (plan.grid, plan.bytes) == (None, POOLED + PIXELS)
+    assert plan.lines[0] == pooled_alone(
         "the teacher's map is 2 x 2, the student's 4 x 4, and distill.resample is off"
     )
     # The same grid needs no bringing together.
-    assert economise(spec(resample=False), TRAIN, teacher, student).grid == (2, 2)
+    assert plan_disk(spec(resample=False), TRAIN, teacher, student).grid == (2, 2)
 
 
 def test_a_network_without_a_map_leaves_the_maps_out(teacher, student):
-    economy = economise(spec(), TRAIN, without_map(teacher), student)
-    assert (economy.grid, economy.bytes) == (None, POOLED + PIXELS)
-    assert economy.lines[0] == pooled_alone(f"the teacher {teacher.name} has no feature map")
-    economy = economise(spec(), TRAIN, teacher, without_map(student))
-    assert economy.grid is None
-    assert economy.lines[0] == pooled_alone(f"the student {student.name} has no feature map")
+    plan = plan_disk(spec(), TRAIN, without_map(teacher), student)
+    assert (plan.grid, plan.bytes) == (None, POOLED + PIXELS)
+    assert plan.lines[0] == pooled_alone(f"the teacher {teacher.name} has no feature map")
+    plan = plan_disk(spec(), TRAIN, teacher, without_map(student))
+    assert plan.grid is None
+    assert plan.lines[0] == pooled_alone(f"the student {student.name} has no feature map")
 
 
 def test_a_map_of_another_width_than_the_embedding_is_left_out(teacher, student):
     wide = replace(teacher, map_shape=(2, 2, 32))
-    economy = economise(spec(), TRAIN, wide, student)
-    assert (economy.grid, economy.bytes) == (None, POOLED + PIXELS)
-    assert economy.lines[0] == pooled_alone(
+    plan = plan_disk(spec(), TRAIN, wide, student)
+    assert (plan.grid, plan.bytes) == (None, POOLED + PIXELS)
+    assert plan.lines[0] == pooled_alone(
         "the teacher's map is 32 wide and its embedding 24, and one head serves both"
     )
 
 
 def test_maps_that_are_not_wanted_are_not_spoken_of(teacher, student):
-    economy = economise(spec(token_maps="off"), TRAIN, without_map(teacher), student)
-    assert economy.grid is None
-    assert not any("map" in line for line in economy.lines)
+    plan = plan_disk(spec(token_maps="off"), TRAIN, without_map(teacher), student)
+    assert plan.grid is None
+    assert not any("map" in line for line in plan.lines)
 
 
 @pytest.mark.parametrize("method", ["tintem", "proteus", "cosine"])
@@ -341,7 +345,7 @@ def test_maps_asked_for_that_cannot_be_are_an_error_with_the_way_out(
     for one, other, refused in pairs:
         for refuse in (
             partial(require_maps, refused, one, other),
-            partial(economise, refused, TRAIN, one, other),
+            partial(plan_disk, refused, TRAIN, one, other),
         ):
             with pytest.raises(InputError) as told:
                 refuse()
@@ -366,6 +370,6 @@ def test_a_quarter_of_the_area_still_fills_the_larger_network(
         replace(each, preprocess=replace(each.preprocess, size_px=size, resize_px=size))
         for each, size in ((teacher, teacher_px), (student, student_px))
     ]
-    economy = economise(spec(), TRAIN, *networks)
-    assert economy.side_px == side_px
+    plan = plan_disk(spec(), TRAIN, *networks)
+    assert plan.side_px == side_px
     assert math.sqrt(0.25) * side_px >= max(teacher_px, student_px)

@@ -7,7 +7,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compressor.distillation.qat import LR_SHARE, RoundedInput, RoundedWeight, round_in, shorter
+from compressor.distillation.qat import (
+    LR_SHARE,
+    RoundedInput,
+    RoundedWeight,
+    int8_rounding,
+    shorter,
+)
 from compressor.models.encoder import create_student
 from compressor.pipeline.steps.int8_screening import Foretold
 from compressor.recipe.schema import Distill, Require, Student
@@ -54,13 +60,12 @@ def test_it_can_be_taken_out_without_a_trace(kind):
     module = create_student(SPECS[kind], seed=0).module.eval()
     untouched = copy.deepcopy(module)
     images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    take_out = round_in(module)
-    module.train()
-    module(images)
-    module.eval()
-    with torch.inference_mode():
-        rounded = module(images)
-    take_out()
+    with int8_rounding(module):
+        module.train()
+        module(images)
+        module.eval()
+        with torch.inference_mode():
+            rounded = module(images)
     module.load_state_dict(untouched.state_dict())  # statistics of batch norm have moved
     assert module.state_dict().keys() == untouched.state_dict().keys()
     with torch.inference_mode():

@@ -12,15 +12,16 @@ from PIL import Image
 from compressor.data import loading
 from compressor.data.augmentation import PLAIN, seeded_view
 from compressor.data.dataset import ImageRecord, ImageSet
-from compressor.data.loading import Augmentation, Compute, Views, load_batches, to_input
+from compressor.data.loading import Augmentation, Views, load_batches, to_input
 from compressor.distillation import teacher_features
 from compressor.distillation.teacher_features import (
     CachedFeatures,
     OnlineFeatures,
-    Reader,
+    TeacherRunner,
     shard_name,
     write_shard,
 )
+from compressor.models.compute import Compute
 from compressor.models.encoder import create_student
 from compressor.recipe.schema import Student
 from runtime.errors import InputError
@@ -72,10 +73,10 @@ def small_shards(monkeypatch):
     monkeypatch.setattr(loading, "BATCH", 7)
 
 
-def write(reader, views, folder, count=VIEWS):
+def write(runner, views, folder, count=VIEWS):
     for number in range(count):
         for start in range(0, len(views.paths), teacher_features.SHARD_IMAGES):
-            write_shard(folder / shard_name(number, start), reader, views, number, start)
+            write_shard(folder / shard_name(number, start), runner, views, number, start)
     return CachedFeatures(folder, count, len(views.paths))
 
 
@@ -111,19 +112,19 @@ def some_jobs(views=VIEWS, count=30):
 
 
 def shown(views, jobs):
-    """Pixels of some views."""
+    """PreprocessedImages of some views."""
     ((pixels,),) = load_batches(views, [jobs], 0)
     return pixels
 
 
 def kept(cached, jobs):
     """What the shards hold, which does not depend on what is shown."""
-    return cached.of(jobs, [])
+    return cached.features(jobs, [])
 
 
-def asked(reader, views, jobs):
+def asked(runner, views, jobs):
     """What the teacher answers at once."""
-    return OnlineFeatures(reader, views).of(jobs, [shown(views, jobs)])
+    return OnlineFeatures(runner, views).features(jobs, [shown(views, jobs)])
 
 
 # --- shards ----------------------------------------------------------------------------------
@@ -132,7 +133,7 @@ def asked(reader, views, jobs):
 def test_a_record_is_what_the_teacher_says_of_that_view(
     teacher, images, views, tmp_path, small_shards
 ):
-    write(Reader(teacher, CPU, None, GRID), views, tmp_path)
+    write(TeacherRunner(teacher, CPU, None, GRID), views, tmp_path)
     for row, number in ((0, 0), (19, 1), (20, 0), (33, 1), (47, 0), (47, 1)):
         record = np.load(tmp_path / shard_name(number, row // 20 * 20))[row % 20]
         pooled, maps = look(teacher, images, row, number)
@@ -142,14 +143,14 @@ def test_a_record_is_what_the_teacher_says_of_that_view(
 
 
 def test_a_map_of_the_same_grid_is_kept_as_it_is(teacher, images, views, tmp_path):
-    write(Reader(teacher, CPU, None, (4, 4)), views, tmp_path, count=1)
+    write(TeacherRunner(teacher, CPU, None, (4, 4)), views, tmp_path, count=1)
     record = np.load(tmp_path / shard_name(0, 0))[5]
     _, maps = look(teacher, images, 5, 0)
     assert np.allclose(record["maps"], maps, rtol=1e-3, atol=1e-4)
 
 
 def test_a_shard_is_float32_pooled_and_float16_maps_and_nothing_else(teacher, views, tmp_path):
-    write(Reader(teacher, CPU, None, GRID), views, tmp_path, count=1)
+    write(TeacherRunner(teacher, CPU, None, GRID), views, tmp_path, count=1)
     (path,) = tmp_path.iterdir()
     shard = np.load(path)
     assert shard.dtype == [("pooled", "<f4", (24,)), ("maps", "<f2", (3, 2, 24))]
@@ -158,23 +159,23 @@ def test_a_shard_is_float32_pooled_and_float16_maps_and_nothing_else(teacher, vi
 
 
 def test_without_a_grid_there_are_no_maps(teacher, views, tmp_path):
-    cached = write(Reader(teacher, CPU, None, None), views, tmp_path)
+    cached = write(TeacherRunner(teacher, CPU, None, None), views, tmp_path)
     assert np.load(tmp_path / shard_name(0, 0)).nbytes == COUNT * 4 * 24
-    with_maps = write(Reader(teacher, CPU, None, GRID), views, tmp_path / "with maps")
+    with_maps = write(TeacherRunner(teacher, CPU, None, GRID), views, tmp_path / "with maps")
     jobs = some_jobs()
     found = kept(cached, jobs)
     assert found.maps is None
     assert torch.equal(found.pooled, kept(with_maps, jobs).pooled)
     assert cached.sample().maps is None
-    reader = Reader(teacher, CPU, None, None)
-    assert asked(reader, views, jobs).maps is None
-    assert OnlineFeatures(reader, views).sample().maps is None
+    runner = TeacherRunner(teacher, CPU, None, None)
+    assert asked(runner, views, jobs).maps is None
+    assert OnlineFeatures(runner, views).sample().maps is None
 
 
 def test_reader_processes_change_no_bit(teacher, views, tmp_path):
-    write(Reader(teacher, CPU, None, GRID), views, tmp_path / "alone", count=1)
+    write(TeacherRunner(teacher, CPU, None, GRID), views, tmp_path / "alone", count=1)
     fed = Compute(torch.device("cpu"), workers=2)
-    write(Reader(teacher, fed, None, GRID), views, tmp_path / "fed", count=1)
+    write(TeacherRunner(teacher, fed, None, GRID), views, tmp_path / "fed", count=1)
     one, other = (tmp_path / name / shard_name(0, 0) for name in ("alone", "fed"))
     assert one.read_bytes() == other.read_bytes()
 
@@ -182,8 +183,8 @@ def test_reader_processes_change_no_bit(teacher, views, tmp_path):
 @pytest.mark.parametrize("network", [VIT, CNN], ids=["vit", "cnn"])
 def test_bf16_is_near_and_what_it_gives_is_float32(views, network):
     teacher, seen = create_student(network, seed=0), shown(views, some_jobs())
-    exact = Reader(teacher, CPU, None, GRID).read(seen)
-    rough = Reader(teacher, CPU, torch.bfloat16, GRID).read(seen)
+    exact = TeacherRunner(teacher, CPU, None, GRID).run(seen)
+    rough = TeacherRunner(teacher, CPU, torch.bfloat16, GRID).run(seen)
     for one, other in ((exact.pooled, rough.pooled), (exact.maps, rough.maps)):
         assert one.dtype == other.dtype == torch.float32
         assert not torch.equal(one, other)
@@ -192,10 +193,10 @@ def test_bf16_is_near_and_what_it_gives_is_float32(views, network):
 
 def test_a_teacher_in_training_is_asked_in_peace(views):
     teacher = make_teacher()
-    reader, seen = Reader(teacher, CPU, None, GRID), shown(views, some_jobs())
-    expected = reader.read(seen)
+    runner, seen = TeacherRunner(teacher, CPU, None, GRID), shown(views, some_jobs())
+    expected = runner.run(seen)
     teacher.module.train()  # would drop half of the paths
-    assert torch.equal(reader.read(seen).pooled, expected.pooled)
+    assert torch.equal(runner.run(seen).pooled, expected.pooled)
 
 
 @pytest.mark.gpu
@@ -203,8 +204,8 @@ def test_a_teacher_in_training_is_asked_in_peace(views):
 def test_the_teacher_is_asked_where_it_is_told(teacher, views):
     on_gpu = replace(CPU, device=torch.device("cuda"))
     seen = shown(views, some_jobs())
-    expected = Reader(make_teacher(), CPU, None, GRID).read(seen)
-    got = Reader(make_teacher(), on_gpu, None, GRID).read(seen)
+    expected = TeacherRunner(make_teacher(), CPU, None, GRID).run(seen)
+    got = TeacherRunner(make_teacher(), on_gpu, None, GRID).run(seen)
     assert got.pooled.device.type == "cuda"
     assert torch.allclose(got.pooled.cpu(), expected.pooled, atol=1e-3)
 
@@ -216,8 +217,12 @@ def test_progress_is_shown_and_counts_views_from_one(teacher, views, tmp_path, s
         told.append((label, total))
         yield from items
 
-    write_shard(tmp_path / "s.npy", Reader(teacher, CPU, None, None), views, 1, 40, track=track)
-    write_shard(tmp_path / "t.npy", Reader(teacher, CPU, None, None), views, 0, 40, track=track)
+    write_shard(
+        tmp_path / "s.npy", TeacherRunner(teacher, CPU, None, None), views, 1, 40, track=track
+    )
+    write_shard(
+        tmp_path / "t.npy", TeacherRunner(teacher, CPU, None, None), views, 0, 40, track=track
+    )
     assert told == [("teacher on view 2", 2), ("teacher on images", 2)]
     assert len(np.load(tmp_path / "s.npy")) == 8
 
@@ -230,7 +235,7 @@ class KilledError(Exception):
 
 
 def test_a_shard_is_written_whole_or_not_at_all(teacher, views, tmp_path, small_shards):
-    reader, path = Reader(teacher, CPU, None, GRID), tmp_path / shard_name(0, 0)
+    runner, path = TeacherRunner(teacher, CPU, None, GRID), tmp_path / shard_name(0, 0)
 
     def killer(items, *, label, total):
         for number, item in enumerate(items):
@@ -240,9 +245,9 @@ def test_a_shard_is_written_whole_or_not_at_all(teacher, views, tmp_path, small_
             yield item
 
     with pytest.raises(KilledError):
-        write_shard(path, reader, views, 0, 0, track=killer)
+        write_shard(path, runner, views, 0, 0, track=killer)
     assert list(tmp_path.iterdir()) == []
-    write_shard(path, reader, views, 0, 0)
+    write_shard(path, runner, views, 0, 0)
     assert list(tmp_path.iterdir()) == [path]
     whole = np.load(path)
     assert whole["pooled"].any(axis=1).all()
@@ -253,9 +258,9 @@ def test_a_shard_is_written_whole_or_not_at_all(teacher, views, tmp_path, small_
 def test_an_image_that_went_away_is_named(teacher, images, tmp_path, workers):
     photos = (*images.records[:30], replace(images.records[30], id="gone.png"))
     views = Views(replace(images, records=photos), AUGMENT, (teacher.preprocess,))
-    reader = Reader(teacher, Compute(torch.device("cpu"), workers), None, GRID)
+    runner = TeacherRunner(teacher, Compute(torch.device("cpu"), workers), None, GRID)
     with pytest.raises(InputError, match=r"gone\.png: cannot be read: No such file"):
-        write_shard(tmp_path / "shards" / "s.npy", reader, views, 0, 0)
+        write_shard(tmp_path / "shards" / "s.npy", runner, views, 0, 0)
     assert list((tmp_path / "shards").iterdir()) == []
 
 
@@ -265,7 +270,7 @@ def test_features_that_are_not_finite_are_refused(views, tmp_path):
         teacher.module.backbone.norm.bias[3] = torch.nan
     for grid in (None, GRID):
         with pytest.raises(InputError) as told:
-            write_shard(tmp_path / "s.npy", Reader(teacher, CPU, None, grid), views, 0, 0)
+            write_shard(tmp_path / "s.npy", TeacherRunner(teacher, CPU, None, grid), views, 0, 0)
         assert str(told.value).startswith(
             "teacher: 48 of 1152 features are not finite in float32. "
         )
@@ -277,9 +282,9 @@ def test_maps_beyond_float16_are_refused_with_the_way_out(views, tmp_path):
     with torch.no_grad():
         teacher.module.backbone.norm.weight *= 1e6
     with pytest.raises(InputError, match=r"not finite in float16\.(.|\n)*distill.token_maps: off"):
-        write_shard(tmp_path / "s.npy", Reader(teacher, CPU, None, GRID), views, 0, 0)
+        write_shard(tmp_path / "s.npy", TeacherRunner(teacher, CPU, None, GRID), views, 0, 0)
     assert list(tmp_path.iterdir()) == []
-    write_shard(tmp_path / "s.npy", Reader(teacher, CPU, None, None), views, 0, 0)
+    write_shard(tmp_path / "s.npy", TeacherRunner(teacher, CPU, None, None), views, 0, 0)
     assert np.abs(np.load(tmp_path / "s.npy")["pooled"]).max() > 65_504
 
 
@@ -289,8 +294,7 @@ def test_maps_beyond_float16_are_refused_with_the_way_out(views, tmp_path):
 def test_cached__features_of_any_jobs_across_shards_and_views(
     teacher, views, tmp_path, small_shards
 ):
-    cached = write(Reader(teacher, CPU, None, GRID), views, tmp_path)
-    assert cached.dim == 24
+    cached = write(TeacherRunner(teacher, CPU, None, GRID), views, tmp_path)
     assert cached.inputs == ()
     jobs = [(19, 0), (20, 0), (47, 1), (0, 1), (19, 0), *some_jobs()]
     found = kept(cached, jobs)
@@ -304,18 +308,18 @@ def test_cached__features_of_any_jobs_across_shards_and_views(
 
 
 def test_cached__shards_of_any_size_hold_the_same(teacher, views, tmp_path, monkeypatch):
-    reader, jobs = Reader(teacher, CPU, None, GRID), some_jobs()
-    whole = kept(write(reader, views, tmp_path / "whole"), jobs)
+    runner, jobs = TeacherRunner(teacher, CPU, None, GRID), some_jobs()
+    whole = kept(write(runner, views, tmp_path / "whole"), jobs)
     for size in (1, 24, 47):
         monkeypatch.setattr(teacher_features, "SHARD_IMAGES", size)
-        cached = write(reader, views, tmp_path / str(size))
+        cached = write(runner, views, tmp_path / str(size))
         found = kept(cached, jobs)
         assert torch.allclose(found.pooled, whole.pooled, atol=1e-5)
         assert torch.allclose(found.maps, whole.maps, atol=2e-3)
 
 
 def test_cached__what_it_gives_may_be_changed_and_the_file_stays(teacher, views, tmp_path):
-    cached = write(Reader(teacher, CPU, None, GRID), views, tmp_path)
+    cached = write(TeacherRunner(teacher, CPU, None, GRID), views, tmp_path)
     found = kept(cached, [(0, 0)])
     before = found.pooled.clone()
     found.pooled.zero_()
@@ -328,7 +332,7 @@ def test_cached__what_it_gives_may_be_changed_and_the_file_stays(teacher, views,
 def test_cached__a_sample_is_taken_evenly_over_views_and_images(
     teacher, views, tmp_path, small_shards, monkeypatch
 ):
-    cached = write(Reader(teacher, CPU, None, GRID), views, tmp_path)
+    cached = write(TeacherRunner(teacher, CPU, None, GRID), views, tmp_path)
     monkeypatch.setattr(teacher_features, "SAMPLE_POOLED", 6)
     monkeypatch.setattr(teacher_features, "SAMPLE_MAPS", 3)
     sample = cached.sample()
@@ -339,7 +343,7 @@ def test_cached__a_sample_is_taken_evenly_over_views_and_images(
 
 
 def test_cached__a_sample_of_few_is_all_of_them_once(teacher, views, tmp_path, small_shards):
-    cached = write(Reader(teacher, CPU, None, GRID), views, tmp_path)
+    cached = write(TeacherRunner(teacher, CPU, None, GRID), views, tmp_path)
     everything = kept(cached, [(row, number) for number in range(VIEWS) for row in range(COUNT)])
     sample = cached.sample()
     assert torch.equal(sample.pooled, everything.pooled)
@@ -368,12 +372,12 @@ def test_cached__shards_are_not_read_whole(tmp_path):
 
 
 def test_online__says_what_the_shards_say(teacher, views, tmp_path, small_shards):
-    reader, jobs = Reader(teacher, CPU, None, GRID), some_jobs()
-    cached = kept(write(reader, views, tmp_path), jobs)
-    online = OnlineFeatures(reader, views)
+    runner, jobs = TeacherRunner(teacher, CPU, None, GRID), some_jobs()
+    cached = kept(write(runner, views, tmp_path), jobs)
+    online = OnlineFeatures(runner, views)
     assert online.dim == 24
     assert online.inputs == (teacher.preprocess,)
-    found = asked(reader, views, jobs)
+    found = asked(runner, views, jobs)
     assert torch.allclose(found.pooled, cached.pooled, atol=1e-5)
     assert found.maps.shape == cached.maps.shape
     assert torch.allclose(found.maps, cached.maps, rtol=1e-3, atol=2e-3)
@@ -383,12 +387,12 @@ def test_online__a_student_s_batch_shows_it_the_views(teacher, images, tmp_path)
     # As a training step has it: the teacher's cut first, then one for a student of 16 pixels.
     student = replace(teacher.preprocess, size_px=16, resize_px=16)
     online = OnlineFeatures(
-        Reader(teacher, CPU, None, GRID), Views(images, AUGMENT, (teacher.preprocess,))
+        TeacherRunner(teacher, CPU, None, GRID), Views(images, AUGMENT, (teacher.preprocess,))
     )
     jobs = some_jobs()
     both = Views(images, AUGMENT, (*online.inputs, student))
     ((*looks, _),) = load_batches(both, [jobs], 0)
-    found = online.of(jobs, looks)
+    found = online.features(jobs, looks)
     for at in (0, 11, 29):
         pooled, _ = look(teacher, images, *jobs[at])
         assert np.allclose(found.pooled[at], pooled, atol=1e-5)
@@ -399,19 +403,19 @@ def test_online__a_sample_is_the_first_cut_of_some_images(
     teacher, views, tmp_path, small_shards, monkeypatch, workers
 ):
     monkeypatch.setattr(teacher_features, "SAMPLE_MAPS", 10)
-    reader = Reader(teacher, Compute(torch.device("cpu"), workers), None, GRID)
-    sample = OnlineFeatures(reader, views).sample()
+    runner = TeacherRunner(teacher, Compute(torch.device("cpu"), workers), None, GRID)
+    sample = OnlineFeatures(runner, views).sample()
     rows = [0, 5, 10, 16, 21, 26, 31, 37, 42, 47]
-    cached = write(reader, views, tmp_path)
+    cached = write(runner, views, tmp_path)
     expected = kept(cached, [(row, 1) for row in rows])
     assert torch.allclose(sample.pooled, expected.pooled, atol=1e-5)
     assert torch.allclose(sample.maps, expected.maps, rtol=1e-3, atol=2e-3)
 
 
 def test_a_student_can_learn_from_either_and_the_teacher_from_neither(teacher, views, tmp_path):
-    reader, jobs = Reader(teacher, CPU, None, GRID), some_jobs()
-    cached = kept(write(reader, views, tmp_path), jobs)
-    online = asked(reader, views, jobs)
+    runner, jobs = TeacherRunner(teacher, CPU, None, GRID), some_jobs()
+    cached = kept(write(runner, views, tmp_path), jobs)
+    online = asked(runner, views, jobs)
     for found in (cached, online):
         assert not found.pooled.requires_grad
         assert not found.maps.requires_grad

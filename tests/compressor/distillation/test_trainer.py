@@ -1,6 +1,5 @@
 """The training loop on real, small networks: what it learns, and that it can be killed."""
 
-import itertools
 import json
 import math
 from dataclasses import replace
@@ -11,9 +10,12 @@ import torch
 from PIL import Image
 
 from compressor.data.dataset import ImageRecord, ImageSet
-from compressor.data.loading import Augmentation, Compute, Views, load_batches
+from compressor.data.loading import Augmentation, Views, load_batches
 from compressor.distillation.teacher_features import CachedFeatures, shard_name
-from compressor.distillation.trainer import Material, Training, distill, lr_share, parameter_groups
+from compressor.distillation.trainer import distill
+from compressor.distillation.training import Training
+from compressor.distillation.training_data import TrainingData
+from compressor.models.compute import Compute
 from compressor.models.embed import embed
 from compressor.models.encoder import create_student
 from compressor.models.features import Features
@@ -71,40 +73,40 @@ def with_maps(tmp_path_factory):
             quarter = seen[:, 16 * row :, 16 * column :][:, :16, :16]
             shard["maps"][:, row, column] = teacher(quarter)
         np.save(folder / shard_name(number, 0), shard)
-    teaching = CachedFeatures(folder, SPEC.views, len(train))
+    cached = CachedFeatures(folder, SPEC.views, len(train))
     still = teacher([np.asarray(Image.open(path)) for path in validation.paths])
-    return Material(train, AUGMENT, None, False, teaching, validation, still)
+    return TrainingData(train, AUGMENT, None, False, cached, validation, still)
 
 
 @pytest.fixture(scope="module")
-def material(with_maps, tmp_path_factory):
+def data(with_maps, tmp_path_factory):
     """The same, of the pooled features alone."""
     folder = tmp_path_factory.mktemp("pooled")
-    for path in with_maps.teaching.folder.glob("*.npy"):
+    for path in with_maps.teacher.folder.glob("*.npy"):
         shard = np.load(path)
         pooled = np.zeros(len(shard), np.dtype([("pooled", np.float32, (20,))]))
         pooled["pooled"] = shard["pooled"]
         np.save(folder / path.name, pooled)
-    return replace(with_maps, teaching=replace(with_maps.teaching, folder=folder))
+    return replace(with_maps, teacher=replace(with_maps.teacher, folder=folder))
 
 
 def log_of(work):
     return [json.loads(line) for line in (work / "train.jsonl").read_text().splitlines()]
 
 
-def train(material, work, *, student=CNN, spec=SPEC, compute=CPU):
+def train(data, work, *, student=CNN, spec=SPEC, compute=CPU):
     work.mkdir(parents=True, exist_ok=True)
     encoder = create_student(student, seed=spec.seed)
-    return distill(encoder, material, spec, compute, work)
+    return distill(encoder, data, spec, compute, work)
 
 
 def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
-def test_the_student_comes_nearer_to_the_teacher(material, tmp_path):
+def test_the_student_comes_nearer_to_the_teacher(data, tmp_path):
     spec = SPEC.model_copy(update={"epochs": 12})
-    train(material, tmp_path, student=VIT, spec=spec)
+    train(data, tmp_path, student=VIT, spec=spec)
     log = log_of(tmp_path)
     assert [entry["epoch"] for entry in log] == list(range(1, 13))
     assert log[-1]["student_loss"] < 0.5 * log[0]["student_loss"]
@@ -113,19 +115,17 @@ def test_the_student_comes_nearer_to_the_teacher(material, tmp_path):
 
 
 @pytest.mark.parametrize("student", [CNN, VIT], ids=["cnn", "vit"])
-def test_the_same_seed_gives_the_same_bits(material, tmp_path, student):
-    first = train(material, tmp_path / "a", student=student)
-    again = train(material, tmp_path / "b", student=student)
+def test_the_same_seed_gives_the_same_bits(data, tmp_path, student):
+    first = train(data, tmp_path / "a", student=student)
+    again = train(data, tmp_path / "b", student=student)
     assert same(first, again)
-    other = train(
-        material, tmp_path / "c", student=student, spec=SPEC.model_copy(update={"seed": 1})
-    )
+    other = train(data, tmp_path / "c", student=student, spec=SPEC.model_copy(update={"seed": 1}))
     assert not same(first, other)
 
 
-def test_reader_processes_do_not_change_the_bits(material, tmp_path):
-    alone = train(material, tmp_path / "a")
-    fed = train(material, tmp_path / "b", compute=Compute(torch.device("cpu"), workers=2))
+def test_reader_processes_do_not_change_the_bits(data, tmp_path):
+    alone = train(data, tmp_path / "a")
+    fed = train(data, tmp_path / "b", compute=Compute(torch.device("cpu"), workers=2))
     assert same(alone, fed)
 
 
@@ -135,8 +135,8 @@ class KilledError(Exception):
 
 @pytest.mark.parametrize("student", [CNN, VIT], ids=["cnn", "vit"])
 @pytest.mark.parametrize("after_steps", [1, 3, 7], ids=["first step", "end of epoch", "later"])
-def test_a_killed_training_continues_to_the_same_bits(material, tmp_path, student, after_steps):
-    undisturbed = train(material, tmp_path / "a", student=student)
+def test_a_killed_training_continues_to_the_same_bits(data, tmp_path, student, after_steps):
+    undisturbed = train(data, tmp_path / "a", student=student)
 
     def killer(items, *, label, total):
         for number, item in enumerate(items):
@@ -149,37 +149,37 @@ def test_a_killed_training_continues_to_the_same_bits(material, tmp_path, studen
     spec = SPEC.model_copy(update={"checkpoint_s": 0})
     encoder = create_student(student, seed=0)
     with pytest.raises(KilledError):
-        distill(encoder, material, spec, CPU, work, track=killer)
+        distill(encoder, data, spec, CPU, work, track=killer)
     assert (work / "checkpoint.pt").exists()
     notes = []
     encoder = create_student(student, seed=0)
-    continued = distill(encoder, material, spec, CPU, work, note=notes.append)
+    continued = distill(encoder, data, spec, CPU, work, note=notes.append)
     assert any(note.startswith("continuing after step") for note in notes)
     assert same(undisturbed, continued)
 
 
-def test_the_best_epoch_is_kept_not_the_last(material, tmp_path):
-    state = train(material, tmp_path, spec=SPEC.model_copy(update={"epochs": 6, "lr": 0.05}))
+def test_the_best_epoch_is_kept_not_the_last(data, tmp_path):
+    state = train(data, tmp_path, spec=SPEC.model_copy(update={"epochs": 6, "lr": 0.05}))
     log = log_of(tmp_path)
     best = max(log, key=lambda entry: entry["similarity"])
     assert best["epoch"] == max(entry["epoch"] for entry in log if entry["best_so_far"])
     student = create_student(CNN, seed=0)
     student.module.load_state_dict(state)
     got = metrics.pair_correlation(
-        embed(student, material.validation.paths, CPU, label=""), material.validation_features
+        embed(student, data.validation.paths, CPU, label=""), data.validation_features
     )
     assert got == pytest.approx(best["similarity"], abs=1e-3)
 
 
-def test_accumulation_changes_the_memory_not_the_gradient(material, tmp_path):
+def test_accumulation_changes_the_memory_not_the_gradient(data, tmp_path):
     """A student without batch norm takes the same step in parts as at once."""
     still = VIT.model_copy(update={"args": {**VIT.args, "drop_path_rate": 0.0}})
     states = []
     for parts in (1, 2, 4):
         spec = SPEC.model_copy(update={"accumulate": parts, "epochs": 1})
-        training = Training(create_student(still, seed=0), material, spec, CPU)
-        jobs = next(training.schedule())
-        (batch,) = load_batches(material.views(training.encoder), [jobs], 0)
+        training = Training(create_student(still, seed=0), data, spec, CPU, print)
+        jobs = next(training.schedule.batches())
+        (batch,) = load_batches(data.views(training.encoder), [jobs], 0)
         training.step(jobs, batch)
         states.append(training.student.state_dict())
     for other in states[1:]:
@@ -190,34 +190,20 @@ def test_accumulation_changes_the_memory_not_the_gradient(material, tmp_path):
             assert close.float().mean() > 0.99
 
 
-def test_the_teacher_features_are_left_alone(material, tmp_path):
-    before = sha256_of(material.teaching.folder)
-    train(material, tmp_path)
-    assert sha256_of(material.teaching.folder) == before
+def test_the_teacher_features_are_left_alone(data, tmp_path):
+    before = sha256_of(data.teacher.folder)
+    train(data, tmp_path)
+    assert sha256_of(data.teacher.folder) == before
 
 
-def test_a_small_set_lowers_the_batch_and_says_so(material, tmp_path):
+def test_a_small_set_lowers_the_batch_and_says_so(data, tmp_path):
     notes = []
     spec = SPEC.model_copy(update={"batch": 64, "epochs": 1})
-    distill(create_student(CNN, seed=0), material, spec, CPU, tmp_path, note=notes.append)
+    distill(create_student(CNN, seed=0), data, spec, CPU, tmp_path, note=notes.append)
     assert notes[0] == "batch 30, not 64: there are no more training images"
 
 
-def test_the_schedule_shows_each_image_once_an_epoch_in_a_new_order(material):
-    training = Training(create_student(CNN, seed=0), material, SPEC, CPU)
-    batches = list(training.schedule())
-    assert len(batches) == training.steps == 3 * (30 // 8)
-    epochs = [list(itertools.chain(*batches[start : start + 3])) for start in (0, 3, 6)]
-    for number, epoch in enumerate(epochs):
-        rows = [row for row, _ in epoch]
-        assert len(set(rows)) == len(rows) == 24
-        assert {view for _, view in epoch} == {number % SPEC.views}
-    assert epochs[0] != epochs[2]
-    training.done = 5
-    assert list(training.schedule()) == batches[5:]
-
-
-def test_a_loss_that_is_not_finite_stops_with_step_and_advice(material, tmp_path):
+def test_a_loss_that_is_not_finite_stops_with_step_and_advice(data, tmp_path):
     spec = SPEC.model_copy(update={"epochs": 4, "checkpoint_s": 0})
 
     class Poisoned(CachedFeatures):
@@ -225,41 +211,41 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_advice(material, tmp_path
 
         asked = 0
 
-        def of(self, jobs, shown):
+        def features(self, jobs, pixels):
             Poisoned.asked += 1
-            found = super().of(jobs, shown)
+            found = super().features(jobs, pixels)
             return found if Poisoned.asked <= 4 else Features(found.pooled * math.nan, found.maps)
 
-    good = material.teaching
+    good = data.teacher
     poisoned = Poisoned(good.folder, good.views, good.images)
     with pytest.raises(
         InputError, match=r"no longer finite at step 5 of 12(.|\n)*Lower distill.lr"
     ):
-        train(replace(material, teaching=poisoned), tmp_path, spec=spec)
+        train(replace(data, teacher=poisoned), tmp_path, spec=spec)
     # The last good checkpoint is there, and continues once the cause is gone.
     saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert saved["done"] == 4
     assert all(torch.isfinite(each).all() for each in saved["student"].values())
     assert len(log_of(tmp_path)) == 1
-    train(material, tmp_path, spec=spec)
+    train(data, tmp_path, spec=spec)
     assert len(log_of(tmp_path)) == 4
 
 
-def test_bf16_trains_on_a_cpu_and_leaves_float32_weights(material, tmp_path):
+def test_bf16_trains_on_a_cpu_and_leaves_float32_weights(data, tmp_path):
     bf16 = SPEC.model_copy(update={"precision": "bf16", "epochs": 1})
-    state = train(material, tmp_path, spec=bf16)
+    state = train(data, tmp_path, spec=bf16)
     assert all(torch.isfinite(value).all() for value in state.values())
     assert {value.dtype for value in state.values()} == {torch.float32, torch.int64}
 
 
 @pytest.mark.parametrize("student", [CNN, VIT], ids=["cnn", "vit"])
-def test_training_stops_early_and_a_killed_one_stops_at_the_same_epoch(material, tmp_path, student):
+def test_training_stops_early_and_a_killed_one_stops_at_the_same_epoch(data, tmp_path, student):
     # A learning rate this high learns nothing: after some epochs none is better.
     spec = SPEC.model_copy(update={"epochs": 40, "lr": 1.0, "patience": 2, "warmup_epochs": 0})
     notes = []
     encoder = create_student(student, seed=0)
     (tmp_path / "a").mkdir()
-    whole = distill(encoder, material, spec, CPU, tmp_path / "a", note=notes.append)
+    whole = distill(encoder, data, spec, CPU, tmp_path / "a", note=notes.append)
     log = log_of(tmp_path / "a")
     best = max(entry["epoch"] for entry in log if entry["best_so_far"])
     assert len(log) == best + 2 < 40
@@ -277,29 +263,18 @@ def test_training_stops_early_and_a_killed_one_stops_at_the_same_epoch(material,
     often = spec.model_copy(update={"checkpoint_s": 0})
     with pytest.raises(KilledError):
         encoder = create_student(student, seed=0)
-        distill(encoder, material, often, CPU, tmp_path / "b", track=killer)
-    continued = train(material, tmp_path / "b", student=student, spec=often)
+        distill(encoder, data, often, CPU, tmp_path / "b", track=killer)
+    continued = train(data, tmp_path / "b", student=student, spec=often)
     assert same(whole, continued)
     assert [each["epoch"] for each in log_of(tmp_path / "b")] == [each["epoch"] for each in log]
 
 
-def test_without_validation_figures_nothing_stops_early(material, tmp_path):
-    two = replace(material.validation, records=material.validation.records[:2])
-    few = replace(material, validation=two, validation_features=material.validation_features[:2])
+def test_without_validation_figures_nothing_stops_early(data, tmp_path):
+    two = replace(data.validation, records=data.validation.records[:2])
+    few = replace(data, validation=two, validation_features=data.validation_features[:2])
     spec = SPEC.model_copy(update={"patience": 1})
     train(few, tmp_path, spec=spec)
     assert len(log_of(tmp_path)) == 3
-
-
-def test_weight_decay_spares_biases_and_norms():
-    module = create_student(CNN, seed=0).module
-    decayed, plain = parameter_groups(module, 0.05)
-    assert decayed["weight_decay"] == 0.05
-    assert plain["weight_decay"] == 0
-    assert all(each.ndim > 1 for each in decayed["params"])
-    assert all(each.ndim <= 1 for each in plain["params"])
-    count = len(decayed["params"]) + len(plain["params"])
-    assert count == len(list(module.parameters()))
 
 
 @pytest.mark.parametrize("maps", ["maps", "pooled"])
@@ -317,14 +292,14 @@ def test_weight_decay_spares_biases_and_norms():
     ],
     ids=lambda changes: "-".join(map(str, changes.values())),
 )
-def test_every_method_learns_in_the_same_loop(material, with_maps, tmp_path, changes, maps):
+def test_every_method_learns_in_the_same_loop(data, with_maps, tmp_path, changes, maps):
     spec = SPEC.model_copy(update={"epochs": 8, "center": True, **changes})
     narrow = VIT.model_copy(
         update={"args": {**VIT.args, "embed_dim": 16, "patch_size": 16}}  # 2 x 2 tokens
     )
-    chosen = with_maps if maps == "maps" else material
+    chosen = with_maps if maps == "maps" else data
     if spec.method == "supervised":
-        chosen = replace(chosen, teaching=None)
+        chosen = replace(chosen, teacher=None)
     train(chosen, tmp_path, student=narrow, spec=spec)
     log = log_of(tmp_path)
     assert log[-1]["student_loss"] < log[0]["student_loss"]
@@ -335,20 +310,20 @@ def test_every_method_learns_in_the_same_loop(material, with_maps, tmp_path, cha
         assert log[-1]["head_loss"] == 0
 
 
-def test_a_head_that_is_fitted_first_stays_as_it_is(material):
+def test_a_head_that_is_fitted_first_stays_as_it_is(data):
     spec = SPEC.model_copy(update={"head_fit": "first"})
-    training = Training(create_student(CNN, seed=0), material, spec, CPU)
-    before = {key: value.clone() for key, value in training.objective.head.state_dict().items()}
-    loaded = load_batches(material.views(training.encoder), training.schedule(), 0)
-    for jobs, batch in zip(training.schedule(), loaded, strict=True):
+    training = Training(create_student(CNN, seed=0), data, spec, CPU, print)
+    before = {key: value.clone() for key, value in training.method.head.state_dict().items()}
+    loaded = load_batches(data.views(training.encoder), training.schedule.batches(), 0)
+    for jobs, batch in zip(training.schedule.batches(), loaded, strict=True):
         training.step(jobs, batch)
-    assert same(before, training.objective.head.state_dict())
-    again = Training(create_student(CNN, seed=0), material, spec, CPU)
-    assert same(before, again.objective.head.state_dict())
+    assert same(before, training.method.head.state_dict())
+    again = Training(create_student(CNN, seed=0), data, spec, CPU, print)
+    assert same(before, again.method.head.state_dict())
 
 
-def test_the_head_is_measured_on_images_it_was_not_fitted_on(material, tmp_path):
-    train(material, tmp_path, spec=SPEC.model_copy(update={"head": "pca", "center": True}))
+def test_the_head_is_measured_on_images_it_was_not_fitted_on(data, tmp_path):
+    train(data, tmp_path, spec=SPEC.model_copy(update={"head": "pca", "center": True}))
     found = json.loads((tmp_path / "training.json").read_text())
     assert found["head"] == "pca"
     assert "head_fit" not in found
@@ -359,46 +334,13 @@ def test_the_head_is_measured_on_images_it_was_not_fitted_on(material, tmp_path)
     assert kept["semi_orthogonality_defect"] < 1e-5
     # To take the mean off is to move the angles, and the report says by how much.
     assert found["head_and_centring"]["cosine_mae"] > 0.05
-    train(material, tmp_path / "b", spec=SPEC.model_copy(update={"method": "cosine"}))
+    train(data, tmp_path / "b", spec=SPEC.model_copy(update={"method": "cosine"}))
     assert "head" not in json.loads((tmp_path / "b" / "training.json").read_text())
-    train(material, tmp_path / "c", spec=SPEC)
+    train(data, tmp_path / "c", spec=SPEC)
     assert json.loads((tmp_path / "c" / "training.json").read_text())["head_fit"] == "joint"
 
 
-def test_a_pca_head_cannot_be_wider_than_the_teacher(material, tmp_path):
+def test_a_pca_head_cannot_be_wider_than_the_teacher(data, tmp_path):
     wide = CNN.model_copy(update={"embedding": 32})
     with pytest.raises(InputError, match=r"20 teacher features has no 32 directions"):
-        train(material, tmp_path, student=wide, spec=SPEC.model_copy(update={"head": "pca"}))
-
-
-@pytest.mark.parametrize(
-    ("student", "given", "highest"), [(CNN, None, 2e-3), (VIT, None, 1e-3), (CNN, 5e-4, 5e-4)]
-)
-def test_the_highest_learning_rate_goes_by_the_kind_of_student(material, student, given, highest):
-    spec = SPEC.model_copy(update={"lr": given, "token_maps": "off"})
-    training = Training(create_student(student, seed=0), material, spec, CPU)
-    training.done = int(
-        np.argmax(
-            [
-                lr_share(n, training.steps, spec, training.steps_per_epoch)
-                for n in range(training.steps)
-            ]
-        )
-    )
-    assert training.lr == pytest.approx(highest, rel=0.2)
-    assert training.optimizer.defaults["lr"] == highest
-
-
-def test_the_learning_rate_rises_and_falls():
-    spec = Distill(warmup_epochs=2)
-    rates = [lr_share(step, 200, spec, 10) for step in range(200)]
-    peak = int(np.argmax(rates))
-    assert peak == 20
-    assert rates[peak] == pytest.approx(1)
-    assert rates[:21] == sorted(rates[:21])
-    assert rates[20:] == sorted(rates[20:], reverse=True)
-    assert rates[-1] == pytest.approx(0.01, rel=0.05)
-    # A short run is not all warm-up.
-    short = [lr_share(step, 10, spec, 5) for step in range(10)]
-    assert int(np.argmax(short)) == 2
-    assert all(math.isfinite(rate) and rate > 0 for rate in short)
+        train(data, tmp_path, student=wide, spec=SPEC.model_copy(update={"head": "pca"}))

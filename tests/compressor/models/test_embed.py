@@ -4,8 +4,8 @@ import torch
 from PIL import Image
 
 from compressor.data import loading
-from compressor.data.loading import Compute
 from compressor.models import embed as embeddings
+from compressor.models.compute import Compute
 from compressor.models.embed import embed
 from compressor.models.encoder import create_student
 from compressor.recipe.schema import Student

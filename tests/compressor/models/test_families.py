@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from compressor.distillation.objectives import Centre, build
+from compressor.distillation.centring import Centring
+from compressor.distillation.methods.method import Setup, method_class
 from compressor.models.encoder import create_student, load_teacher
 from compressor.models.features import Features, resample
 from compressor.recipe.schema import Distill, Student, Teacher
@@ -86,7 +87,7 @@ def taught(family, teacher, grid):
         found = teacher.module.features(images(family.size))
     maps = None if family.grid is None else resample(found.maps, grid)
     found = Features(found.pooled, maps)
-    return Centre(found, wanted=True).taken_off(found)
+    return Centring(found, enabled=True).apply(found)
 
 
 @pytest.mark.parametrize("kind", STUDENTS)
@@ -95,7 +96,7 @@ def test_a_step_changes_student_and_head_and_nothing_of_the_teacher(teacher, kin
     student = create_student(STUDENTS[kind], seed=0)
     target_of = taught(family, encoder, student.map_shape[:2])
     spec = Distill(method="tintem", head="learned", head_fit="joint")
-    objective = build(spec, student, target_of, classes=0, note=pytest.fail)
+    objective = method_class("tintem").build(Setup(spec, student, target_of, 0, pytest.fail))
     learning = nn.ModuleList([student.module, objective])
     before, head_before = copied(student.module), copied(objective.head)
     optimizer = torch.optim.AdamW(learning.parameters(), lr=1e-2, weight_decay=0)
@@ -146,7 +147,9 @@ def test_a_few_steps_come_nearer_to_the_teacher(teacher, method):
     target_of = taught(family, encoder, student.map_shape[:2])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        objective = build(Distill(method=method), student, target_of, classes=0, note=pytest.fail)
+        objective = method_class(method).build(
+            Setup(Distill(method=method), student, target_of, 0, pytest.fail)
+        )
     learning = nn.ModuleList([student.module.train(), objective])
     optimizer = torch.optim.AdamW([p for p in learning.parameters() if p.requires_grad], lr=3e-3)
     losses = []

@@ -3,7 +3,7 @@ import sys
 
 PROGRAM = """
 import resource, torch
-from compressor.models.memory import keep_freed_memory
+from compressor.models.compute import keep_freed_memory
 print(keep_freed_memory())
 for _ in range(20):
     torch.ones(32 * 2**20)  # 128 MB: over what glibc keeps by itself, until all have a place

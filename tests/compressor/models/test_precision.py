@@ -1,8 +1,7 @@
 import pytest
 import torch
 
-from compressor.data.loading import Compute
-from compressor.models.precision import teacher_dtype, training_dtype
+from compressor.models.compute import Compute, teacher_dtype, training_dtype
 from runtime.errors import MissingDependencyError
 
 CPU = Compute(torch.device("cpu"), workers=0)

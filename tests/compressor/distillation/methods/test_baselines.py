@@ -6,7 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from compressor.distillation.methods.baselines import Cosine, Proteus, Supervised
+from compressor.distillation.methods.cosine import Cosine
+from compressor.distillation.methods.proteus import Proteus
+from compressor.distillation.methods.supervised import Supervised
 from compressor.models.features import Features
 
 NO_LABELS = torch.full((4,), -1)
@@ -22,21 +24,12 @@ def tokens(features):
     return torch.cat([features.pooled[:, None], features.maps.flatten(1, 2)], dim=1)
 
 
-@pytest.fixture
-def toy():
-    """Teacher and student tokens of METHOD section 5, the first one the embedding."""
-    k = torch.arange(120, dtype=torch.float64)
-    teacher = torch.sin(0.7 * k + 0.3 * (k % 7)).reshape(4, 5, 6)
-    student = torch.cos(0.37 * torch.arange(60, dtype=torch.float64)).reshape(4, 5, 3)
-    return [Features(x[:, 0], x[:, 1:].unflatten(1, (2, 2))) for x in (teacher, student)]
-
-
 @pytest.mark.parametrize(
     ("map_dim", "expected"), [(None, 0.5888914854), (3, 0.5888914854 + 0.6033941309)]
 )
 def test_proteus_row_12(toy, map_dim, expected):
     """Heads of LayerNorm and W2, no bias; without maps the token's part alone."""
-    teacher, student = toy
+    teacher, student = (Features(x[:, 0], x[:, 1:].unflatten(1, (2, 2))) for x in toy[:2])
     objective = Proteus(teacher_dim=6, student_dim=3, map_dim=map_dim).double()
     weight = torch.sin(1.1 * torch.arange(18, dtype=torch.float64)) / math.sqrt(3)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""What a recipe's `distill:` makes: the right losses, heads and centre."""
+"""What a recipe's `distill:` builds: the right losses and heads."""
 
 from types import SimpleNamespace
 
@@ -7,15 +7,16 @@ import torch
 from torch import nn
 
 from compressor.distillation.methods import tintem_head
-from compressor.distillation.methods.baselines import Cosine, Proteus, Supervised
+from compressor.distillation.methods.cosine import Cosine
+from compressor.distillation.methods.method import Setup, method_class
+from compressor.distillation.methods.proteus import Proteus
+from compressor.distillation.methods.supervised import Supervised
 from compressor.distillation.methods.tintem import TinTeM
-from compressor.distillation.methods.tintem_head import TeacherHead, pca_basis
-from compressor.distillation.objectives import QUALITY, Centre, _all, build, require_head
+from compressor.distillation.methods.tintem_head import TeacherHead, pca_basis, pca_sample
 from compressor.models.features import Features
+from compressor.recipe.choices import METHODS
 from compressor.recipe.schema import Distill
 from runtime.errors import InputError
-
-METHODS = ("tintem", "proteus", "cosine", "supervised")
 
 
 @pytest.fixture(autouse=True)
@@ -40,8 +41,9 @@ def sample(dim=8, count=20, *, maps=True, grid=(2, 3)):
 
 def built(student, sample, **spec):
     notes = []
-    made = build(Distill(**spec), student, sample, classes=3, note=notes.append)
-    return made, notes
+    distill = Distill(**spec)
+    setup = Setup(distill, student, sample, classes=3, note=notes.append)
+    return method_class(distill.method).build(setup), notes
 
 
 # --- methods ---------------------------------------------------------------------------------
@@ -78,9 +80,16 @@ def test_supervised_asks_for_no_teacher():
     assert type(built(student(4), sample(), method="supervised")[0]) is Supervised
 
 
-def test_every_method_has_a_figure_that_chooses_its_best_epoch():
-    assert QUALITY.keys() == set(METHODS)
-    assert {name for name in METHODS if QUALITY[name] == "knn_accuracy"} == {"supervised"}
+@pytest.mark.parametrize("method", METHODS)
+def test_labels_choose_the_best_epoch_only_where_there_is_no_teacher(method):
+    expected = "similarity" if METHODS[method].needs_teacher else "knn_accuracy"
+    assert method_class(method).quality == expected
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if METHODS[name].needs_teacher])
+def test_a_method_that_needs_a_teacher_says_so(method):
+    with pytest.raises(ValueError, match=f"{method} learns from the teacher's features"):
+        built(student(4), None, method=method)
 
 
 # --- TinTeM's head ---------------------------------------------------------------------------
@@ -158,7 +167,7 @@ def test_a_pca_sees_every_part_of_the_map(grid, count):
     """Each cell has a direction of its own; a plain stride would see one column, or one cell."""
     cells = grid[0] * grid[1]
     maps = torch.eye(cells).reshape(1, *grid, cells).repeat(64, 1, 1, 1)
-    used = _all(Features(torch.zeros(count, cells), maps))
+    used = pca_sample(Features(torch.zeros(count, cells), maps))
     assert len(used) == 2 * count
     seen = used[count:].sum(dim=0)
     assert seen.sum() == count
@@ -183,10 +192,10 @@ def test_the_map_of_a_cnn_gets_a_layer_of_its_own():
 def test_a_pca_wider_than_the_teacher_is_refused(head):
     wrong = rf"distill.head is {head}, and a PCA of 8 teacher features has no 9 directions"
     with pytest.raises(InputError, match=wrong):
-        require_head(Distill(head=head), 8, 9)
+        method_class("tintem").check(Distill(head=head), teacher_dim=8, student_dim=9)
     with pytest.raises(InputError, match=wrong):
         built(student(9), sample(), head=head)
-    require_head(Distill(head=head), 8, 8)
+    method_class("tintem").check(Distill(head=head), teacher_dim=8, student_dim=8)
 
 
 def test_without_being_asked_a_student_wider_than_the_teacher_gets_a_learned_head():
@@ -196,35 +205,9 @@ def test_without_being_asked_a_student_wider_than_the_teacher_gets_a_learned_hea
     assert "the head was fitted first" in notes[0]
 
 
-@pytest.mark.parametrize("spec", [{"head": "learned"}, *({"method": name} for name in METHODS[1:])])
+@pytest.mark.parametrize(
+    "spec", [{"head": "learned"}, *({"method": name} for name in list(METHODS)[1:])]
+)
 def test_what_needs_no_pca_may_be_wider(spec):
-    require_head(Distill(**{"head": "pca", **spec}), 8, 9)
-
-
-# --- centring --------------------------------------------------------------------------------
-
-
-def test_the_centre_of_the_sample_is_taken_off_embedding_and_map_apart():
-    teacher = sample()
-    centred = Centre(teacher, wanted=True).taken_off(teacher)
-    assert centred.pooled.mean(dim=0).abs().max() < 1e-6
-    assert centred.maps.mean(dim=(0, 1, 2)).abs().max() < 1e-6
-    other = Features(teacher.pooled + 1, None)
-    assert torch.allclose(
-        Centre(teacher, wanted=True).taken_off(other).pooled, centred.pooled + 1, atol=1e-6
-    )
-
-
-@pytest.mark.parametrize(("of", "wanted"), [(sample(), False), (None, True), (None, False)])
-def test_without_a_sample_or_when_not_wanted_nothing_is_taken_off(of, wanted):
-    teacher = sample()
-    found = Centre(of, wanted=wanted).taken_off(teacher)
-    assert torch.equal(found.pooled, teacher.pooled)
-    assert torch.equal(found.maps, teacher.maps)
-
-
-def test_a_sample_without_maps_has_a_centre_too():
-    teacher = sample(maps=False)
-    found = Centre(teacher, wanted=True).taken_off(teacher)
-    assert found.maps is None
-    assert found.pooled.mean(dim=0).abs().max() < 1e-6
+    distill = Distill(**{"head": "pca", **spec})
+    method_class(distill.method).check(distill, teacher_dim=8, student_dim=9)

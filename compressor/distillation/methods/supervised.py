@@ -1,0 +1,35 @@
+"""Supervised training without a teacher: what the labels alone would have given."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from compressor.distillation.methods.method import Method, Setup
+from compressor.models.features import Features
+
+
+class Supervised(Method[Tensor]):
+    """Cross-entropy of a linear classifier on the student's embedding."""
+
+    quality = "knn_accuracy"
+
+    def __init__(self, classes: int, student_dim: int) -> None:
+        super().__init__()
+        self.head = nn.Linear(student_dim, classes)
+
+    @classmethod
+    def build(cls, setup: Setup) -> Self:
+        """Make the classifier."""
+        return cls(setup.classes, setup.student.dim)
+
+    def target(self, teacher: Features, labels: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Return the labels."""
+        return None, labels
+
+    def distance(self, student: Features, target: Tensor) -> Tensor:
+        """Return the cross-entropy [b], 0 for an image without a label."""
+        logits = self.head(student.pooled)
+        return F.cross_entropy(logits, target, ignore_index=-1, reduction="none")

@@ -1,0 +1,88 @@
+"""The plan of a training: which views each step shows, learning rate and weight decay."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from compressor.data.loading import ViewId
+from compressor.recipe.schema import Distill
+
+_FINAL_LR = 0.01  # share of the highest learning rate, at the end of the cosine
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Steps and epochs of a training on a number of images."""
+
+    spec: Distill
+    images: int
+
+    @property
+    def batch(self) -> int:
+        """Images of a step."""
+        return self.spec.batch_for(self.images)
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the images."""
+        return self.spec.epochs_for(self.images)
+
+    @property
+    def views(self) -> int:
+        """Different views of an image."""
+        return self.spec.views_for(self.images)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches of an epoch."""
+        return self.images // self.batch
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole training."""
+        return self.epochs * self.steps_per_epoch
+
+    def lr_share(self, step: int) -> float:
+        """Return the share of the highest learning rate at a step."""
+        return lr_share(step, self.steps, self.spec.warmup_epochs * self.steps_per_epoch)
+
+    def batches(self, done: int = 0) -> Iterator[list[ViewId]]:
+        """Yield the (row, view) pairs of each step after the first `done` ones.
+
+        Every epoch has a new order; its incomplete last batch is dropped.
+        """
+        for epoch in range(done // self.steps_per_epoch, self.epochs):
+            order = np.random.default_rng([self.spec.seed, epoch]).permutation(self.images)
+            first = max(0, done - epoch * self.steps_per_epoch)
+            for start in range(first * self.batch, self.steps_per_epoch * self.batch, self.batch):
+                rows = order[start : start + self.batch]
+                yield [(int(row), epoch % self.views) for row in rows]
+
+
+def lr_share(step: int, steps: int, warmup_steps: float) -> float:
+    """Return the share of the highest learning rate: linear warm-up, then a cosine down to 1 %.
+
+    The warm-up is at most a fifth of all steps.
+    """
+    warmup = min(warmup_steps, steps / 5)
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    progress = (step - warmup) / max(1, steps - warmup)
+    return _FINAL_LR + (1 - _FINAL_LR) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Group parameters: weight decay for matrices and kernels, none for biases and norms."""
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    decayed = [parameter for parameter in parameters if parameter.ndim > 1]
+    plain = [parameter for parameter in parameters if parameter.ndim <= 1]
+    return [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]

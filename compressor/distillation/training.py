@@ -1,0 +1,180 @@
+"""The state of a training, and one step of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from compressor.data.loading import ViewId, to_input
+from compressor.distillation.centring import Centring
+from compressor.distillation.epochs import Best
+from compressor.distillation.methods.method import Method, Setup, method_class
+from compressor.distillation.schedule import Schedule, parameter_groups
+from compressor.distillation.training_data import TrainingData
+from compressor.distillation.validation import MAX_IMAGES
+from compressor.events import EpochEnded
+from compressor.models.compute import Compute, autocast, training_dtype
+from compressor.models.encoder import Encoder, WithFeatures
+from compressor.models.features import Features
+from compressor.recipe.schema import Distill
+from runtime.errors import InputError
+from runtime.sampling import evenly
+
+
+class Training:
+    """All that changes while a student learns, and the only code that changes it."""
+
+    def __init__(
+        self,
+        student: Encoder,
+        data: TrainingData,
+        spec: Distill,
+        compute: Compute,
+        note: Callable[[str], None],
+    ) -> None:
+        self.encoder, self.data = student, data
+        self.spec, self.compute = spec, compute
+        self.schedule = Schedule(spec, len(data.train))
+        self.highest_lr = spec.lr_for(transformer=student.is_transformer)
+        self.precision = training_dtype(spec.precision, compute)
+        self.labels = torch.from_numpy(data.train.labels)
+        sample = None if data.teacher is None else data.teacher.sample()
+        self.centring = Centring(sample, enabled=spec.center)
+        if sample is not None:
+            sample = self.centring.apply(sample)
+        with_maps = sample is not None and sample.maps is not None
+
+        self.student = student.module.to(compute.device)
+        self.student.to(memory_format=torch.channels_last)
+        self.forward = WithFeatures(self.student, with_maps=with_maps)
+        """The student as a step calls it."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(spec.seed)
+            classes = len(data.train.classes)
+            built = method_class(spec.method).build(Setup(spec, student, sample, classes, note))
+        self.method: Method[Any] = built.to(compute.device)
+        groups = parameter_groups(nn.ModuleList([self.student, self.method]), spec.weight_decay)
+        self.optimizer = torch.optim.AdamW(groups, lr=self.highest_lr, fused=True)
+        self.scaler = torch.amp.GradScaler(enabled=self.precision is torch.float16)
+        self.done = 0
+        """Steps done."""
+        self.sums = [0.0, 0.0]
+        """Head's and student's loss, summed over the steps of this epoch."""
+        self.log: list[EpochEnded] = []
+        self.best = Best()
+
+    @property
+    def lr(self) -> float:
+        """Learning rate of the next step."""
+        return self.highest_lr * self.schedule.lr_share(self.done)
+
+    @property
+    def at_epoch_end(self) -> bool:
+        """Whether the last step ended an epoch."""
+        return self.done % self.schedule.steps_per_epoch == 0
+
+    @property
+    def has_stopped(self) -> bool:
+        """Whether `patience` epochs have gone by without a better student."""
+        patience = self.spec.patience
+        if patience is None or self.best.epoch < 0 or self.done == self.schedule.steps:
+            return False
+        return self.done // self.schedule.steps_per_epoch - self.best.epoch >= patience
+
+    def step(self, jobs: list[ViewId], batch: tuple[Tensor, ...]) -> None:
+        """Learn from one batch of views.
+
+        Args:
+            jobs: B pairs of row and view.
+            batch: what `TrainingData.views` loads of them: pixels uint8 [B, S, S, 3], at the
+                teacher's size where it runs at every step, and at the student's size.
+
+        Raises:
+            InputError: the loss is no longer finite.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.lr
+        *for_teacher, pixels = batch
+        labels = self.labels[[row for row, _ in jobs]].to(self.compute.device)
+        head_loss, target = self.method.target(self._teacher(jobs, for_teacher), labels)
+        if head_loss is not None:
+            self._backward(head_loss)
+        self.student.train()
+        losses = [0.0 if head_loss is None else head_loss.item(), 0.0]
+        parts = (whole.tensor_split(self.spec.accumulate) for whole in (pixels, target))
+        for pixels_part, target_part in zip(*parts, strict=True):
+            images = to_input(pixels_part, self.encoder.preprocess, self.compute.device)
+            with autocast(self.precision, self.compute):
+                features = self.forward(images).float()
+            loss = self.method.distance(features, target_part).sum() / len(jobs)
+            self._backward(loss)
+            losses[1] += loss.item()
+        self._require_finite(losses)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.sums = [total + loss for total, loss in zip(self.sums, losses, strict=True)]
+        self.done += 1
+
+    def end_epoch(self, scores: dict[str, float], seconds: float) -> EpochEnded:
+        """Log the epoch, and keep the student if it is the best so far."""
+        epoch = self.done // self.schedule.steps_per_epoch
+        quality = scores.get(self.method.quality, -math.inf)
+        is_best = quality > self.best.quality
+        if is_best:
+            self.best = Best(quality, epoch, self.student_state())
+        head, student = (total / self.schedule.steps_per_epoch for total in self.sums)
+        self.sums = [0.0, 0.0]
+        ended = EpochEnded(
+            epoch=epoch,
+            epochs=self.schedule.epochs,
+            lr=self.lr,
+            head_loss=head,
+            student_loss=student,
+            scores=scores,
+            best_so_far=is_best,
+            seconds=round(seconds, 2),
+        )
+        self.log.append(ended)
+        return ended
+
+    def student_state(self) -> dict[str, Tensor]:
+        """Return a copy of the student's weights, on the CPU."""
+        state = self.student.state_dict()
+        return {key: value.detach().cpu().clone() for key, value in state.items()}
+
+    def summary(self) -> dict[str, Any]:
+        """Return what was done, for the report."""
+        teacher, map_shape = self.data.teacher, self.encoder.map_shape or ()
+        rows = evenly(len(self.data.validation), MAX_IMAGES)
+        validation = Features(torch.from_numpy(self.data.validation_features[rows]), None)
+        return {
+            "images": len(self.data.train),
+            "views": self.schedule.views,
+            "batch": self.schedule.batch,
+            "steps": self.done,
+            "teacher": None if teacher is None else teacher.kind,
+            "token_maps": list(map_shape)[:2] if self.forward.with_maps else None,
+            **self.method.summary(self.spec, validation, self.centring),
+        }
+
+    def _teacher(self, jobs: list[ViewId], pixels: Sequence[Tensor]) -> Features:
+        if self.data.teacher is None:
+            return Features(torch.empty(len(jobs), 0), None)
+        features = self.data.teacher.features(jobs, pixels).to(self.compute.device)
+        return self.centring.apply(features)
+
+    def _backward(self, loss: Tensor) -> None:
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+
+    def _require_finite(self, losses: Sequence[float]) -> None:
+        if not math.isfinite(sum(losses)):
+            raise InputError(
+                f"the loss is no longer finite at step {self.done + 1} of {self.schedule.steps} "
+                f"(learning rate {self.lr:.2g}, head {losses[0]:.3g}, student {losses[1]:.3g}).\n"
+                "  Lower distill.lr, raise distill.warmup_epochs, or set distill.precision to fp32."
+            )

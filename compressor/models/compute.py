@@ -1,0 +1,110 @@
+"""Where networks run, in which number format, and with which memory settings."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from compressor.data.image_files import usable_cpus
+from compressor.recipe.schema import Precision
+from runtime.errors import MissingDependencyError
+
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # of mallopt(3)
+_LARGEST = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Device of the networks, and threads that load their images."""
+
+    device: torch.device
+    workers: int
+
+    @classmethod
+    def choose(cls, device: str, workers: int | None) -> Compute:
+        """Resolve `auto`, and check that the device is there.
+
+        Raises:
+            MissingDependencyError: CUDA was asked for and there is none.
+        """
+        if device == "cuda" and not torch.cuda.is_available():
+            raise MissingDependencyError(
+                "distill.device is cuda, and torch sees no GPU here.\n"
+                f"  Is one visible (nvidia-smi)? Does its driver match torch {torch.__version__}?\n"
+                "  Or set distill.device to cpu or auto."
+            )
+        chosen = "cuda" if device == "auto" and torch.cuda.is_available() else device
+        if workers is None:
+            workers = min(16, usable_cpus())
+        return cls(torch.device("cpu" if chosen == "auto" else chosen), workers)
+
+
+def training_dtype(wanted: Precision, compute: Compute) -> torch.dtype | None:
+    """Return the autocast type of the student's step; None is float32.
+
+    Raises:
+        MissingDependencyError: the precision asked for does not run here.
+    """
+    if wanted == "auto" and compute.device.type == "cpu":
+        # On two AVX-512 cores bfloat16 training was slower for a MobileNet and faster for a ViT.
+        return None
+    return _dtype("distill.precision", wanted, compute)
+
+
+def teacher_dtype(wanted: Precision, compute: Compute, *, transformer: bool) -> torch.dtype | None:
+    """Return the autocast type of the teacher; None is float32.
+
+    On a CPU `auto` takes bfloat16 for a transformer where the processor computes in it.
+
+    Raises:
+        MissingDependencyError: the precision asked for does not run here.
+    """
+    if wanted == "auto" and compute.device.type == "cpu":
+        # torch before 2.11 cannot tell: float32 then
+        able: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+        in_hardware = able.get("avx512_bf16") or able.get("amx_bf16")
+        return torch.bfloat16 if transformer and in_hardware else None
+    return _dtype("distill.teacher_precision", wanted, compute)
+
+
+def autocast(dtype: torch.dtype | None, compute: Compute) -> torch.autocast:
+    """Return a context in which networks compute in `dtype`; None leaves them in float32."""
+    return torch.autocast(compute.device.type, dtype=dtype, enabled=dtype is not None)
+
+
+def _dtype(key: str, wanted: Precision, compute: Compute) -> torch.dtype | None:
+    on_gpu = compute.device.type == "cuda"
+    if wanted == "auto":
+        wanted = "bf16" if _gpu_has_bf16() else "fp16"
+    if wanted == "fp32":
+        return None
+    if wanted == "fp16" and not on_gpu:
+        raise MissingDependencyError(f"{key} is fp16, which needs a GPU; use fp32, bf16 or auto")
+    if wanted == "bf16" and on_gpu and not _gpu_has_bf16():
+        raise MissingDependencyError(f"{key} is bf16, which this GPU lacks; use fp16")
+    return torch.bfloat16 if wanted == "bf16" else torch.float16
+
+
+def _gpu_has_bf16() -> bool:
+    """In hardware: what older GPUs emulate is slower than float16."""
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+
+
+def keep_freed_memory() -> bool:
+    """Let this process keep the memory it frees, for its next tensors; return whether that worked.
+
+    glibc gives a large block back to the kernel when it is freed, and the next step pays for every
+    page of it again: 7 to 16 % of a MobileNet's step and 15 to 25 % of a ViT-S teacher's pass on
+    two cores (docs/results.md). Other C libraries are left alone.
+    """
+    if sys.platform != "linux":
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    settings = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _LARGEST), (_TOP_PAD, 256 << 20))
+    return all(mallopt(option, value) for option, value in settings)
