@@ -375,7 +375,6 @@ def test_online__says_what_the_shards_say(teacher, views, tmp_path, small_shards
     runner, jobs = TeacherRunner(teacher, CPU, None, GRID), some_jobs()
     cached = kept(write(runner, views, tmp_path), jobs)
     online = OnlineFeatures(runner, views)
-    assert online.dim == 24
     assert online.inputs == (teacher.preprocess,)
     found = asked(runner, views, jobs)
     assert torch.allclose(found.pooled, cached.pooled, atol=1e-5)

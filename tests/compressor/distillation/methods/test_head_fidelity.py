@@ -127,5 +127,5 @@ def test_the_layer_norm_is_part_of_the_heads_matrix():
 
 
 def test_a_head_of_another_kind_has_no_matrix_here():
-    with pytest.raises(TypeError, match="no matrix is known of Sequential"):
+    with pytest.raises(TypeError, match="Sequential has no known matrix"):
         defect(nn.Sequential(nn.Linear(3, 3)), 3)
