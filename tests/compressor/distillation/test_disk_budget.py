@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from compressor.data.audit import AuditSettings, audit
 from compressor.data import image_store
-from compressor.data.dataset import ImageSet, ImageRecord
+from compressor.data.audit import AuditSettings, audit
+from compressor.data.dataset import ImageRecord, ImageSet
 from compressor.data.image_store import store_bytes
 from compressor.data.loading import Augmentation, Views
 from compressor.distillation import teacher_features

@@ -358,15 +358,6 @@ def test_the_starter_recipe_loads_whatever_the_folder_is_called(tmp_path, name, 
 # --- label -----------------------------------------------------------------------------------
 
 
-def test_the_strategies_of_a_recipe_are_those_there_are():
-    from typing import get_args
-
-    from compressor.recipe.schema import Label
-    from compressor.selection.strategies import STRATEGIES
-
-    assert get_args(Label.model_fields["strategy"].annotation) == STRATEGIES
-
-
 def test_a_label_section_that_is_not_there_or_empty(write, tmp_path):
     assert plans.load(write()).recipe.label is None
     assert "label" not in plans.load(write()).recipe.resolved()
