@@ -29,9 +29,9 @@ from compressor.selection.label_plan import LabelPlan
 from compressor.selection.simulation import (
     BUDGETS,
     CHEAT,
-    Grid,
     Outcome,
     Sample,
+    SimulationGrid,
     nearest_label,
     summarise,
 )
@@ -63,7 +63,7 @@ def main(
 ) -> None:
     """Embed, choose, measure, print the tables, write the JSON."""
     found: dict[str, Any] = {}
-    grid = Grid(strategies or (*STRATEGIES, *ON_THE_OTHER), budgets, seeds)
+    grid = SimulationGrid(strategies or (*STRATEGIES, *ON_THE_OTHER), budgets, seeds)
     for recipe in recipes:
         pool, held = embedded(recipe, out / recipe.stem / "run")
         outcomes: dict[str, list[Outcome]] = {probe: [] for probe in PROBES}

@@ -10,9 +10,9 @@ from compressor.pipeline.context import Run
 from compressor.pipeline.steps import selection
 from compressor.selection import state
 from compressor.selection.handoff import files
+from compressor.selection.handoff.label_sheet import label_sheet
 from compressor.selection.handoff.page import Origin
-from compressor.selection.handoff.sheet import sheet
-from compressor.selection.handoff.write import hand_out
+from compressor.selection.handoff.write import write_label_files
 
 
 def write_files(run: Run) -> dict[str, Any]:
@@ -26,9 +26,9 @@ def write_files(run: Run) -> dict[str, Any]:
     plan = state.load(now, run.folder)
     typed = files.typed_labels(run.folder, [photo.id for photo in everything.records])
     given = {photo.id for photo in everything.records if photo.label >= 0}
-    asked = sheet(now, plan, everything, embeddings, typed)
+    asked = label_sheet(now, plan, everything, embeddings, typed)
     origin = Origin(run.plan.recipe.name, run.root, run.folder / files.PAGE)
-    hand_out(asked, plan, embeddings, origin, track=run.track)
+    write_label_files(asked, plan, embeddings, origin, track=run.track)
     written = (files.PAGE, files.CSV, files.TASKS) if asked.open else (files.CSV, files.TASKS)
     return {
         "selection": {

@@ -8,7 +8,7 @@ from typing import Any
 from compressor.data.dataset import ImageSet
 from compressor.pipeline.context import Run
 from compressor.pipeline.steps import selection
-from compressor.selection.simulation import Grid, Sample, simulate, summarise
+from compressor.selection.simulation import Sample, SimulationGrid, simulate, summarise
 from compressor.selection.simulation_plot import plot
 from runtime.arrays import Floats
 from runtime.errors import InputError
@@ -28,7 +28,7 @@ def write(run: Run) -> dict[str, Any]:
     Raises:
         InputError: there are too few images.
     """
-    grid = Grid()
+    grid = SimulationGrid()
     pool = Sample(selection.pool_embeddings(run), run.images().part("train", "validation").labels)
     held = _held_out(run)
     fewest = min(grid.budgets)

@@ -1,8 +1,8 @@
-"""What a choice of images was worth: classes found, probe accuracy and coverage, over seeds."""
+"""Simulated labelling: classes found, accuracy and coverage of each strategy, over seeds."""
 
 from __future__ import annotations
 
-import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -23,13 +23,13 @@ Floats = npt.NDArray[np.floating]
 BUDGETS = (10, 20, 50, 100)
 SEEDS = 10
 REFERENCE = "random"
-CHEAT = "stratified-random"
+ORACLE = "stratified-random"
 """The strategy that reads labels; left out where there are none."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Embedded images and what is known of their classes."""
+    """Embedded images and their classes as far as they are known."""
 
     embeddings: Floats
     """[N, D]"""
@@ -38,17 +38,17 @@ class Sample:
 
     @property
     def labelled(self) -> bool:
-        """Whether there are images and the class of every one is known."""
+        """True where there are images and the class of every one is known."""
         return bool(len(self.labels)) and bool((self.labels >= 0).all())
 
 
 Probe = Callable[[Sample, Floats], Ints]
-"""Learns from a labelled sample; answers for embeddings [H, D] with classes [H]."""
+"""Learns from a labelled sample and predicts the classes [H] of embeddings [H, D]."""
 
 
 @dataclass(frozen=True)
-class Grid:
-    """What is tried: every strategy at every budget with seeds 0, 1, ..."""
+class SimulationGrid:
+    """Every strategy is tried at every budget with seeds 0, 1, ..."""
 
     strategies: tuple[str, ...] = STRATEGIES
     budgets: tuple[int, ...] = BUDGETS
@@ -57,7 +57,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one choice gave."""
+    """The result of one selection."""
 
     strategy: str
     budget: int
@@ -65,69 +65,69 @@ class Outcome:
     within_radius: float
     """Share of the images within the radius of `coverage`."""
     redundancy: float
-    """As `coverage` has it."""
+    """See `coverage`."""
     classes_found: int | None = None
     accuracy: float | None = None
-    """Share of the held-out images that the probe answers rightly, learnt from the choice only."""
+    """Accuracy on the held-out images of a probe that learnt from the selected images only."""
 
 
-def nearest_label(known: Sample, asked: Floats) -> Ints:
-    """The class of the most similar labelled image, by cosine.
+def nearest_label(known: Sample, embeddings: Floats) -> Ints:
+    """Predict the class of the most similar labelled image, by cosine.
 
-    There is nothing to tune, so what differs between strategies is the choice alone.
+    There is nothing to tune, so only the selection differs between strategies.
     """
-    nearest = (normalise(asked) @ normalise(known.embeddings).T).argmax(axis=1)
-    answers: Ints = known.labels[nearest]
-    return answers
+    nearest = (normalise(embeddings) @ normalise(known.embeddings).T).argmax(axis=1)
+    predicted: Ints = known.labels[nearest]
+    return predicted
 
 
 def simulate(
     pool: Sample,
-    held: Sample | None,
-    grid: Grid,
+    held_out: Sample | None,
+    grid: SimulationGrid,
     *,
     probe: Probe = nearest_label,
     track: Track = silent,
 ) -> list[Outcome]:
-    """Choose as if no label were known, then look at what the labels of the chosen would give.
+    """Select as if no label were known, then measure what labels of the selected images give.
 
     Args:
-        pool: the images that can be chosen.
-        held: images with labels that are never chosen, to measure accuracy on; None: no accuracy.
-        grid: budgets above the number of images are left out, as is the strategy that reads labels
-            where there are none.
-        probe: learns from the chosen images, answers for the held-out ones.
+        pool: the images that can be selected.
+        held_out: images with labels that are never selected; without them no accuracy.
+        grid: what to try; budgets above the number of images are left out, and so is the strategy
+            that reads labels where there are none.
+        probe: learns from the selected images, predicts the held-out ones.
         track: shows the progress.
 
     Returns:
-        One outcome for each strategy, budget and seed. Without labels of the whole pool only its
-        coverage figures; without held-out labels no accuracy.
+        One outcome for each strategy, budget and seed. Without labels of the whole pool it holds
+        coverage only; without held-out labels no accuracy.
     """
-    strategies = [each for each in grid.strategies if pool.labelled or each != CHEAT]
-    budgets = [each for each in grid.budgets if each <= len(pool.embeddings)]
+    strategies = [name for name in grid.strategies if pool.labelled or name != ORACLE]
+    budgets = [budget for budget in grid.budgets if budget <= len(pool.embeddings)]
     cells = list(product(range(grid.seeds), strategies, budgets))
 
     def outcomes() -> Iterator[Outcome]:
         mapped, on_map = -1, None
-        for seed, strategy, budget in track(cells, label="choosing again", total=len(cells)):
-            if mapped != seed:  # the map is the dear part: one a seed
+        for seed, strategy, budget in track(cells, label="simulating", total=len(cells)):
+            if mapped != seed:  # t-SNE is the expensive step: one map per seed
                 mapped, on_map = seed, tsne_map(pool.embeddings, seed)
-            labels = pool.labels if strategy == CHEAT else None
+            labels = pool.labels if strategy == ORACLE else None
             wanted = Wanted(strategy=strategy, budget=budget, seed=seed, labels=labels)
             plan = choose(pool.embeddings, wanted, on_map=on_map)
-            yield _judge(plan, pool, held, probe)
+            yield _outcome(plan, pool, held_out, probe)
 
     return list(outcomes())
 
 
-def _judge(plan: LabelPlan, pool: Sample, held: Sample | None, probe: Probe) -> Outcome:
+def _outcome(plan: LabelPlan, pool: Sample, held_out: Sample | None, probe: Probe) -> Outcome:
     covered = coverage(plan, pool.embeddings)
     classes = accuracy = None
     if pool.labelled:
         known = Sample(pool.embeddings[plan.chosen], pool.labels[plan.chosen])
         classes = len(np.unique(known.labels))
-        if held is not None and held.labelled:
-            accuracy = float((probe(known, held.embeddings) == held.labels).mean())
+        if held_out is not None and held_out.labelled:
+            accuracy = float((probe(known, held_out.embeddings) == held_out.labels).mean())
     return Outcome(
         strategy=plan.strategy,
         budget=len(plan.chosen),
@@ -141,7 +141,7 @@ def _judge(plan: LabelPlan, pool: Sample, held: Sample | None, probe: Probe) -> 
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean over seeds, with the 95 % interval of that mean (Student's t)."""
+    """A mean over seeds, with the 95 % interval of that mean."""
 
     mean: float
     low: float
@@ -149,36 +149,33 @@ class Mean:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Mean:
-        """Of at least one value; the interval of one value is unbounded, so it is its own."""
-        array = np.asarray(values, np.float64)
-        middle = float(array.mean())
-        if len(array) < 2 or array.std() == 0:
-            return cls(middle, middle, middle)
-        half = _t975(len(array) - 1) * float(array.std(ddof=1)) / math.sqrt(len(array))
-        return cls(middle, middle - half, middle + half)
+        """Average values with Student's t interval; without spread, the interval is the mean."""
+        from scipy import stats
+
+        mean = float(np.mean(values))
+        if len(values) < 2 or np.ptp(values) == 0:
+            return cls(mean, mean, mean)
+        low, high = stats.t.interval(0.95, len(values) - 1, loc=mean, scale=stats.sem(values))
+        return cls(mean, float(low), float(high))
 
 
 def gain(values: Sequence[float], reference: Sequence[float]) -> Mean:
-    """How far the mean of one lies above that of the other, with the interval by Welch's t."""
-    a, b = np.asarray(values, np.float64), np.asarray(reference, np.float64)
-    middle = float(a.mean() - b.mean())
-    parts = [float(each.var(ddof=1)) / len(each) if len(each) > 1 else 0.0 for each in (a, b)]
-    if (variance := sum(parts)) == 0:
-        return Mean(middle, middle, middle)
-    by_freedom = sum(p**2 / max(1, len(x) - 1) for p, x in zip(parts, (a, b), strict=True))
-    half = _t975(variance**2 / by_freedom) * math.sqrt(variance)
-    return Mean(middle, middle - half, middle + half)
+    """Return how far one mean lies above another, with the interval of Welch's t-test."""
+    from scipy import stats
 
-
-def _t975(freedom: float) -> float:
-    from scipy.stats import t
-
-    return float(t.ppf(0.975, freedom))
+    mean = float(np.mean(values) - np.mean(reference))
+    if min(len(values), len(reference)) < 2 or np.ptp(values) == np.ptp(reference) == 0:
+        return Mean(mean, mean, mean)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # one of the two may be the same every time
+        test = stats.ttest_ind(values, reference, equal_var=False)
+    low, high = test.confidence_interval(0.95)
+    return Mean(mean, float(low), float(high))
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A strategy at a budget, over the seeds."""
+    """One strategy at one budget, over all seeds."""
 
     strategy: str
     budget: int
@@ -188,31 +185,33 @@ class Summary:
     classes_found: Mean | None
     accuracy: Mean | None
     above_random: Mean | None
-    """Accuracy minus that of `random` at the same budget; None for random itself, or without."""
+    """Accuracy minus that of `random` at the same budget; None for random itself."""
 
 
 def summarise(outcomes: Sequence[Outcome]) -> list[Summary]:
-    """One summary for each strategy and budget, in the order they come in."""
+    """Return one summary for each strategy and budget, in the order of the outcomes."""
     cells: dict[tuple[str, int], list[Outcome]] = {}
-    for each in outcomes:
-        cells.setdefault((each.strategy, each.budget), []).append(each)
+    for outcome in outcomes:
+        cells.setdefault((outcome.strategy, outcome.budget), []).append(outcome)
     return [
-        _summary(found, cells.get((REFERENCE, budget), ())) for (_, budget), found in cells.items()
+        _summary(over_seeds, cells.get((REFERENCE, budget), ()))
+        for (_, budget), over_seeds in cells.items()
     ]
 
 
-def _summary(found: Sequence[Outcome], reference: Sequence[Outcome]) -> Summary:
-    classes = [each.classes_found for each in found if each.classes_found is not None]
-    accuracies = [each.accuracy for each in found if each.accuracy is not None]
-    of_random = [each.accuracy for each in reference if each.accuracy is not None]
-    compared = accuracies and of_random and found[0].strategy != REFERENCE
+def _summary(outcomes: Sequence[Outcome], reference: Sequence[Outcome]) -> Summary:
+    classes = [run.classes_found for run in outcomes if run.classes_found is not None]
+    accuracies = [run.accuracy for run in outcomes if run.accuracy is not None]
+    of_random = [run.accuracy for run in reference if run.accuracy is not None]
+    first = outcomes[0]
+    comparable = accuracies and of_random and first.strategy != REFERENCE
     return Summary(
-        strategy=found[0].strategy,
-        budget=found[0].budget,
-        seeds=len(found),
-        within_radius=Mean.of([each.within_radius for each in found]),
-        redundancy=Mean.of([each.redundancy for each in found]),
+        strategy=first.strategy,
+        budget=first.budget,
+        seeds=len(outcomes),
+        within_radius=Mean.of([run.within_radius for run in outcomes]),
+        redundancy=Mean.of([run.redundancy for run in outcomes]),
         classes_found=Mean.of(classes) if classes else None,
         accuracy=Mean.of(accuracies) if accuracies else None,
-        above_random=gain(accuracies, of_random) if compared else None,
+        above_random=gain(accuracies, of_random) if comparable else None,
     )

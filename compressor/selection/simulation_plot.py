@@ -1,13 +1,15 @@
-"""The receipt as a drawing: a panel a figure, a line a strategy, as SVG by hand."""
+"""The chart of a simulation: one panel per measure, one line per strategy, against the budget."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from html import escape
+from typing import TYPE_CHECKING
 
-from compressor.selection.simulation import CHEAT, REFERENCE, Mean, Summary
+from compressor.selection import charts
+from compressor.selection.simulation import ORACLE, REFERENCE, Mean, Summary
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 COLOURS = {
     "cold-paws": "#0f766e",
@@ -18,146 +20,78 @@ COLOURS = {
     "maxi-min": "#a3456f",
     "typiclust": "#7c3aed",
     REFERENCE: "#5b6470",
-    CHEAT: "#5b6470",
+    ORACLE: "#5b6470",
 }
-_WIDTH, _HEIGHT, _GAP = 400, 300, 70
-_LEFT, _TOP, _LEGEND = 60, 84, 34
+_DASHES = {REFERENCE: (0, (5, 3)), ORACLE: (0, (1, 2))}
+"""Strategies to compare with are not drawn like the others."""
+_APART = 0.012
+"""Share of the budget by which lines are moved aside, so that no interval hides another."""
 
-Pick = Callable[[Summary], Mean | None]
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One figure against the budget, in the drawing's units."""
-
-    title: str
-    pick: Pick
-    summaries: Sequence[Summary]
-    left: float
-    digits: int
-
-    @property
-    def budgets(self) -> list[int]:
-        """Ascending."""
-        return sorted({each.budget for each in self.summaries})
-
-    def bounds(self) -> tuple[float, float]:
-        """Lowest and highest value drawn."""
-        found = [mean for each in self.summaries if (mean := self.pick(each)) is not None]
-        low, high = min(each.low for each in found), max(each.high for each in found)
-        room = max(high - low, 1e-3) * 0.06
-        return low - room, high + room
-
-    def x(self, budget: int) -> float:
-        """Budgets on a logarithmic scale: each label tells less than the one before."""
-        first, last = self.budgets[0], self.budgets[-1]
-        if first == last:
-            return self.left + _WIDTH / 2
-        share = math.log(budget / first) / math.log(last / first)
-        return self.left + 16 + share * (_WIDTH - 32)
-
-    def y(self, value: float) -> float:
-        """Upwards."""
-        low, high = self.bounds()
-        return _TOP + _HEIGHT * (1 - (value - low) / (high - low))
+Measure = Callable[[Summary], Mean | None]
+_PANELS: tuple[tuple[str, Measure], ...] = (
+    ("Accuracy, held-out images", lambda summary: summary.accuracy),
+    ("Classes found", lambda summary: summary.classes_found),
+    ("Share of images within the radius", lambda summary: summary.within_radius),
+)
 
 
 def plot(summaries: Sequence[Summary], name: str) -> str:
-    """An SVG of classes found and accuracy where they are known, and of coverage."""
-    figures: list[tuple[str, Pick, int]] = [
-        ("Accuracy, held-out images", lambda each: each.accuracy, 2),
-        ("Classes found", lambda each: each.classes_found, 1),
-        ("Share of images within the radius", lambda each: each.within_radius, 2),
+    """Return an SVG of accuracy and classes found, where they are known, and of coverage.
+
+    Args:
+        summaries: see `summarise`.
+        name: of the recipe.
+    """
+    from matplotlib.figure import Figure
+
+    known = [
+        (title, measure)
+        for title, measure in _PANELS
+        if any(measure(summary) is not None for summary in summaries)
     ]
-    drawn = [each for each in figures if any(each[1](cell) is not None for cell in summaries)]
-    panels = [
-        Panel(title, pick, summaries, _LEFT + number * (_WIDTH + _GAP), digits)
-        for number, (title, pick, digits) in enumerate(drawn)
-    ]
-    width = _LEFT + len(panels) * (_WIDTH + _GAP) - _GAP + 24
-    strategies = list(dict.fromkeys(each.strategy for each in summaries))
-    legend, rows = _legend(strategies, width)
-    height = _TOP + _HEIGHT + 70 + rows * 24
-    parts = "".join(_panel(each, strategies) for each in panels)
-    heading = f"What a choice of labels is worth: {name}"
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
-        f'height="{height}" role="img" font-family="system-ui, sans-serif" font-size="13">'
-        f"<title>{escape(heading)}</title>"
-        f'<rect width="100%" height="100%" fill="#ffffff"/>'
-        f'<text x="{_LEFT}" y="36" font-size="19" font-weight="600" fill="#22262b">'
-        f"{escape(heading)}</text>{parts}{legend}</svg>\n"
-    )
+    heading = f"What a selection of labels is worth: {name}"
+    with charts.style():
+        figure = Figure(figsize=(4.6 * len(known), 4.8), layout="constrained")
+        panels = figure.subplots(1, len(known), squeeze=False)[0]
+        for axes, (title, measure) in zip(panels, known, strict=True):
+            axes.set_title(title)
+            _draw(axes, summaries, measure)
+        figure.suptitle(heading, x=0.01, ha="left", fontsize=14, fontweight="bold")
+        handles, labels = panels[0].get_legend_handles_labels()
+        columns = (2, 5, 9)[len(known) - 1]
+        figure.legend(handles, labels, loc="outside lower left", ncols=columns, frameon=False)
+        return charts.svg(figure, heading)
 
 
-def _panel(panel: Panel, strategies: Sequence[str]) -> str:
-    right, bottom = panel.left + _WIDTH, _TOP + _HEIGHT
-    parts = [f'<text x="{panel.left}" y="{_TOP - 14}" fill="#22262b">{escape(panel.title)}</text>']
-    for value in _ticks(*panel.bounds()):
-        y = panel.y(value)
-        parts.append(f'<path d="M{panel.left} {y:.1f}H{right}" stroke="#e6e4de"/>')
-        parts.append(
-            f'<text x="{panel.left - 8}" y="{y + 4:.1f}" text-anchor="end" fill="#626a73">'
-            f"{value:.{panel.digits}f}</text>"
+def _draw(axes: Axes, summaries: Sequence[Summary], measure: Measure) -> None:
+    """Draw the mean of each strategy with its 95 % interval, budgets on a logarithmic scale."""
+    budgets = sorted({summary.budget for summary in summaries})
+    strategies = list(dict.fromkeys(summary.strategy for summary in summaries))
+    for number, strategy in enumerate(strategies):
+        points = [
+            (summary.budget, mean)
+            for summary in summaries
+            if summary.strategy == strategy and (mean := measure(summary)) is not None
+        ]
+        aside = 1 + _APART * (number - (len(strategies) - 1) / 2)
+        means = [mean.mean for _, mean in points]
+        line, _, _ = axes.errorbar(
+            [budget * aside for budget, _ in points],
+            means,
+            yerr=(
+                [mean.mean - mean.low for _, mean in points],
+                [mean.high - mean.mean for _, mean in points],
+            ),
+            label=strategy,
+            color=COLOURS.get(strategy, charts.INK),
+            linestyle=_DASHES.get(strategy, "solid"),
+            marker="o",
+            markersize=4,
+            elinewidth=1,
         )
-    for budget in panel.budgets:
-        parts.append(
-            f'<text x="{panel.x(budget):.1f}" y="{bottom + 20}" text-anchor="middle" '
-            f'fill="#626a73">{budget}</text>'
-        )
-    parts.append(
-        f'<text x="{(panel.left + right) / 2}" y="{bottom + 40}" text-anchor="middle" '
-        'fill="#626a73">labels</text>'
-    )
-    middle = (len(strategies) - 1) / 2
-    parts += [_line(panel, each, 2.5 * (n - middle)) for n, each in enumerate(strategies)]
-    return "".join(parts)
-
-
-def _line(panel: Panel, strategy: str, aside: float) -> str:
-    """The means, joined, with the interval as a bar through each; set aside so that none hides."""
-    found = [
-        (panel.x(each.budget) + aside, mean)
-        for each in panel.summaries
-        if each.strategy == strategy and (mean := panel.pick(each)) is not None
-    ]
-    colour = COLOURS.get(strategy, "#22262b")
-    joined = " ".join(f"{x:.1f},{panel.y(mean.mean):.1f}" for x, mean in found)
-    bars = "".join(f"M{x:.1f} {panel.y(m.low):.1f}V{panel.y(m.high):.1f}" for x, m in found)
-    dots = "".join(f'<circle cx="{x:.1f}" cy="{panel.y(m.mean):.1f}" r="3.2"/>' for x, m in found)
-    return (
-        f'<g stroke="{colour}" fill="{colour}">'
-        f'<polyline points="{joined}" fill="none" stroke-width="2" {_dash(strategy)}/>'
-        f'<path d="{bars}" stroke-width="1.5" opacity=".55"/>{dots}</g>'
-    )
-
-
-def _dash(strategy: str) -> str:
-    """References are not drawn like strategies."""
-    return {REFERENCE: 'stroke-dasharray="7 5"', CHEAT: 'stroke-dasharray="2 4"'}.get(strategy, "")
-
-
-def _legend(strategies: Sequence[str], width: float) -> tuple[str, int]:
-    """One entry a strategy, in rows; and how many rows."""
-    parts, x, row = [], float(_LEFT), 0
-    for strategy in strategies:
-        needed = 56 + 7 * len(strategy)
-        if x + needed > width and x > _LEFT:
-            x, row = float(_LEFT), row + 1
-        y = _TOP + _HEIGHT + 66 + row * 24
-        parts.append(
-            f'<path d="M{x} {y}h24" stroke="{COLOURS.get(strategy, "#22262b")}" '
-            f'stroke-width="2.5" {_dash(strategy)}/>'
-            f'<text x="{x + 30}" y="{y + 4}" fill="#22262b">{escape(strategy)}</text>'
-        )
-        x += needed
-    return "".join(parts), row + 1
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Some five round values between."""
-    raw = (high - low) / 5
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = power * next(each for each in (1, 2, 5, 10) if each * power >= raw)
-    first = math.ceil(low / step)
-    return [n * step for n in range(first, math.floor(high / step) + 1)]
+        line.set_gid(f"{strategy}: {axes.get_title('left')}")
+    axes.set_xscale("log")
+    axes.set_xticks(budgets, [str(budget) for budget in budgets])
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel("labels")
+    axes.grid(axis="y")

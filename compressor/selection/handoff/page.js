@@ -1,29 +1,29 @@
 "use strict";
-// Labels stay on this machine: in this browser's storage, and in the file it downloads.
+// Labels stay on this machine: in this browser's storage and in the downloaded file.
 const data = JSON.parse(document.getElementById("data").textContent);
 const cards = [...document.querySelectorAll(".card")];
 const byId = (id) => document.getElementById(id);
-const images = data.images; // of each card, in order
+const images = data.images; // one per card, in order
 let classes = [...data.classes];
-let labels = new Map(data.typed); // image -> class; what is typed here comes on top
+let labels = new Map(data.typed); // image -> class; labels typed on this page are added
 let current = 0;
-let kept = true;
+let stored = true;
 
 function restore() {
   try {
-    const stored = JSON.parse(localStorage.getItem(data.key) || "{}");
+    const saved = JSON.parse(localStorage.getItem(data.key) || "{}");
     const here = new Set(images);
-    for (const [image, label] of Object.entries(stored.labels || {})) {
+    for (const [image, label] of Object.entries(saved.labels || {})) {
       if (here.has(image) && typeof label === "string") labels.set(image, label);
     }
-    for (const name of stored.classes || []) if (typeof name === "string") addClass(name);
-  } catch { kept = false; }
+    for (const name of saved.classes || []) if (typeof name === "string") addClass(name);
+  } catch { stored = false; }
 }
 
 function store() {
   try {
     localStorage.setItem(data.key, JSON.stringify({ labels: Object.fromEntries(labels), classes }));
-  } catch { kept = false; }
+  } catch { stored = false; }
 }
 
 function addClass(name) {
@@ -54,9 +54,9 @@ function nextOpen(from) {
 
 function labelCurrent(name) {
   if (!cards.length) return;
-  const at = current;
-  setLabel(at, name);
-  move(nextOpen(at));
+  const labelled = current;
+  setLabel(labelled, name);
+  move(nextOpen(labelled));
 }
 
 function draw() {
@@ -153,7 +153,7 @@ byId("save").addEventListener("click", download);
 document.addEventListener("keydown", onKey);
 restore();
 if (cards.length) byId("bar").hidden = false;
-if (!kept) byId("keys").textContent = "This browser keeps nothing for pages from disk: download before you close it.";
+if (!stored) byId("keys").textContent = "This browser stores nothing for pages from disk: download before you close it.";
 current = Math.max(0, nextOpen(-1));
 draw();
 drawCurrent();

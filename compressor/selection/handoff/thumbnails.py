@@ -1,4 +1,4 @@
-"""Small pictures that travel inside a page."""
+"""Small pictures inside a page."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from PIL import Image
 from compressor.data.image_files import open_rgb
 
 SIDES = ((100, 320), (300, 192), (1_000, 96))
-"""Up to so many images, the longer side in pixels: some 3 MB a page."""
+"""(images, longer side in pixels): the more images, the smaller; a page takes some 3 MB."""
 MOST_IMAGES = SIDES[-1][0]
 _QUALITY = 78
 
 
 def side_for(images: int) -> int:
-    """The longer side of each of so many thumbnails, in pixels."""
+    """Return the longer side in pixels of each of so many thumbnails."""
     return next((side for count, side in SIDES if images <= count), SIDES[-1][1])
 
 
 def data_uri(path: Path, side: int) -> str:
-    """An image as a JPEG of at most `side` pixels, in a `data:` address.
+    """Return an image as a JPEG of at most `side` pixels in a `data:` address.
 
     Raises:
         InputError: it was moved or changed since the audit.

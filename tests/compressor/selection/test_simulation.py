@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compressor.selection.simulation import (
-    Grid,
     Mean,
     Outcome,
     Sample,
+    SimulationGrid,
     gain,
     nearest_label,
     simulate,
@@ -34,7 +34,7 @@ LABEL_FREE = ("k-medoids", "k-center", "random")
 
 def test_a_rare_class_is_found_by_a_strategy_that_looks_and_seldom_by_chance():
     pool, held = clusters([5, 5, 1]), clusters([10, 10, 10], seed=1)
-    outcomes = simulate(pool, held, Grid(LABEL_FREE, budgets=(3,), seeds=5))
+    outcomes = simulate(pool, held, SimulationGrid(LABEL_FREE, budgets=(3,), seeds=5))
     found = {each.strategy: each for each in summarise(outcomes)}
     for strategy in ("k-medoids", "k-center"):
         assert found[strategy].classes_found.mean == 3
@@ -46,7 +46,7 @@ def test_a_rare_class_is_found_by_a_strategy_that_looks_and_seldom_by_chance():
 
 
 def test_every_seed_is_another_choice_and_the_same_seed_the_same():
-    pool, grid = clusters([5, 6], spread=0.8), Grid(("random",), budgets=(4,), seeds=6)
+    pool, grid = clusters([5, 6], spread=0.8), SimulationGrid(("random",), budgets=(4,), seeds=6)
     first, again = simulate(pool, pool, grid), simulate(pool, pool, grid)
     assert first == again
     assert [each.seed for each in first] == list(range(6))
@@ -56,7 +56,7 @@ def test_every_seed_is_another_choice_and_the_same_seed_the_same():
 def test_only_the_reference_that_cheats_reads_labels():
     pool = clusters([5, 6], spread=0.6)
     shuffled = Sample(pool.embeddings, np.random.default_rng(1).permutation(pool.labels))
-    grid = Grid((*LABEL_FREE, "stratified-random"), budgets=(4,), seeds=3)
+    grid = SimulationGrid((*LABEL_FREE, "stratified-random"), budgets=(4,), seeds=3)
     figures = [
         [(each.strategy, each.within_radius) for each in simulate(sample, None, grid)]
         for sample in (pool, shuffled)
@@ -68,7 +68,7 @@ def test_only_the_reference_that_cheats_reads_labels():
 def test_without_labels_there_is_coverage_only():
     pool = clusters([5, 6])
     unknown = Sample(pool.embeddings, np.where(np.arange(11) < 10, pool.labels, -1))
-    outcomes = simulate(unknown, pool, Grid(budgets=(4, 12), seeds=1))
+    outcomes = simulate(unknown, pool, SimulationGrid(budgets=(4, 12), seeds=1))
     tried = [each for each in STRATEGIES if each != "stratified-random"]
     assert [(each.strategy, each.budget) for each in outcomes] == [(each, 4) for each in tried]
     assert {(each.classes_found, each.accuracy) for each in outcomes} == {(None, None)}
@@ -77,7 +77,7 @@ def test_without_labels_there_is_coverage_only():
 
 def test_without_held_out_labels_there_is_no_accuracy():
     pool = clusters([5, 6])
-    (outcome,) = simulate(pool, None, Grid(("random",), budgets=(4,), seeds=1))
+    (outcome,) = simulate(pool, None, SimulationGrid(("random",), budgets=(4,), seeds=1))
     assert outcome.classes_found is not None
     assert outcome.accuracy is None
 
@@ -137,7 +137,7 @@ def test_summaries_come_in_the_order_of_the_outcomes():
 
 def test_a_map_is_made_once_a_seed_and_serves_every_strategy():
     pool = clusters([20, 20], spread=0.5)
-    grid = Grid(("cold-paws", "random"), budgets=(3, 6), seeds=1)
+    grid = SimulationGrid(("cold-paws", "random"), budgets=(3, 6), seeds=1)
     outcomes = simulate(pool, pool, grid)
     alone = choose(pool.embeddings, Wanted(strategy="cold-paws", budget=6, seed=0))
     known = Sample(pool.embeddings[alone.chosen], pool.labels[alone.chosen])

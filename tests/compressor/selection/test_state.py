@@ -9,7 +9,7 @@ import pytest
 from compressor.data.dataset import ImageRecord, ImageSet
 from compressor.selection import state
 from compressor.selection.handoff import files, write
-from compressor.selection.handoff.sheet import sheet
+from compressor.selection.handoff.label_sheet import label_sheet
 from compressor.selection.label_plan import LabelPlan
 from compressor.selection.strategies import Wanted, choose
 from runtime.errors import InputError
@@ -76,7 +76,7 @@ def test_proposals_of_a_newer_version_are_refused(tmp_path):
 
 
 def laid_out(now, plan, embeddings, typed=()):
-    return sheet(now, plan, now.pool, embeddings, dict(typed))
+    return label_sheet(now, plan, now.pool, embeddings, dict(typed))
 
 
 def test_the_sheet_counts_every_image_once_and_names_the_nearest_before(tmp_path, embeddings):
@@ -130,10 +130,10 @@ def test_the_list_is_left_alone_where_it_says_so_already(tmp_path, embeddings):
 def test_what_the_images_cover_never_falls_and_ends_where_all_together_do(embeddings, settled):
     wanted = Wanted("k-center", 5, settled=np.array(settled, np.int64))
     plan = choose(embeddings, wanted)
-    found = write.cover(plan, embeddings)
-    assert list(found.reach) == sorted(found.reach)
-    assert len(found.reach) == 5
-    assert found.reach[-1] == found.coverage.within_radius
+    found = write.measure_coverage(plan, embeddings)
+    assert list(found.by_rank) == sorted(found.by_rank)
+    assert len(found.by_rank) == 5
+    assert found.by_rank[-1] == found.coverage.within_radius
 
 
 def test_the_curve_of_many_labels_is_measured_on_fewer_images(monkeypatch):
@@ -141,8 +141,8 @@ def test_the_curve_of_many_labels_is_measured_on_fewer_images(monkeypatch):
     embeddings = rng.standard_normal((3_000, 3)).astype(np.float32)
     settled = np.arange(1_500)
     plan = LabelPlan("random", 0, np.array([2_000]), settled, settled, np.zeros(3_000), None)
-    of_all = write.cover(plan, embeddings).reach[0]
+    of_all = write.measure_coverage(plan, embeddings).by_rank[0]
     monkeypatch.setattr(write, "_DISTANCES", 1_500_000)
-    of_some = write.cover(plan, embeddings).reach[0]
+    of_some = write.measure_coverage(plan, embeddings).by_rank[0]
     assert of_some != of_all
     assert of_some == pytest.approx(of_all, abs=0.05)

@@ -13,8 +13,8 @@ from PIL import Image
 from compressor.data.dataset import ImageRecord, ImageSet
 from compressor.data.labels import read_csv
 from compressor.selection.handoff import page, write
+from compressor.selection.handoff.label_sheet import label_sheet
 from compressor.selection.handoff.page import Origin
-from compressor.selection.handoff.sheet import sheet
 from compressor.selection.label_plan import LabelPlan
 from compressor.selection.state import Standing
 
@@ -30,7 +30,7 @@ NAMES = [*HOSTILE, *(f"plain/{number:02d}.jpg" for number in range(30))]
 
 
 @pytest.fixture(scope="module")
-def hand_out(tmp_path_factory):
+def write_page(tmp_path_factory):
     """Write the files for 8 images to label, with odd names; 2 more have a label, one held out."""
     place = tmp_path_factory.mktemp("page")
     rng = np.random.default_rng(0)
@@ -54,19 +54,19 @@ def hand_out(tmp_path_factory):
     on_map = rng.standard_normal((len(pool), 2)).astype(np.float32)
     distance = np.full(len(pool), 0.5, np.float32)
     plan = LabelPlan("cold-paws", 0, now.open, now.labelled, centre, distance, on_map)
-    asked = sheet(now, plan, everything, embeddings, {})
+    sheet = label_sheet(now, plan, everything, embeddings, {})
 
-    def hand_out(folder="runs"):
+    def write_page(folder="runs"):
         path = place / folder / "to_label.html"
-        write.hand_out(asked, plan, embeddings, Origin("odd <names>", root, path))
+        write.write_label_files(sheet, plan, embeddings, Origin("odd <names>", root, path))
         return path
 
-    return hand_out
+    return write_page
 
 
 @pytest.fixture(scope="module")
-def made(hand_out):
-    return hand_out()
+def made(write_page):
+    return write_page()
 
 
 @pytest.fixture
@@ -178,9 +178,9 @@ def test_many_classes_with_long_names_still_fit(fresh, made, width):
     assert fresh.run("document.getElementById('bar').offsetHeight") < 260
 
 
-def test_of_very_many_images_the_page_shows_a_part_and_says_so(hand_out, monkeypatch):
+def test_of_very_many_images_the_page_shows_a_part_and_says_so(write_page, monkeypatch):
     monkeypatch.setattr(page, "MOST_IMAGES", 3)
-    text = hand_out("many").read_text(encoding="utf-8")
+    text = write_page("many").read_text(encoding="utf-8")
     assert text.count('<li class="card"') == 3
     assert "5 more are in to_label.csv" in text
     assert "8 images to label next" in text
