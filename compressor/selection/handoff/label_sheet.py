@@ -70,7 +70,9 @@ def label_sheet(
         typed: labels by image id that stand in an earlier to_label.csv and nowhere else yet.
     """
     records = state.pool.records
-    given = {photo.id: dataset.classes[photo.label] for photo in dataset.photos if photo.label >= 0}
+    given = {
+        record.id: dataset.classes[record.label] for record in dataset.records if record.label >= 0
+    }
     labels = dict(typed) | given
     counts = np.bincount(plan.centre, minlength=len(records))
     space = Space.cosine(embeddings)
