@@ -183,7 +183,7 @@ def what_was_seen(folder: Path) -> dict[str, Any]:
         seen[f"{name}_agrees"] = answer == teacher[name]
     seen["student"], seen["teacher"] = student, arrays.teacher_embedding
     seen["inside"] = metrics.ood_scores(student, arrays.bank)
-    seen["outside"] = metrics.ood_scores(arrays.student_ood_embedding, arrays.bank)
+    seen["outside"] = metrics.ood_scores(arrays.outside.student_embedding, arrays.bank)
     return seen
 
 

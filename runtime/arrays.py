@@ -1,5 +1,7 @@
 """The array types that all rooms share."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -7,3 +9,4 @@ Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Pixels = npt.NDArray[np.uint8]
+AnyArray = npt.NDArray[Any]

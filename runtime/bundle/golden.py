@@ -1,37 +1,39 @@
-"""The golden set: held-out images with the answers of teacher and student, ready to be compared.
+"""The golden set: held-out images with the answers of teacher and student to them.
 
-On the desk it names every held-out image where it lies; in a bundle it carries copies of some.
-It is the contract between the two: a device that reproduces it behaves like the desk.
+In the folder of a run it names every held-out image where it lies; in a bundle it holds copies of
+some. A device that reproduces the answers behaves like the desk.
 
-    golden.json     names of the images, their labels, the folder they lie in
-    golden.npz      the arrays below
-    images/         the copies (bundle only)
+    golden.json          names of the images and classes, the folder they lie in
+    golden.safetensors   the arrays (golden.npz in version 1)
+    images/              the copies (bundle only)
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from msgspec import Struct
 
 from runtime import documents
+from runtime.array_groups import flat, grouped
 from runtime.arrays import Ints
-from runtime.bundle import golden_archive
+from runtime.bundle import golden_file
 from runtime.bundle.golden_arrays import Arrays
 from runtime.documents import Count, Text
 from runtime.errors import InputError
-from runtime.files import replacing, write_json
+from runtime.files import write_json
 from runtime.images import corruptions
 from runtime.images.corruptions import Corruption
-from runtime.images.source import Picture
+from runtime.images.source import ImageSource
 
 __all__ = ["Arrays", "Golden", "load"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""1: the arrays were in golden.npz."""
 DOCUMENT = "golden.json"
 
 
@@ -74,53 +76,52 @@ class Golden:
 
     @property
     def ood_source(self) -> Literal["data.ood", "corruptions"] | None:
-        """What stands for images that are not of the task: the recipe's folder, or our corruptions.
+        """Where the images that are not of the task come from.
 
-        Corruptions are those of `corruptions.worst_of`, one of each corrupted image.
+        The recipe's folder, else `corruptions.worst_of` each corrupted image.
         """
         if self.ood_images:
             return "data.ood"
-        has_any = self.arrays.teacher_ood_outside is not None
-        return "corruptions" if has_any and self.arrays.corrupted_rows is not None else None
+        has_both = self.arrays.outside and self.arrays.corrupted
+        return "corruptions" if has_both else None
 
-    def inside(self) -> list[Picture]:
+    def inside(self) -> list[ImageSource]:
         """The N held-out images."""
-        return [Picture(self.root / name) for name in self.images]
+        return [ImageSource(self.root / name) for name in self.images]
 
-    def outside(self) -> list[Picture]:
+    def outside(self) -> list[ImageSource]:
         """The M images that are not of the task."""
         if self.ood_source == "corruptions":
             return [
-                Picture(picture.path, corruptions.worst_of(seed, self.corrupted_px))
-                for picture, seed in self._seeded()
+                ImageSource(source.path, corruptions.worst_of(seed, self.corrupted_px))
+                for source, seed in self._seeded()
             ]
-        return [Picture(self.root / name) for name in self.ood_images]
+        return [ImageSource(self.root / name) for name in self.ood_images]
 
-    def corrupted(self) -> list[tuple[Picture, list[Corruption]]]:
+    def corrupted(self) -> list[tuple[ImageSource, list[Corruption]]]:
         """The R images that are corrupted, each with all its corruptions, as [F, S] flattened."""
         return [
-            (picture, corruptions.all_of(seed, self.corrupted_px))
-            for picture, seed in self._seeded()
+            (source, corruptions.all_of(seed, self.corrupted_px)) for source, seed in self._seeded()
         ]
 
-    def _seeded(self) -> list[tuple[Picture, int]]:
-        rows, seeds = self.arrays.corrupted_rows, self.arrays.corrupted_seeds
-        if rows is None or seeds is None:
+    def _seeded(self) -> list[tuple[ImageSource, int]]:
+        corrupted = self.arrays.corrupted
+        if corrupted is None:
             return []
-        pictures = [Picture(self.root / self.images[row]) for row in rows]
-        return list(zip(pictures, seeds.tolist(), strict=True))
+        sources = [ImageSource(self.root / self.images[row]) for row in corrupted.rows]
+        return list(zip(sources, corrupted.seeds.tolist(), strict=True))
 
     def only(self, inside: Ints, outside: Ints | None = None) -> Golden:
-        """Some of the held-out images, and of those that are not of the task.
+        """Return some of the held-out images, and of those that are not of the task.
 
         Args:
             inside: rows to keep, ascending.
-            outside: rows to keep, ascending; None keeps all. Where corruptions stand for them,
-                they stay with the images they were made of.
+            outside: rows to keep, ascending; None keeps all. Corrupted images that are used as
+                images outside the task stay with the images they were made of.
         """
         corrupted = np.arange(0)
-        if self.arrays.corrupted_rows is not None:
-            corrupted = np.flatnonzero(np.isin(self.arrays.corrupted_rows, inside))
+        if self.arrays.corrupted:
+            corrupted = np.flatnonzero(np.isin(self.arrays.corrupted.rows, inside))
         if self.ood_source == "corruptions":
             outside = corrupted
         names_outside = self.ood_images
@@ -135,26 +136,24 @@ class Golden:
 
     @property
     def digest(self) -> str:
-        """Of the labels and the teacher's features: the same for the same images and teacher."""
+        """sha256 of the labels and the teacher's embeddings."""
         digest = hashlib.sha256(self.arrays.labels.tobytes())
         digest.update(self.arrays.teacher_embedding.tobytes())
         return digest.hexdigest()
 
     def save(self, folder: Path, *, root: str) -> None:
-        """Write `golden.json` and `golden.npz`.
+        """Write `golden.json` and `golden.safetensors`.
 
         Args:
             folder: where to.
             root: the folder of the images as a reader finds it: absolute, or relative to `folder`.
+
+        Raises:
+            ValueError: an array holds another type than declared.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        arrays = {
-            field.name: value
-            for field in fields(Arrays)
-            if (value := getattr(self.arrays, field.name)) is not None
-        }
-        with replacing(folder / "golden.npz") as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
+        arrays = flat(grouped(Arrays, flat(self.arrays)))
+        golden_file.write(folder / golden_file.NAME, arrays)
         made = None
         if self.corrupted_px:
             made = CorruptionsUsed(version=corruptions.VERSION, short_side_px=self.corrupted_px)
@@ -187,37 +186,33 @@ def load(folder: Path) -> Golden:
     """
     described = folder / DOCUMENT
     document = read_document(described)
-    path = folder / "golden.npz"
-    arrays = golden_archive.read(path)
-    if missing := _NEEDED - arrays.keys():
-        raise InputError(f"{path}: lacks {', '.join(sorted(missing))}")
-    named = len(document.images), len(document.classes)
-    if wrong := list(golden_archive.mismatches(arrays, *named)):
-        raise InputError(f"{path}: does not go with {described.name}: {'; '.join(wrong[:5])}")
-    given: dict[str, Any] = {field.name: arrays.get(field.name) for field in fields(Arrays)}
+    arrays = _read_arrays(folder, document)
     made = document.corruptions
     if made is not None and made.version != corruptions.VERSION:
         raise InputError(
             f"{described}: its corruptions are of version {made.version}, those of this "
-            f"edge-compressor of version {corruptions.VERSION}: figures on them would not "
-            "compare. Install the version that made the bundle, or make the bundle again."
+            f"edge-compressor of version {corruptions.VERSION}: scores on them would not "
+            "be comparable. Install the version that made the bundle, or make the bundle again."
         )
     return Golden(
         root=folder / document.root,
         images=document.images,
         ood_images=document.ood_images,
         classes=document.classes,
-        arrays=Arrays(**given),
+        arrays=arrays,
         bank_images=document.bank_images,
         corrupted_px=made.short_side_px if made else 0,
     )
 
 
-_NEEDED = {
-    "labels",
-    "teacher_embedding",
-    "teacher_ood_inside",
-    "student_embedding",
-    "bank",
-    "bank_labels",
-}
+def _read_arrays(folder: Path, document: GoldenDocument) -> Arrays:
+    old = document.schema_version < 2
+    path = folder / (golden_file.NAME_OF_VERSION_1 if old else golden_file.NAME)
+    try:
+        arrays = grouped(Arrays, golden_file.read(path))
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from error
+    named = len(document.images), len(document.ood_images), len(document.classes)
+    if problems := list(arrays.problems(*named)):
+        raise InputError(f"{path}: does not go with {DOCUMENT}: {'; '.join(problems[:5])}")
+    return arrays

@@ -1,140 +1,156 @@
-"""What is known of the held-out images: arrays with a row for each."""
+"""The arrays of the golden set: what teacher and student answer to its images.
+
+N held-out images, M that are not of the task, R corrupted ones (F families, S severities), B
+training images in the bank; K classes; the teacher's embedding is Dt wide, the student's D.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated
 
 import numpy as np
-import numpy.typing as npt
 
-from runtime.arrays import Floats, Ints
+from runtime.array_groups import axes, flat, mismatches, rows_of
+from runtime.arrays import Floats, Ints, Pixels
+from runtime.images.corruptions import FAMILIES, SEVERITIES
 from runtime.metrics import OrthogonalMap
 
-OF_OUTSIDE = {
-    "teacher_ood_outside",
-    "student_ood_embedding",
-    "teacher_ood_logits",
-    "student_ood_logits",
-    "teacher_mahalanobis_outside",
-}
-OF_CORRUPTED = {
-    "corrupted_seeds",
-    "teacher_corrupted_answers",
-    "teacher_corrupted_stability",
-    "student_corrupted_answers",
-    "student_corrupted_stability",
-}
-OF_INSIDE = {
-    "labels",
-    "teacher_embedding",
-    "teacher_knn",
-    "teacher_logits",
-    "teacher_ood_inside",
-    "student_embedding",
-    "student_logits",
-    "teacher_probe",
-    "teacher_probe_logits",
-    "teacher_mahalanobis_inside",
-}
+
+@dataclass(frozen=True)
+class TeacherProbe:
+    """The teacher's own probe of the deployed kind, where that is not the linear one."""
+
+    answers: Annotated[Ints, axes("N")]
+    """The classes that it answers."""
+    logits: Annotated[Floats, axes("N", "K")] | None = None
+    """Older sets lack them."""
+
+
+@dataclass(frozen=True)
+class LinearProbe:
+    """The student's linear probe, where the deployed probe is of another kind."""
+
+    weight: Annotated[Floats, axes("K", "D")]
+    bias: Annotated[Floats, axes("K")]
+
+
+@dataclass(frozen=True)
+class Outside:
+    """Images that are not of the task; logits are of the probes of the deployed kind."""
+
+    teacher_nearest: Annotated[Floats, axes("M")]
+    """Cosine to the nearest training embedding."""
+    student_embedding: Annotated[Floats, axes("M", "D")]
+    teacher_logits: Annotated[Floats, axes("M", "K")] | None = None
+    student_logits: Annotated[Floats, axes("M", "K")] | None = None
+    teacher_mahalanobis: Annotated[Floats, axes("M")] | None = None
+    """Minus the squared distance to the nearest Gaussian of the training embeddings."""
+
+
+@dataclass(frozen=True)
+class UnderCorruption:
+    """What one network answers to the corrupted images."""
+
+    stability: Annotated[Floats, axes("R", "F", "S")]
+    """Cosine of the image's embedding to that of the corrupted image, both less the training
+    images' mean."""
+    answers: Annotated[Ints, axes("R", "F", "S")] | None = None
+    """Classes, of the probe of the deployed kind."""
+
+
+@dataclass(frozen=True)
+class Corrupted:
+    """Held-out images under every corruption."""
+
+    rows: Annotated[Ints, axes("R")]
+    """Which of the N images."""
+    seeds: Annotated[Ints, axes("R")]
+    """Of their corruptions."""
+    teacher: UnderCorruption
+    student: UnderCorruption
 
 
 @dataclass(frozen=True)
 class Arrays:
-    """What is known of N held-out images, M out-of-distribution ones and B of the training set.
+    """What is known of the held-out images. Without labels, what needs them is None."""
 
-    K classes; the teacher is Dt wide, the student D. Without labels the optional ones are None.
-    """
-
-    labels: Ints
-    """[N], -1 where the label is not known."""
-    teacher_embedding: Floats
-    """[N, Dt]"""
-    teacher_knn: Ints | None
-    """[N], the class its kNN answers."""
-    teacher_logits: Floats | None
-    """[N, K], of its linear probe."""
-    teacher_ood_inside: Floats
-    """[N], cosine to the nearest training embedding."""
-    teacher_ood_outside: Floats | None
-    """[M], the same for the out-of-distribution images."""
-    student_embedding: Floats
-    """[N, D], from torch: what every file made of the student is compared with."""
-    student_logits: Floats | None
-    """[N, K]"""
-    student_ood_embedding: Floats | None
-    """[M, D]"""
-    bank: Floats
-    """[B, D], student embeddings of training images."""
-    bank_labels: Ints
-    """[B], -1 where not known."""
-    teacher_probe: Ints | None = None
-    """[N], the class that the teacher's own probe of the deployed kind answers; None where that is
-    the linear probe."""
-    linear_weight: Floats | None = None
-    """[K, D], the student's linear probe, where the logits are of another one."""
-    linear_bias: Floats | None = None
-    """[K]"""
-    pixels: npt.NDArray[np.uint8] | None = None
-    """[P, S, S, 3], the first P images after resize and crop on the desk (bundle only)."""
-    teacher_probe_logits: Floats | None = None
-    """[N, K], of the teacher's own probe of the deployed kind; None where that is the linear."""
-    teacher_ood_logits: Floats | None = None
-    """[M, K], of the teacher's own probe of the deployed kind."""
-    student_ood_logits: Floats | None = None
-    """[M, K]"""
-    teacher_mahalanobis_inside: Floats | None = None
-    """[N], minus the squared distance to the nearest Gaussian of the training embeddings."""
-    teacher_mahalanobis_outside: Floats | None = None
-    """[M]"""
-    map_turn: Floats | None = None
-    """[D, Dt], fitted on training images: lays the student's embedding on the teacher's."""
-    map_source_mean: Floats | None = None
-    """[D]"""
-    map_target_mean: Floats | None = None
-    """[Dt]"""
-    corrupted_rows: Ints | None = None
-    """[R], which of the N images were corrupted."""
-    corrupted_seeds: Ints | None = None
-    """[R], of their corruptions."""
-    teacher_corrupted_answers: Ints | None = None
-    """[R, F, S], the class that the teacher's probe of the deployed kind answers."""
-    teacher_corrupted_stability: Floats | None = None
-    """[R, F, S], cosine of the image's embedding to that of the corrupted image, both less the
-    training images' mean."""
-    student_corrupted_answers: Ints | None = None
-    """[R, F, S]"""
-    student_corrupted_stability: Floats | None = None
-    """[R, F, S]"""
+    labels: Annotated[Ints, axes("N")]
+    """-1 where the label is not known."""
+    teacher_embedding: Annotated[Floats, axes("N", "Dt")]
+    teacher_nearest: Annotated[Floats, axes("N")]
+    """Cosine to the nearest training embedding."""
+    student_embedding: Annotated[Floats, axes("N", "D")]
+    """From torch: every file made of the student is compared with it."""
+    bank: Annotated[Floats, axes("B", "D")]
+    """Student embeddings of training images."""
+    bank_labels: Annotated[Ints, axes("B")]
+    """-1 where the label is not known."""
+    teacher_knn: Annotated[Ints, axes("N")] | None = None
+    """The classes that its kNN answers."""
+    teacher_logits: Annotated[Floats, axes("N", "K")] | None = None
+    """Of its linear probe."""
+    teacher_probe: TeacherProbe | None = None
+    student_logits: Annotated[Floats, axes("N", "K")] | None = None
+    """Of the deployed probe."""
+    linear_probe: LinearProbe | None = None
+    orthogonal_map: OrthogonalMap | None = None
+    """Fitted on training images: from the student's embedding to the teacher's."""
+    teacher_mahalanobis: Annotated[Floats, axes("N")] | None = None
+    """Minus the squared distance to the nearest Gaussian of the training embeddings."""
+    outside: Outside | None = None
+    corrupted: Corrupted | None = None
+    pixels: Annotated[Pixels, axes("P", "side", "side", 3)] | None = None
+    """The first P images after resize and crop on the desk (bundle only)."""
 
     @property
-    def teacher_chances(self) -> Floats | None:
-        """[N, K], logits of what the deployed file is compared with; their softmax is calibrated.
+    def reference_logits(self) -> Floats | None:
+        """[N, K], the teacher's logits that the deployed file is compared with.
 
-        None without labels, or where an older version left no more than the answers.
+        Their softmax is calibrated. None without labels, or where an older version saved the
+        answers alone.
         """
-        if self.teacher_probe_logits is not None:
-            return self.teacher_probe_logits
-        return None if self.teacher_probe is not None else self.teacher_logits
-
-    @property
-    def orthogonal_map(self) -> OrthogonalMap | None:
-        """From the student's embedding to the teacher's."""
-        if self.map_turn is None or self.map_source_mean is None or self.map_target_mean is None:
-            return None
-        return OrthogonalMap(self.map_turn, self.map_source_mean, self.map_target_mean)
+        return self.teacher_probe.logits if self.teacher_probe else self.teacher_logits
 
     def only(self, inside: Ints, outside: Ints | None, corrupted: Ints) -> Arrays:
-        """Some rows of N (ascending), of M (None: all) and of R (those that are inside)."""
-        changes: dict[str, Any] = {}
-        kept = ((OF_INSIDE, inside), (OF_OUTSIDE, outside), (OF_CORRUPTED, corrupted))
-        for names, rows in kept:
-            for name in names:
-                values = getattr(self, name)
-                if values is not None and rows is not None:
-                    changes[name] = values[rows]
-        if self.corrupted_rows is not None:
-            changes["corrupted_rows"] = np.searchsorted(inside, self.corrupted_rows[corrupted])
+        """Return some rows of N (ascending), of M (None: all) and of R (those of the N rows)."""
+        rows = {"N": inside, "R": corrupted}
+        if outside is not None:
+            rows["M"] = outside
         if self.pixels is not None:
-            changes["pixels"] = self.pixels[inside[inside < len(self.pixels)]]
-        return replace(self, **changes)
+            rows["P"] = inside[inside < len(self.pixels)]
+        kept = rows_of(self, rows)
+        if kept.corrupted is None:
+            return kept
+        places = np.searchsorted(inside, kept.corrupted.rows)
+        return replace(kept, corrupted=replace(kept.corrupted, rows=places))
+
+    def problems(self, images: int, outside: int, classes: int) -> Iterator[str]:
+        """Return what does not go together, in words.
+
+        Args:
+            images: N, the held-out images that are named.
+            outside: M, the images that are named as not of the task; 0: corrupted ones are used.
+            classes: K, the classes that are named; 0 without labels.
+        """
+        sizes = {"N": images, "F": len(FAMILIES), "S": len(SEVERITIES)}
+        sizes |= {letter: size for letter, size in (("M", outside), ("K", classes)) if size}
+        yield from mismatches(self, sizes)
+        arrays = flat(self)
+        for name in _CLASS_NUMBERS & arrays.keys():
+            if classes and arrays[name].size and arrays[name].max() >= classes:
+                yield f"{name} names a class that is not there"
+        rows = self.corrupted.rows if self.corrupted else np.arange(0)
+        if rows.size and (rows.min() < 0 or rows.max() >= images):
+            yield "corrupted.rows names an image that is not there"
+
+
+_CLASS_NUMBERS = {
+    "labels",
+    "bank_labels",
+    "teacher_knn",
+    "teacher_probe.answers",
+    "corrupted.teacher.answers",
+    "corrupted.student.answers",
+}

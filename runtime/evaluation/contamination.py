@@ -29,7 +29,7 @@ MOST_CONTAMINATED = 0.5
 
 def seen_in_training(golden: Golden) -> npt.NDArray[np.bool_]:
     """Tell which held-out images the teacher takes for training images: [N]."""
-    nearest = 1 - golden.arrays.teacher_ood_inside.astype(np.float64)
+    nearest = 1 - golden.arrays.teacher_nearest.astype(np.float64)
     count = len(nearest)
     total = metrics.normalise(golden.arrays.teacher_embedding).sum(axis=0, dtype=np.float64)
     apart = 1 - (total @ total - count) / max(1, count * (count - 1))

@@ -57,7 +57,7 @@ def disagreements(golden: Golden, inside: Outputs) -> Disagreements:
         golden: the held-out images and the teacher's answers.
         inside: the file's answers to them.
     """
-    teacher_logits = golden.arrays.teacher_chances
+    teacher_logits = golden.arrays.reference_logits
     if teacher_logits is None or inside.logits is None:
         return _by_cosine(golden, inside)
     distance = metrics.total_variation(inside.logits, teacher_logits)
@@ -113,7 +113,7 @@ def per_class(golden: Golden, inside: Outputs) -> tuple[ClassResult, ...]:
 
     Empty where there are no labels.
     """
-    teacher_logits, labels = golden.arrays.teacher_chances, golden.arrays.labels
+    teacher_logits, labels = golden.arrays.reference_logits, golden.arrays.labels
     if teacher_logits is None or inside.logits is None:
         return ()
     teacher, file = teacher_logits.argmax(axis=1), inside.logits.argmax(axis=1)

@@ -101,7 +101,7 @@ def measure(
     found = np.stack(embeddings)
     if not (np.all(np.isfinite(found)) and np.all(found.any(axis=2))):
         return None
-    shape, rows = shape_of(len(made)), golden.arrays.corrupted_rows
+    shape, rows = shape_of(len(made)), rows_of(golden)
     return CorruptedAnswers(
         "deployed",
         clean=None if clean.logits is None else clean.logits[rows].argmax(axis=1),
@@ -112,28 +112,28 @@ def measure(
 
 def from_golden(golden: Golden) -> list[CorruptedAnswers]:
     """Answers of teacher and student to the corruptions, as the golden set holds them."""
-    arrays, rows = golden.arrays, golden.arrays.corrupted_rows
+    arrays, corrupted = golden.arrays, golden.arrays.corrupted
+    if corrupted is None or not len(corrupted.rows):
+        return []
     stored = (
-        (
-            "teacher",
-            arrays.teacher_chances,
-            arrays.teacher_corrupted_answers,
-            arrays.teacher_corrupted_stability,
-        ),
-        (
-            "student",
-            arrays.student_logits,
-            arrays.student_corrupted_answers,
-            arrays.student_corrupted_stability,
-        ),
+        ("teacher", arrays.reference_logits, corrupted.teacher),
+        ("student", arrays.student_logits, corrupted.student),
     )
     return [
         CorruptedAnswers(
-            stage, None if logits is None else logits[rows].argmax(axis=1), answers, steady
+            stage,
+            None if logits is None else logits[corrupted.rows].argmax(axis=1),
+            network.answers,
+            network.stability,
         )
-        for stage, logits, answers, steady in stored
-        if steady is not None and len(steady)
+        for stage, logits, network in stored
     ]
+
+
+def rows_of(golden: Golden) -> Ints:
+    """Return which of the held-out images are corrupted: [R]."""
+    corrupted = golden.arrays.corrupted
+    return corrupted.rows if corrupted else np.empty(0, np.int64)
 
 
 def report(golden: Golden, encoders: Sequence[CorruptedAnswers]) -> Robustness:
@@ -144,7 +144,7 @@ def report(golden: Golden, encoders: Sequence[CorruptedAnswers]) -> Robustness:
         encoders: the teacher first.
     """
     teacher = encoders[0]
-    truth = golden.arrays.labels[golden.arrays.corrupted_rows]
+    truth = golden.arrays.labels[rows_of(golden)]
     entries, falls = list[RobustnessEntry](), dict[str, dict[str, Estimate]]()
     for encoder in encoders:
         cells = _cells(encoder, teacher, truth)

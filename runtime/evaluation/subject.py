@@ -65,18 +65,19 @@ class Subject:
 
 def of_teacher(golden: Golden) -> Subject:
     """The teacher with its own probes, as the golden set holds their answers."""
-    arrays = golden.arrays
+    arrays, outside = golden.arrays, golden.arrays.outside
     answers: dict[ProbeKind, Ints | None] = {
         "knn": arrays.teacher_knn,
         "linear": _highest(arrays.teacher_logits),
-        "probe": arrays.teacher_probe,
+        "probe": arrays.teacher_probe.answers if arrays.teacher_probe else None,
     }
-    energy = (_energy(arrays.teacher_chances), _energy(arrays.teacher_ood_logits))
-    outliers: dict[OutlierScore, tuple[Floats | None, Floats | None]] = {
-        "cosine": (arrays.teacher_ood_inside, arrays.teacher_ood_outside),
-        "mahalanobis": (arrays.teacher_mahalanobis_inside, arrays.teacher_mahalanobis_outside),
-        "energy": energy,
-    }
+    outliers: dict[OutlierScore, tuple[Floats | None, Floats | None]] = {}
+    if outside:
+        outliers = {
+            "cosine": (arrays.teacher_nearest, outside.teacher_nearest),
+            "mahalanobis": (arrays.teacher_mahalanobis, outside.teacher_mahalanobis),
+            "energy": (_energy(arrays.reference_logits), _energy(outside.teacher_logits)),
+        }
     return Subject(
         labels=arrays.labels,
         classes=len(golden.classes),
@@ -106,7 +107,8 @@ def of_encoder(golden: Golden, answers: Answers, bank: Bank) -> Subject:
         own["linear"] = linear_logits(arrays, inside).argmax(axis=1)
         teacher["linear"] = arrays.teacher_logits.argmax(axis=1)
     if arrays.teacher_probe is not None and inside.logits is not None:
-        own["probe"], teacher["probe"] = inside.logits.argmax(axis=1), arrays.teacher_probe
+        own["probe"] = inside.logits.argmax(axis=1)
+        teacher["probe"] = arrays.teacher_probe.answers
     return Subject(
         labels=arrays.labels,
         classes=len(golden.classes),
@@ -118,7 +120,7 @@ def of_encoder(golden: Golden, answers: Answers, bank: Bank) -> Subject:
             teacher_embedding=arrays.teacher_embedding,
             orthogonal_map=arrays.orthogonal_map,
             teacher_answers=teacher,
-            teacher_logits=arrays.teacher_chances,
+            teacher_logits=arrays.reference_logits,
         ),
     )
 
@@ -126,8 +128,8 @@ def of_encoder(golden: Golden, answers: Answers, bank: Bank) -> Subject:
 def of_student(golden: Golden, bank: Bank) -> Subject:
     """The student as it was trained, from the answers that the golden set holds."""
     arrays, outside = golden.arrays, None
-    if arrays.student_ood_embedding is not None:
-        outside = Outputs(arrays.student_ood_embedding, arrays.student_ood_logits)
+    if arrays.outside:
+        outside = Outputs(arrays.outside.student_embedding, arrays.outside.student_logits)
     inside = Outputs(arrays.student_embedding, arrays.student_logits)
     return of_encoder(golden, Answers(inside, outside), bank)
 
@@ -139,10 +141,10 @@ def bank_of(golden: Golden) -> Bank:
 
 def linear_logits(arrays: Arrays, inside: Outputs) -> Floats:
     """Logits of the linear probe: the file's own, unless it carries another probe."""
-    if arrays.linear_weight is None or arrays.linear_bias is None:
+    if arrays.linear_probe is None:
         return cast("Floats", inside.logits)
     unit = metrics.normalise(inside.embedding)
-    logits: Floats = unit @ arrays.linear_weight.T + arrays.linear_bias
+    logits: Floats = unit @ arrays.linear_probe.weight.T + arrays.linear_probe.bias
     return logits
 
 
@@ -154,7 +156,7 @@ def _outliers(arrays: Arrays, answers: Answers, bank: Bank) -> dict[OutlierScore
     scores: dict[OutlierScore, Pair] = {
         "cosine": (bank.nearest_cosine(pair[0]), bank.nearest_cosine(pair[1]))
     }
-    if arrays.teacher_mahalanobis_inside is not None:
+    if arrays.teacher_mahalanobis is not None:
         gaussians = bank.gaussians
         scores["mahalanobis"] = gaussians.scores(pair[0]), gaussians.scores(pair[1])
     energy = _energy(inside.logits), _energy(outside.logits)

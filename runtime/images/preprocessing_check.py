@@ -17,7 +17,7 @@ from PIL import Image
 from runtime.errors import InputError
 from runtime.files import read_json, stays_below, write_json
 from runtime.images.preprocess import Preprocess
-from runtime.images.source import Picture
+from runtime.images.source import ImageSource
 
 FILE = "contract.json"
 STEPS = ("decode", "resize", "crop", "normalise")
@@ -29,7 +29,7 @@ def steps(path: Path, preprocess: Preprocess) -> dict[str, str]:
     Raises:
         InputError: it cannot be read.
     """
-    decoded = Picture(path).open()
+    decoded = ImageSource(path).open()
     resized = preprocess.resize(decoded)
     cropped = preprocess.crop(resized)
     made = (_pixels(decoded), _pixels(resized), _pixels(cropped), preprocess(decoded))

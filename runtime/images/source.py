@@ -1,4 +1,4 @@
-"""An image source: a file, or its corruption."""
+"""Where an image comes from: a file, perhaps with a corruption."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from runtime.images.decode import decode
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One image file, with or without a corruption."""
+class ImageSource:
+    """An image file, and the corruption to apply to it."""
 
     path: Path
     corruption: Corruption | None = None

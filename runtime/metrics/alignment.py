@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 
+from runtime.array_groups import axes
 from runtime.arrays import Doubles
 from runtime.metrics.directions import Floats, normalise, unit_rows
 from runtime.metrics.intervals import Estimate, pseudo_values, smooth_estimate
@@ -80,13 +82,11 @@ def _hsic_of(
 class OrthogonalMap:
     """Lays a student's embedding on the teacher's: centred, turned, perhaps mirrored, not bent."""
 
-    turn: npt.NDArray[np.float32]
-    """[D, Dt]; its rows are orthonormal where D <= Dt, else its columns. (Of a lower rank where
+    turn: Annotated[npt.NDArray[np.float32], axes("D", "Dt")]
+    """Its rows are orthonormal where D <= Dt, else its columns. (Of a lower rank where
     fewer images than D were fitted.)"""
-    source_mean: npt.NDArray[np.float32]
-    """[D]"""
-    target_mean: npt.NDArray[np.float32]
-    """[Dt]"""
+    source_mean: Annotated[npt.NDArray[np.float32], axes("D")]
+    target_mean: Annotated[npt.NDArray[np.float32], axes("Dt")]
 
     def cosines(self, source: Floats, target: Floats) -> Doubles:
         """Of each mapped row with its target, both centred: [N, D], [N, Dt] -> [N].

@@ -6,7 +6,7 @@ from PIL import Image
 
 from export.bundle import FEWEST_IMAGES, Cap, thinned
 from runtime.bundle.golden import Golden
-from runtime.bundle.golden_arrays import Arrays
+from runtime.bundle.golden_arrays import Arrays, Outside
 
 COUNT, SIDE = 60, 40
 
@@ -25,11 +25,10 @@ def golden(tmp_path_factory):
         teacher_embedding=embedding,
         teacher_knn=None,
         teacher_logits=None,
-        teacher_ood_inside=embedding[:, 0],
-        teacher_ood_outside=np.zeros(40, np.float32),
+        teacher_nearest=embedding[:, 0],
         student_embedding=embedding,
         student_logits=None,
-        student_ood_embedding=np.ones((40, 3), np.float32),
+        outside=Outside(np.zeros(40, np.float32), np.ones((40, 3), np.float32)),
         bank=embedding,
         bank_labels=labels,
     )

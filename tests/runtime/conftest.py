@@ -12,6 +12,7 @@ from PIL import Image
 
 from runtime import metrics
 from runtime.bundle.golden import Arrays, Golden
+from runtime.bundle.golden_arrays import Corrupted, Outside, UnderCorruption
 from runtime.evaluation.robustness import shape_of, stability
 from runtime.files import sha256_of, write_json
 from runtime.images import corruptions
@@ -113,17 +114,37 @@ def embed(pictures):
     return np.stack([PREPROCESS(each).mean(axis=(1, 2)) for each in pictures])
 
 
-def shaken(pictures, clean, bank):
-    """What the student answers to every corruption of some pictures, and its stability."""
+def outside_answers(pictures, labels):
+    """What teacher and student answer to images that are not of the task."""
+    embedding, none = embed(pictures), np.zeros((len(pictures), 2), np.float32)
+    return Outside(
+        teacher_nearest=none[:, 0],
+        teacher_mahalanobis=none[:, 0],
+        teacher_logits=none if labels else None,
+        student_embedding=embedding,
+        student_logits=embedding @ HEAD if labels else None,
+    )
+
+
+def corrupted_answers(pictures, student, bank, truth, labels):
+    """What teacher and student answer to every corruption of some pictures."""
+    rows, shape = np.arange(len(pictures)), shape_of(len(pictures))
     looks = [
         [each(picture) for each in corruptions.all_of(seed, SIDE)]
         for seed, picture in enumerate(pictures)
     ]
     found = np.stack([embed(each) for each in looks])
-    shape = shape_of(len(pictures))
     mean = metrics.normalise(bank).mean(axis=0)
-    return (found @ HEAD).argmax(axis=2).reshape(shape), stability(clean, found, mean).reshape(
-        shape
+    answers = (found @ HEAD).argmax(axis=2).reshape(shape)
+    # The teacher knows what it looks at, however bad the image.
+    of_teacher = np.broadcast_to(truth[rows, None, None], shape)
+    return Corrupted(
+        rows=rows,
+        seeds=rows,
+        teacher=UnderCorruption(np.ones(shape, np.float32), of_teacher if labels else None),
+        student=UnderCorruption(
+            stability(student[rows], found, mean).reshape(shape), answers if labels else None
+        ),
     )
 
 
@@ -143,10 +164,6 @@ def make_golden(folder, *, images, labels, ood, corrupted):
     # Three numbers are little to tell images apart by: none may seem to be a training image.
     near = 0.9 * (unit @ (bank / np.linalg.norm(bank, axis=1, keepdims=True)).T).max(axis=1)
     widen = rng.normal(size=(3, 5)).astype(np.float32)
-    laid = metrics.fit_orthogonal_map(bank, bank @ widen)
-    answers, steady = shaken(inside[:corrupted], student[:corrupted], bank) if corrupted else (0, 0)
-    # The teacher knows what it looks at, however bad the image.
-    of_teacher = np.broadcast_to(truth[:corrupted, None, None], shape_of(corrupted))
     worst = [corruptions.worst_of(seed, SIDE)(inside[seed]) for seed in range(corrupted)]
     beside = outside or worst
     arrays = Arrays(
@@ -154,27 +171,18 @@ def make_golden(folder, *, images, labels, ood, corrupted):
         teacher_embedding=student @ widen,
         teacher_knn=truth if labels else None,
         teacher_logits=np.eye(2, dtype=np.float32)[truth] if labels else None,
-        teacher_ood_inside=near,
-        teacher_ood_outside=np.zeros(len(beside), np.float32) if beside else None,
+        teacher_nearest=near,
         student_embedding=student,
         student_logits=student @ HEAD if labels else None,
-        student_ood_embedding=embed(beside) if beside else None,
         bank=bank,
         bank_labels=bank_truth if labels else np.full(20, -1),
         pixels=np.stack([PREPROCESS.pixels(each) for each in inside[:4]]),
-        teacher_ood_logits=np.zeros((len(beside), 2), np.float32) if beside and labels else None,
-        student_ood_logits=embed(beside) @ HEAD if beside and labels else None,
-        teacher_mahalanobis_inside=near,
-        teacher_mahalanobis_outside=np.zeros(len(beside), np.float32) if beside else None,
-        map_turn=laid.turn,
-        map_source_mean=laid.source_mean,
-        map_target_mean=laid.target_mean,
-        corrupted_rows=np.arange(corrupted) if corrupted else None,
-        corrupted_seeds=np.arange(corrupted) if corrupted else None,
-        teacher_corrupted_answers=of_teacher if corrupted and labels else None,
-        teacher_corrupted_stability=np.ones(shape_of(corrupted), np.float32) if corrupted else None,
-        student_corrupted_answers=answers if corrupted and labels else None,
-        student_corrupted_stability=steady if corrupted else None,
+        teacher_mahalanobis=near,
+        orthogonal_map=metrics.fit_orthogonal_map(bank, bank @ widen),
+        outside=outside_answers(beside, labels) if beside else None,
+        corrupted=corrupted_answers(inside[:corrupted], student, bank, truth, labels)
+        if corrupted
+        else None,
     )
     golden = Golden(
         root=folder,

@@ -116,7 +116,7 @@ def of_student(run: Run, student: str) -> Golden:
 def _of_held_out(sides: tuple[Side, Side], found: ImageSet, held: Ints, bank: Ints) -> Arrays:
     """What is known of the held-out images, and the bank of training images."""
     from runtime import metrics
-    from runtime.bundle.golden import Arrays
+    from runtime.bundle.golden_arrays import Arrays, LinearProbe, TeacherProbe
 
     (teacher, student), labels = sides, found.labels
     known = bank[labels[bank] >= 0]
@@ -126,38 +126,32 @@ def _of_held_out(sides: tuple[Side, Side], found: ImageSet, held: Ints, bank: In
         votes = metrics.knn_votes(teacher.embedded[held], *of_known)
     own = teacher.other.logits(teacher.embedded[held]) if teacher.other else None
     linear = student.linear if teacher.other else None
-    laid = metrics.fit_orthogonal_map(student.embedded[bank], teacher.embedded[bank])
     return Arrays(
         labels=labels[held],
         teacher_embedding=teacher.embedded[held],
         teacher_knn=None if votes is None else votes.argmax(axis=1),
         teacher_logits=teacher.linear.logits(teacher.embedded[held]) if teacher.linear else None,
-        teacher_probe=None if own is None else own.argmax(axis=1),
-        teacher_probe_logits=own,
-        teacher_ood_inside=metrics.ood_scores(teacher.embedded[held], teacher.embedded[bank]),
-        teacher_ood_outside=None,
+        teacher_probe=None if own is None else TeacherProbe(own.argmax(axis=1), own),
+        teacher_nearest=metrics.ood_scores(teacher.embedded[held], teacher.embedded[bank]),
         student_embedding=student.embedded[held],
         student_logits=student.logits(student.embedded[held]),
-        student_ood_embedding=None,
         bank=student.embedded[bank],
         bank_labels=labels[bank],
-        linear_weight=linear.weight if linear else None,
-        linear_bias=linear.bias if linear else None,
-        map_turn=laid.turn,
-        map_source_mean=laid.source_mean,
-        map_target_mean=laid.target_mean,
+        linear_probe=LinearProbe(linear.weight, linear.bias) if linear else None,
+        orthogonal_map=metrics.fit_orthogonal_map(student.embedded[bank], teacher.embedded[bank]),
     )
 
 
 def _with_outside(arrays: Arrays, sides: tuple[Side, Side], bank: Ints) -> Arrays:
     """With images that are not of the task: the recipe's, else held-out ones corrupted badly."""
     from runtime import metrics
+    from runtime.bundle.golden_arrays import Outside
 
-    seeds = arrays.corrupted_seeds
     if len(sides[0].ood):
         outside = [side.ood for side in sides]
-    elif seeds is not None:
-        worst = [corruptions.cells().index(corruptions.worst_cell(seed)) for seed in seeds.tolist()]
+    elif arrays.corrupted:
+        seeds = arrays.corrupted.seeds.tolist()
+        worst = [corruptions.cells().index(corruptions.worst_cell(seed)) for seed in seeds]
         outside = [side.corrupted[np.arange(len(worst)), worst] for side in sides]
     else:
         return arrays
@@ -165,15 +159,14 @@ def _with_outside(arrays: Arrays, sides: tuple[Side, Side], bank: Ints) -> Array
     trained = teacher.embedded[bank]
     gaussians = metrics.fit_gaussians(trained, arrays.bank_labels)
     inside = gaussians.scores(arrays.teacher_embedding)
-    return replace(
-        arrays,
-        teacher_ood_outside=metrics.ood_scores(outside[0], trained),
-        teacher_mahalanobis_inside=inside.astype(np.float32),
-        teacher_mahalanobis_outside=gaussians.scores(outside[0]).astype(np.float32),
-        teacher_ood_logits=teacher.logits(outside[0]),
-        student_ood_embedding=outside[1],
-        student_ood_logits=student.logits(outside[1]),
+    answers = Outside(
+        teacher_nearest=metrics.ood_scores(outside[0], trained),
+        teacher_mahalanobis=gaussians.scores(outside[0]).astype(np.float32),
+        teacher_logits=teacher.logits(outside[0]),
+        student_embedding=outside[1],
+        student_logits=student.logits(outside[1]),
     )
+    return replace(arrays, teacher_mahalanobis=inside.astype(np.float32), outside=answers)
 
 
 def _with_corrupted(
@@ -181,23 +174,28 @@ def _with_corrupted(
 ) -> Arrays:
     """With what corruptions of some held-out images do to teacher and student."""
     from runtime import metrics
+    from runtime.bundle.golden_arrays import Corrupted, UnderCorruption
     from runtime.evaluation.robustness import shape_of, stability
 
     rows = corrupted["rows"].astype(np.int64)
-    clean = arrays.teacher_embedding[rows], arrays.student_embedding[rows]
-    changes: dict[str, Any] = {
-        "corrupted_rows": rows,
-        "corrupted_seeds": corrupted["seeds"].astype(np.int64),
-    }
-    for name, side, as_it_is in zip(("teacher", "student"), sides, clean, strict=True):
+    shape = shape_of(len(rows))
+
+    def answers_of(side: Side, clean: Floats) -> UnderCorruption:
         mean = metrics.normalise(side.embedded[bank]).mean(axis=0)
-        steady = stability(as_it_is, side.corrupted, mean)
-        changes[f"{name}_corrupted_stability"] = steady.reshape(shape_of(len(rows)))
         logits = side.logits(side.corrupted.reshape(-1, side.corrupted.shape[2]))
-        if logits is not None:
-            said = logits.argmax(axis=1).reshape(shape_of(len(rows)))
-            changes[f"{name}_corrupted_answers"] = said
-    return replace(arrays, **changes)
+        return UnderCorruption(
+            stability=stability(clean, side.corrupted, mean).reshape(shape),
+            answers=None if logits is None else logits.argmax(axis=1).reshape(shape),
+        )
+
+    teacher, student = sides
+    answers = Corrupted(
+        rows=rows,
+        seeds=corrupted["seeds"].astype(np.int64),
+        teacher=answers_of(teacher, arrays.teacher_embedding[rows]),
+        student=answers_of(student, arrays.student_embedding[rows]),
+    )
+    return replace(arrays, corrupted=answers)
 
 
 def bank_rows(labels: Ints, usable: Ints) -> Ints:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from runtime.__main__ import main
 from runtime.benchmark import latency, machine_load, opened_files
-from runtime.bundle import bundle
+from runtime.bundle import bundle, golden_file
 from runtime.cli import guarded
 from runtime.errors import InputError
 
@@ -22,7 +22,7 @@ SHORT = latency.TimingPlan(warmup_s=0, longest_warmup_s=0, max_runs=20)
 FILES = (
     "bundle.json",
     "golden/golden.json",
-    "golden/golden.npz",
+    "golden/golden.safetensors",
     "golden/images/03.png",
     "student.onnx-fp32.onnx",
 )
@@ -172,7 +172,7 @@ def test_a_description_with_another_value_anywhere_ends_in_words(
         ({"root": "../.."}, "its images must lie beside it"),
         ({"images": ["../../secret.png"] * 16}, "points outside the bundle"),
         ({"ood_images": ["/etc/passwd"]}, "points outside the bundle"),
-        ({"images": ["images/00.png"]}, "labels is of 16 images, not 1"),
+        ({"images": ["images/00.png"]}, "labels is [16], not [N] = [1]"),
         ({"images": 3}, "golden.json: images: expected array, got int 3"),
         ({"classes": ["red"]}, "labels names a class that is not there"),
     ],
@@ -187,45 +187,32 @@ def test_a_golden_set_that_means_other_images(check, folder, seal, change, said)
     assert said in told
 
 
-def arrays_of(folder):
-    with np.load(folder / "golden" / "golden.npz") as file:
-        return dict(file)
-
-
 @pytest.mark.parametrize(
     ("name", "values", "said"),
     [
-        ("bank", np.zeros((20, 4), np.float32), "bank is 4 wide, student_embedding 3"),
-        ("bank", np.zeros((20, 3), "U3"), "bank holds <U3, not numbers"),
-        ("bank_labels", np.zeros(3, np.int64), "bank_labels is of 3 images, not 20"),
-        ("teacher_embedding", np.float32(1), "teacher_embedding is one number"),
-        ("student_embedding", np.zeros(16, np.float32), "bank or student_embedding is no table"),
+        ("bank", np.zeros((20, 4), np.float32), "bank is [20, 4], not [B, D] = [20, 3]"),
+        ("bank", np.zeros((20, 3), np.int32), "bank holds int32, not float32"),
+        ("bank_labels", np.zeros(3, np.int64), "bank_labels is [3], not [B] = [20]"),
+        ("labels", np.full(16, 7), "labels names a class that is not there"),
+        ("teacher_embedding", np.float32(1), "teacher_embedding is [], not [N, Dt] = [16, 'Dt']"),
+        ("student_embedding", np.zeros(16, np.float32), "student_embedding is [16], not [N, D]"),
+        ("outside.student_logits", np.zeros((6, 3), np.float32), "[6, 3], not [M, K] = [6, 2]"),
+        ("corrupted.rows", np.array([0, 16]), "corrupted.rows names an image that is not there"),
+        ("corrupted.student.stability", np.zeros((2, 6, 4), np.float32), "[R, F, S] = [2, 6, 5]"),
     ],
 )
-def test_arrays_that_do_not_go_together(check, folder, seal, name, values, said):
-    np.savez(folder / "golden" / "golden.npz", **{**arrays_of(folder), name: values})
+def test_arrays_that_do_not_go_together(check, make_bundle, tmp_path, seal, name, values, said):
+    folder = shutil.copytree(make_bundle(corrupted=2), tmp_path / "bundle")
+    path = folder / "golden" / golden_file.NAME
+    golden_file.write(path, {**golden_file.read(path), name: np.asarray(values)})
     seal(folder)
     code, told = check(folder)
     assert code == 2
     assert said in told
 
 
-def test_arrays_that_promise_more_than_there_is(check, folder, seal, monkeypatch):
-    import io
-    import zipfile
-
-    header = io.BytesIO()
-    shape = {"descr": "<f4", "fortran_order": False, "shape": (10**12, 3)}
-    np.lib.format.write_array_header_1_0(header, shape)
-    with zipfile.ZipFile(folder / "golden" / "golden.npz", "a") as archive:
-        archive.writestr("linear_weight.npy", header.getvalue() + bytes(100))
-    seal(folder)
-    code, told = check(folder)
-    assert (code, "more than it holds" in told) == (2, True)
-
-    from runtime.bundle import golden_archive
-
-    monkeypatch.setattr(golden_archive, "MAX_BYTES", 100)
+def test_arrays_that_are_too_many(check, folder, monkeypatch):
+    monkeypatch.setattr(golden_file, "MAX_BYTES", 100)
     code, told = check(folder)
     assert (code, "the limit is" in told) == (2, True)
 

@@ -1,18 +1,28 @@
 """What `Golden.save` wrote, `load` reads; anything else is an error with the file's name."""
 
-import io
 import json
 import pickle
-from dataclasses import fields
+import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.bundle import golden
-from runtime.bundle.golden import Arrays, Golden
+from runtime.array_groups import flat
+from runtime.bundle import golden, golden_file
+from runtime.bundle.golden import Golden
+from runtime.bundle.golden_arrays import (
+    Arrays,
+    Corrupted,
+    LinearProbe,
+    Outside,
+    TeacherProbe,
+    UnderCorruption,
+)
 from runtime.errors import InputError
+from runtime.metrics import OrthogonalMap
 
 N, M, BANK, DT, D, K = 5, 3, 7, 6, 4, 2
 
@@ -21,29 +31,45 @@ def floats(*shape):
     return np.random.default_rng(sum(shape)).normal(size=shape).astype(np.float32)
 
 
-@pytest.fixture(params=["labels and ood", "neither"])
+def under_corruption(answers):
+    made = np.arange(2 * 6 * 5).reshape(2, 6, 5) % K if answers else None
+    return UnderCorruption(floats(2, 6, 5), made)
+
+
+@pytest.fixture(params=["everything", "little"])
 def given_set(request, tmp_path):
-    full = request.param == "labels and ood"
+    full = request.param == "everything"
     arrays = Arrays(
         labels=np.array([0, 1, -1, 1, 0]) if full else np.full(N, -1),
         teacher_embedding=floats(N, DT),
-        teacher_knn=np.array([0, 1, 1, 1, 0]) if full else None,
-        teacher_logits=floats(N, K) if full else None,
-        teacher_ood_inside=floats(N),
-        teacher_ood_outside=floats(M) if full else None,
+        teacher_nearest=floats(N),
         student_embedding=floats(N, D),
-        student_logits=floats(N, K) if full else None,
-        student_ood_embedding=floats(M, D) if full else None,
         bank=floats(BANK, D),
         bank_labels=np.arange(BANK) % K if full else np.full(BANK, -1),
-        pixels=np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3) if full else None,
     )
+    if full:
+        arrays = replace(
+            arrays,
+            teacher_knn=np.array([0, 1, 1, 1, 0]),
+            teacher_logits=floats(N, K),
+            teacher_probe=TeacherProbe(np.array([0, 1, 1, 1, 0]), floats(N, K)),
+            student_logits=floats(N, K),
+            linear_probe=LinearProbe(floats(K, D), floats(K)),
+            orthogonal_map=OrthogonalMap(floats(D, DT), floats(D), floats(DT)),
+            teacher_mahalanobis=floats(N),
+            outside=Outside(floats(M), floats(M, D), floats(M, K), floats(M, K), floats(M)),
+            corrupted=Corrupted(
+                np.array([1, 3]), np.array([5, 9]), under_corruption(True), under_corruption(False)
+            ),
+            pixels=np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3),
+        )
     return Golden(
         root=tmp_path / "golden",
         images=tuple(f"bilder/größe {n}.png" for n in range(N)),
         ood_images=("/elsewhere/a.png", "b.png", "c.png") if full else (),
         classes=("Löwenzahn", "rose") if full else (),
         arrays=arrays,
+        corrupted_px=8 if full else 0,
     )
 
 
@@ -53,13 +79,8 @@ def saved(tmp_path):
     arrays = Arrays(
         labels=np.array([0, 1]),
         teacher_embedding=floats(2, DT),
-        teacher_knn=None,
-        teacher_logits=None,
-        teacher_ood_inside=floats(2),
-        teacher_ood_outside=None,
+        teacher_nearest=floats(2),
         student_embedding=floats(2, D),
-        student_logits=None,
-        student_ood_embedding=None,
         bank=floats(BANK, D),
         bank_labels=np.zeros(BANK, np.int64),
     )
@@ -74,13 +95,27 @@ def test_round_trip(given_set):
     assert got.root == given_set.root
     assert (got.images, got.ood_images) == (given_set.images, given_set.ood_images)
     assert got.classes == given_set.classes
-    for field in fields(Arrays):
-        wanted, value = (getattr(each.arrays, field.name) for each in (given_set, got))
-        if wanted is None:
-            assert value is None
-        else:
-            assert value.dtype == wanted.dtype
-            assert np.array_equal(value, wanted)
+    wanted, found = flat(given_set.arrays), flat(got.arrays)
+    assert wanted.keys() == found.keys()
+    for name, values in wanted.items():
+        assert found[name].dtype == values.dtype
+        assert np.array_equal(found[name], values)
+
+
+@pytest.mark.parametrize("given_set", ["everything"], indirect=True)
+def test_some_rows_keep_what_belongs_to_them(given_set):
+    rows = np.array([0, 3, 4])
+    kept = given_set.only(rows, np.array([2])).arrays
+    assert np.array_equal(kept.teacher_embedding, given_set.arrays.teacher_embedding[rows])
+    assert np.array_equal(kept.teacher_probe.logits, given_set.arrays.teacher_probe.logits[rows])
+    assert np.array_equal(kept.outside.student_logits, given_set.arrays.outside.student_logits[[2]])
+    assert kept.corrupted.rows.tolist() == [1]  # image 3 is the second now
+    assert kept.corrupted.seeds.tolist() == [9]
+    assert np.array_equal(
+        kept.corrupted.student.stability, given_set.arrays.corrupted.student.stability[[1]]
+    )
+    assert np.array_equal(kept.pixels, given_set.arrays.pixels[:1])
+    assert np.array_equal(kept.bank, given_set.arrays.bank)
 
 
 def test_the_root_is_relative_to_the_folder_or_absolute(given_set, tmp_path):
@@ -91,10 +126,10 @@ def test_the_root_is_relative_to_the_folder_or_absolute(given_set, tmp_path):
 
 
 def test_saving_leaves_two_files_and_nothing_temporary(saved):
-    assert sorted(path.name for path in saved.iterdir()) == ["golden.json", "golden.npz"]
+    assert sorted(path.name for path in saved.iterdir()) == ["golden.json", "golden.safetensors"]
 
 
-@pytest.mark.parametrize("name", ["golden.json", "golden.npz"])
+@pytest.mark.parametrize("name", ["golden.json", "golden.safetensors"])
 def test_a_missing_file(saved, name):
     (saved / name).unlink()
     with pytest.raises(InputError, match=rf"{name}: no such file"):
@@ -108,10 +143,10 @@ def test_a_missing_file(saved, name):
         ("[]", r"golden\.json: does not describe a golden set"),
         ("{}", r"golden\.json: does not describe a golden set"),
         ('{"schema_version": "1"}', r"golden\.json: does not describe a golden set"),
-        ('{"schema_version": 1, "root": "."}', r"golden\.json: classes: missing"),
+        ('{"schema_version": 2, "root": "."}', r"golden\.json: classes: missing"),
         (
-            '{"schema_version": 2}',
-            r"golden\.json: version 2 of the golden set; .* reads up to 1\. Install a newer one",
+            '{"schema_version": 3}',
+            r"golden\.json: version 3 of the golden set; .* reads up to 2\. Install a newer one",
         ),
     ],
 )
@@ -121,18 +156,23 @@ def test_a_description_that_is_none(saved, text, said):
         golden.load(saved)
 
 
-def as_npy(array):
-    file = io.BytesIO()
-    np.save(file, array)
-    return file.getvalue()
+HEADER = json.dumps({"labels": {"dtype": "F32", "shape": [10**12], "data_offsets": [0, 8]}})
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"PK", b"not an archive", as_npy(np.ones(3)), pickle.dumps([1, 2])]
+    "content",
+    [
+        b"",
+        b"not an archive",
+        pickle.dumps([1, 2]),
+        struct.pack("<Q", 2**62) + b"{}",
+        struct.pack("<Q", len(HEADER)) + HEADER.encode() + bytes(8),  # larger than the file
+        struct.pack("<Q", 2) + b"{}" + bytes(8),
+    ],
 )
 def test_arrays_that_are_none(saved, content):
-    (saved / "golden.npz").write_bytes(content)
-    with pytest.raises(InputError, match=r"golden\.npz: damaged \("):
+    (saved / "golden.safetensors").write_bytes(content)
+    with pytest.raises(InputError, match=r"golden\.safetensors: damaged \("):
         golden.load(saved)
 
 
@@ -140,11 +180,17 @@ def test_arrays_that_are_none(saved, content):
 def to_damage(tmp_path_factory):
     """Folder with a golden set, and the bytes of its arrays."""
     folder = tmp_path_factory.mktemp("golden")
-    needed = "labels teacher_embedding teacher_ood_inside student_embedding bank bank_labels"
-    arrays = dict.fromkeys(field.name for field in fields(Arrays))
-    arrays |= {name: floats(20, 3) for name in needed.split()}
-    Golden(folder, (), (), (), Arrays(**arrays)).save(folder, root=".")
-    return folder, (folder / "golden.npz").read_bytes()
+    arrays = Arrays(
+        labels=np.zeros(20, np.int64),
+        teacher_embedding=floats(20, 3),
+        teacher_nearest=floats(20),
+        student_embedding=floats(20, 3),
+        bank=floats(20, 3),
+        bank_labels=np.zeros(20, np.int64),
+    )
+    names = tuple(f"{n}.png" for n in range(20))
+    Golden(folder, names, (), (), arrays).save(folder, root=".")
+    return folder, (folder / "golden.safetensors").read_bytes()
 
 
 @settings(deadline=None, max_examples=200)
@@ -156,52 +202,41 @@ def test_any_damage_gives_arrays_or_a_message(to_damage, data):
     damaged = whole[:at] if bit is None else bytearray(whole)
     if bit is not None:
         damaged[at] ^= 1 << bit
-    (folder / "golden.npz").write_bytes(damaged)
+    (folder / "golden.safetensors").write_bytes(damaged)
     try:
         assert golden.load(folder).arrays.labels is not None
     except InputError as error:
-        assert "golden.npz: " in str(error)
+        assert "golden.safetensors: " in str(error)
 
 
 def test_an_array_that_is_missing(saved):
-    with np.load(saved / "golden.npz") as file:
-        kept = {name: file[name] for name in file.files if name not in ("bank", "labels")}
-    np.savez(saved / "golden.npz", **kept)
-    with pytest.raises(InputError, match=r"golden\.npz: lacks bank, labels"):
+    path = saved / golden_file.NAME
+    arrays = golden_file.read(path)
+    del arrays["bank"], arrays["labels"]
+    golden_file.write(path, arrays)
+    with pytest.raises(InputError, match=r"golden\.safetensors: lacks labels, bank"):
         golden.load(saved)
 
 
-class Trap:
-    """Unpickling it makes a folder."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return (type(self.path).mkdir, (self.path,))
-
-
-def test_a_pickle_is_refused_and_not_run(saved, tmp_path):
-    trap = np.array([Trap(tmp_path / "sprung")], object)
-    np.savez(saved / "golden.npz", labels=trap)
-    with pytest.raises(InputError, match=r"golden\.npz: damaged \(labels\.npy holds objects"):
-        golden.load(saved)
-    assert not (tmp_path / "sprung").exists()
+def test_an_array_of_a_newer_version_is_ignored(saved):
+    path = saved / golden_file.NAME
+    golden_file.write(path, golden_file.read(path) | {"teacher_mood": floats(3)})
+    assert golden.load(saved).arrays.labels.tolist() == [0, 1]
 
 
 def test_an_object_array_cannot_be_saved(saved):
-    before = (saved / "golden.npz").read_bytes()
+    before = (saved / golden_file.NAME).read_bytes()
     loaded = golden.load(saved)
-    trapped = Arrays(**{**vars(loaded.arrays), "labels": np.array([{}, {}], object)})
-    with pytest.raises(ValueError, match="Object arrays cannot be saved"):
-        Golden(saved, loaded.images, (), (), trapped).save(saved, root=".")
-    assert (saved / "golden.npz").read_bytes() == before
+    trapped = replace(loaded.arrays, labels=np.array([{}, {}], object))
+    with pytest.raises(ValueError, match="labels holds object, not int64"):
+        replace(loaded, arrays=trapped).save(saved, root=".")
+    assert (saved / golden_file.NAME).read_bytes() == before
 
 
 def test_the_description_is_plain_json(saved):
     document = json.loads((saved / "golden.json").read_text(encoding="utf-8"))
     assert document == {
-        "schema_version": 1,
+        "schema_version": 2,
         "root": ".",
         "classes": [],
         "images": ["a.png", "b.png"],

@@ -7,6 +7,7 @@ import pytest
 
 from runtime import metrics
 from runtime.bundle import bundle, golden
+from runtime.bundle.golden_arrays import LinearProbe, TeacherProbe
 from runtime.evaluation import metric_table
 from runtime.evaluation.check import check
 from runtime.evaluation.subject import Subject
@@ -44,8 +45,8 @@ def test_another_probe_than_the_linear_has_figures_of_its_own(make_bundle, chang
     folder = make_bundle(require={"agreement": 0.9, "accuracy_drop": 0.1})
     reverse = np.array([[-1.0, 0, 1], [1, 0, -1]], np.float32)
     teacher = np.arange(16) % 2
-    changes = {"linear_weight": reverse, "linear_bias": np.zeros(2, np.float32)}
-    other_probe(folder, change_json, seal, teacher_probe=teacher, **changes)
+    linear = LinearProbe(reverse, np.zeros(2, np.float32))
+    other_probe(folder, change_json, seal, teacher_probe=TeacherProbe(teacher), linear_probe=linear)
     report = checked(folder)
     found = to_json(report)
     teacher, student, deployed = found["ledger"]

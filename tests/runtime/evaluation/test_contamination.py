@@ -21,9 +21,9 @@ def clean(make_bundle):
 def planted(folder, seal, *rows):
     """The golden set with held-out images that the teacher finds in the training set."""
     loaded = golden.load(folder / "golden")
-    near = loaded.arrays.teacher_ood_inside.copy()
+    near = loaded.arrays.teacher_nearest.copy()
     near[list(rows)] = 1
-    changed = {**vars(loaded.arrays), "teacher_ood_inside": near}
+    changed = {**vars(loaded.arrays), "teacher_nearest": near}
     replace(loaded, arrays=golden.Arrays(**changed)).save(folder / "golden", root=".")
     seal(folder)
     return folder
@@ -70,7 +70,7 @@ def test_a_copy_saved_again_is_seen_and_a_similar_image_is_not(clean):
     for distance, expected in ((0.011, True), (0.036, False)):
         near = np.full(16, 1 - 0.24, np.float32)
         near[3] = 1 - distance
-        arrays = replace(loaded.arrays, teacher_ood_inside=near)
+        arrays = replace(loaded.arrays, teacher_nearest=near)
         _, names = drop_contaminated(replace(loaded, arrays=arrays))
         assert names == (("images/03.png",) if expected else ())
 
@@ -82,6 +82,6 @@ def test_a_teacher_that_tells_no_images_apart_accuses_none(clean):
         np.ones((16, 5), np.float32) + 1e-5 * np.arange(80, dtype=np.float32).reshape(16, 5) / 80
     )
     arrays = replace(
-        loaded.arrays, teacher_embedding=alike, teacher_ood_inside=np.ones(16, np.float32)
+        loaded.arrays, teacher_embedding=alike, teacher_nearest=np.ones(16, np.float32)
     )
     assert drop_contaminated(replace(loaded, arrays=arrays))[1] == ()

@@ -94,7 +94,7 @@ def test_without_labels_the_embeddings_decide_and_nothing_is_said_of_answers(mak
 
 def test_an_older_bundle_without_the_map_has_no_found_in(make_bundle):
     unlabelled = golden.load(make_bundle(labels=False) / "golden")
-    older = replace(unlabelled, arrays=replace(unlabelled.arrays, map_turn=None))
+    older = replace(unlabelled, arrays=replace(unlabelled.arrays, orthogonal_map=None))
     assert found_in(older, Outputs(unlabelled.arrays.student_embedding, None)) == {}
 
 

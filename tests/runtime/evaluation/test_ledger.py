@@ -8,6 +8,7 @@ import pytest
 from runtime import metrics
 from runtime.backends.base import Outputs
 from runtime.bundle import golden
+from runtime.bundle.golden_arrays import TeacherProbe
 from runtime.evaluation import ledger, metric_table, subject
 from runtime.evaluation.ledger import Measured
 from runtime.evaluation.subject import Answers, bank_of
@@ -86,7 +87,7 @@ def test_a_broken_line_is_passed_over():
 def test_every_metric_is_there(loaded):
     arrays = loaded.arrays
     inside = Outputs(arrays.student_embedding, arrays.student_logits)
-    outside = Outputs(arrays.student_ood_embedding, arrays.student_ood_logits)
+    outside = Outputs(arrays.outside.student_embedding, arrays.outside.student_logits)
     found = estimates(loaded, Answers(inside, outside))
     assert set(found) == {
         *(f"{what}_{probe}" for what in ("accuracy", "agreement") for probe in ("knn", "linear")),
@@ -111,15 +112,11 @@ def test_every_metric_is_there(loaded):
 def test_probabilities_are_compared_with_the_teachers_probe_of_the_same_kind(loaded):
     arrays = loaded.arrays
     inside = Outputs(arrays.student_embedding, arrays.student_logits)
-    other = replace(
-        arrays,
-        teacher_probe=arrays.labels,
-        teacher_probe_logits=arrays.student_logits,
-    )
+    other = replace(arrays, teacher_probe=TeacherProbe(arrays.labels, arrays.student_logits))
     found = estimates(replace(loaded, arrays=other), Answers(inside, None))
     assert found["total_variation"].value == 0
     # An older golden set holds no more than the answers of that probe: no distance then.
-    older = replace(other, teacher_probe_logits=None)
+    older = replace(other, teacher_probe=TeacherProbe(arrays.labels))
     found = estimates(replace(loaded, arrays=older), Answers(inside, None))
     assert "total_variation" not in found
     assert "agreement_probe" in found

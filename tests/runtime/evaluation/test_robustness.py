@@ -36,8 +36,8 @@ def test_the_device_makes_the_same_corruptions_and_answers_as_the_desk(folder):
     session = open_session(opened.artifacts[0].path, provider="cpu")
     got = measured(session, loaded, opened.preprocess)
     assert got.answers.shape == got.stability.shape == (6, 6, 5)
-    assert np.array_equal(got.answers, arrays.student_corrupted_answers)
-    assert got.stability == pytest.approx(arrays.student_corrupted_stability, abs=1e-4)
+    assert np.array_equal(got.answers, arrays.corrupted.student.answers)
+    assert got.stability == pytest.approx(arrays.corrupted.student.stability, abs=1e-4)
 
 
 class Camera:

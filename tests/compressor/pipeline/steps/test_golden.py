@@ -76,12 +76,13 @@ def carried(run):
 
 def test_every_corrupted_image_travels(holdout, carried):
     assert len(carried.images) == 8
-    assert len(holdout.arrays.corrupted_rows) == len(carried.arrays.corrupted_rows) == 4
+    assert len(holdout.arrays.corrupted.rows) == len(carried.arrays.corrupted.rows) == 4
     for one, other in zip(holdout.corrupted(), carried.corrupted(), strict=True):
         assert one[0].open().tobytes() == other[0].open().tobytes()
         assert one[1] == other[1]
-    for name in ("teacher_corrupted_answers", "student_corrupted_stability"):
-        assert np.array_equal(getattr(holdout.arrays, name), getattr(carried.arrays, name))
+    here, there = holdout.arrays.corrupted, carried.arrays.corrupted
+    assert np.array_equal(here.teacher.answers, there.teacher.answers)
+    assert np.array_equal(here.student.stability, there.student.stability)
 
 
 def test_the_teachers_answer_to_a_corruption_is_that_of_its_probe(run, holdout):
@@ -95,16 +96,16 @@ def test_the_teachers_answer_to_a_corruption_is_that_of_its_probe(run, holdout):
         embedding = run.teacher.module.eval()(torch.from_numpy(pixels)[None]).numpy()
     probe = linear_probe(run.tensors("probes.safetensors"), "teacher")
     expected = probe.logits(embedding).argmax()
-    answers = holdout.arrays.teacher_corrupted_answers[2]
+    answers = holdout.arrays.corrupted.teacher.answers[2]
     assert answers.shape == (6, 5)
     assert answers.reshape(-1)[17] == expected
 
 
 def test_seeds_come_from_the_pixels(run, holdout):
     keys = run.images().part("holdout").keys
-    rows = holdout.arrays.corrupted_rows
+    rows = holdout.arrays.corrupted.rows
     expected = [int(keys[row][:12], 16) for row in rows]
-    assert holdout.arrays.corrupted_seeds.tolist() == expected
+    assert holdout.arrays.corrupted.seeds.tolist() == expected
 
 
 def test_the_map_is_fitted_on_training_images_only(run, holdout):
@@ -112,17 +113,17 @@ def test_the_map_is_fitted_on_training_images_only(run, holdout):
     train = found.rows("train", "validation")
     teacher = run.tensors("embeddings.safetensors")["images"]
     expected = metrics.fit_orthogonal_map(probed["student"][train], teacher[train])
-    assert np.array_equal(holdout.arrays.map_turn, expected.turn)
+    assert np.array_equal(holdout.arrays.orthogonal_map.turn, expected.turn)
     assert len(holdout.arrays.bank) == len(train)
 
 
 def test_corruptions_stand_for_the_folder_that_the_recipe_does_not_name(run, holdout, carried):
     assert holdout.ood_source == carried.ood_source == "corruptions"
     arrays = run.tensors("corrupted.safetensors")
-    for at, seed in enumerate(holdout.arrays.corrupted_seeds.tolist()):
+    for at, seed in enumerate(holdout.arrays.corrupted.seeds.tolist()):
         cell = corruptions.cells().index(corruptions.worst_cell(seed))
         expected = arrays["student"][at, cell]
-        assert np.array_equal(holdout.arrays.student_ood_embedding[at], expected)
+        assert np.array_equal(holdout.arrays.outside.student_embedding[at], expected)
     report = read_json(run.folder / "report.json")
     assert report["golden"]["ood_source"] == "corruptions"
     assert "ood_auroc_mahalanobis" in report["ledger"][2]
