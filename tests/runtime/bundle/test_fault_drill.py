@@ -194,7 +194,7 @@ def test_a_golden_set_that_means_other_images(check, folder, seal, change, said)
         ("bank", np.zeros((20, 3), np.int32), "bank holds int32, not float32"),
         ("bank_labels", np.zeros(3, np.int64), "bank_labels is [3], not [B] = [20]"),
         ("labels", np.full(16, 7), "labels names a class that is not there"),
-        ("teacher_embedding", np.float32(1), "teacher_embedding is [], not [N, Dt] = [16, 'Dt']"),
+        ("teacher_embedding", np.float32(1), "teacher_embedding is [1], not [N, Dt] = [16, 'Dt']"),
         ("student_embedding", np.zeros(16, np.float32), "student_embedding is [16], not [N, D]"),
         ("outside.student_logits", np.zeros((6, 3), np.float32), "[6, 3], not [M, K] = [6, 2]"),
         ("corrupted.rows", np.array([0, 16]), "corrupted.rows names an image that is not there"),
