@@ -12,8 +12,6 @@ from math import prod
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
 from runtime.arrays import AnyArray
 from runtime.errors import InputError
@@ -25,7 +23,7 @@ NAME_OF_VERSION_1 = "golden.npz"
 MAX_BYTES = 2_000_000_000
 """Of all arrays together. 50,000 held-out images of the widest teachers take a tenth of it."""
 
-# What numpy, zipfile and safetensors raise on damaged files.
+# What numpy, zipfile and safetensors raise on damaged files, beside SafetensorError.
 _DAMAGE = (
     OSError,
     ValueError,
@@ -36,12 +34,13 @@ _DAMAGE = (
     AttributeError,
     zipfile.BadZipFile,
     zlib.error,
-    SafetensorError,
 )
 
 
 def write(path: Path, arrays: Mapping[str, AnyArray]) -> None:
     """Write arrays as safetensors; the same bytes for the same arrays."""
+    from safetensors.numpy import save_file
+
     with replacing(path) as temporary:
         save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary)
 
@@ -53,6 +52,9 @@ def read(path: Path) -> dict[str, AnyArray]:
         InputError: the file is missing, damaged, holds something else than arrays of numbers, or
             more than MAX_BYTES of them.
     """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
     try:
         if path.name == NAME_OF_VERSION_1:
             return _from_version_1(path)
@@ -60,7 +62,7 @@ def read(path: Path) -> dict[str, AnyArray]:
         return load_file(path)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
-    except _DAMAGE as error:
+    except (*_DAMAGE, SafetensorError) as error:
         raise InputError(f"{path}: damaged ({error})") from error
 
 
