@@ -1,5 +1,6 @@
 """The README is true: commands, files and recipe exist, and the tree shows the real folders."""
 
+import importlib
 import importlib.util
 import re
 from pathlib import Path
@@ -53,6 +54,16 @@ def test_the_recipe_that_init_writes_is_one(tmp_path):
     plan = plans.load(tmp_path / "recipe.yaml")
     assert plan.recipe.data.labels == "folders"
     assert plan.recipe.name == "my-photos-cpu"
+
+
+def test_the_python_shown_uses_names_that_exist():
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    for block in blocks:
+        compile(block, "README.md", "exec")
+    shown = set(re.findall(r"\b(compressor|export|runtime)\.(\w+)\(", "".join(blocks)))
+    assert {("compressor", "compress"), ("compressor", "run"), ("runtime", "load")} <= shown
+    for package, name in shown:
+        assert callable(getattr(importlib.import_module(package), name)), (package, name)
 
 
 def test_the_changelog_names_every_target():
