@@ -81,7 +81,7 @@ def test_the_tree_shows_the_folders_that_exist():
 
 def test_the_answers_for_contributors_are_paths_that_exist():
     _, contributors = README.split("## For contributors")
-    answers = dict(re.findall(r"\*\*([^*]+\?)\*\*([^*]+)", contributors))
+    answers = dict(re.findall(r"^\| ([^|]+\?) \| (.+) \|$", contributors, re.MULTILINE))
     assert sum(question.count("?") for question in answers) >= 10
     for question, answer in answers.items():
         paths = re.findall(r"`([\w./-]+)`", answer)

@@ -1,1 +1,1 @@
-"""Observers of a run that need no terminal: one a file. They read events, and no other room."""
+"""Observers of a run that need no terminal. They read events, and no other room."""
