@@ -24,18 +24,19 @@ import click
 import numpy as np
 from msgspec import to_builtins
 
+from compressor.recipe.choices import STRATEGIES
+from compressor.selection.choose import Request, choose
 from compressor.selection.coverage import coverage
 from compressor.selection.label_plan import LabelPlan
 from compressor.selection.simulation import (
     BUDGETS,
-    CHEAT,
+    ORACLE,
     Outcome,
     Sample,
     SimulationGrid,
     nearest_label,
     summarise,
 )
-from compressor.selection.strategies import STRATEGIES, Wanted, choose
 from compressor.selection.tsne_map import tsne_map
 from runtime.arrays import Floats, Ints
 from runtime.benchmark.machine import describe
@@ -135,8 +136,8 @@ def chosen(name: str, seed: int, budget: int, pool: Sample, folder: Path) -> Lab
     if not path.exists():
         np.save(path, tsne_map(pool.embeddings, seed))
     strategy, _, where = name.partition("@")
-    labels = pool.labels if strategy == CHEAT else None
-    wanted = Wanted(strategy, budget, seed, labels=labels, where=where or None)
+    labels = pool.labels if strategy == ORACLE else None
+    wanted = Request(strategy, budget, seed, labels=labels, where=where or None)
     return choose(pool.embeddings, wanted, on_map=np.load(path))
 
 

@@ -73,14 +73,14 @@ def measured(method: str, points: int) -> Cell:
 
 def by_ours(strategy: str) -> Callable[[Floats], Cell]:
     """`choose` with a strategy."""
-    from compressor.selection.strategies import Wanted, choose
+    from compressor.selection.choose import Request, choose
     from compressor.selection.tsne_map import tsne_map
 
     def chosen(embeddings: Floats) -> Cell:
         started = time.monotonic()
         on_map = tsne_map(embeddings, 0)
         mapped = time.monotonic()
-        choose(embeddings, Wanted(strategy, BUDGET), on_map=on_map)
+        choose(embeddings, Request(strategy, BUDGET), on_map=on_map)
         return {"map_s": mapped - started, "choice_s": time.monotonic() - mapped}
 
     return chosen

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 
 import numpy as np
 import numpy.typing as npt
 
+from compressor.recipe.choices import STRATEGIES
+from compressor.selection.choose import Request, choose
 from compressor.selection.coverage import coverage
 from compressor.selection.label_plan import LabelPlan
-from compressor.selection.strategies import STRATEGIES, Wanted, choose
 from compressor.selection.tsne_map import tsne_map
 from runtime.arrays import Ints
 from runtime.metrics import normalise
@@ -50,7 +51,7 @@ Probe = Callable[[Sample, Floats], Ints]
 class SimulationGrid:
     """Every strategy is tried at every budget with seeds 0, 1, ..."""
 
-    strategies: tuple[str, ...] = STRATEGIES
+    strategies: tuple[str, ...] = field(default_factory=lambda: tuple(STRATEGIES))
     budgets: tuple[int, ...] = BUDGETS
     seeds: int = SEEDS
 
@@ -113,8 +114,8 @@ def simulate(
             if mapped != seed:  # t-SNE is the expensive step: one map per seed
                 mapped, on_map = seed, tsne_map(pool.embeddings, seed)
             labels = pool.labels if strategy == ORACLE else None
-            wanted = Wanted(strategy=strategy, budget=budget, seed=seed, labels=labels)
-            plan = choose(pool.embeddings, wanted, on_map=on_map)
+            request = Request(strategy=strategy, budget=budget, seed=seed, labels=labels)
+            plan = choose(pool.embeddings, request, on_map=on_map)
             yield _outcome(plan, pool, held_out, probe)
 
     return list(outcomes())

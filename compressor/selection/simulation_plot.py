@@ -5,23 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from compressor.recipe.choices import STRATEGIES
 from compressor.selection import charts
 from compressor.selection.simulation import ORACLE, REFERENCE, Mean, Summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = {
-    "cold-paws": "#0f766e",
-    "cold-paws-cosine": "#4d8f2f",
-    "k-medoids": "#2563c9",
-    "k-center": "#c79a00",
-    "mini-max": "#c2410c",
-    "maxi-min": "#a3456f",
-    "typiclust": "#7c3aed",
-    REFERENCE: "#5b6470",
-    ORACLE: "#5b6470",
-}
 _DASHES = {REFERENCE: (0, (5, 3)), ORACLE: (0, (1, 2))}
 """Strategies to compare with are not drawn like the others."""
 _APART = 0.012
@@ -83,7 +73,7 @@ def _draw(axes: Axes, summaries: Sequence[Summary], measure: Measure) -> None:
                 [mean.high - mean.mean for _, mean in points],
             ),
             label=strategy,
-            color=COLOURS.get(strategy, charts.INK),
+            color=STRATEGIES[strategy].colour if strategy in STRATEGIES else charts.INK,
             linestyle=_DASHES.get(strategy, "solid"),
             marker="o",
             markersize=4,

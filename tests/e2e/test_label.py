@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from compressor.cli import app
-from compressor.selection.strategies import STRATEGIES
+from compressor.recipe.choices import STRATEGIES
 
 pytest.importorskip("openTSNE")
 

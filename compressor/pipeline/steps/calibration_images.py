@@ -12,8 +12,8 @@ import numpy as np
 
 from compressor.data.image_files import open_rgb
 from compressor.pipeline.context import Run
-from compressor.selection import k_medoids
 from compressor.selection.metric_space import Space, distinct
+from compressor.selection.strategies import k_medoids
 from runtime.arrays import Floats, Ints
 from runtime.images.preprocess import Preprocess
 from runtime.sampling import evenly

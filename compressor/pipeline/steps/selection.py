@@ -95,7 +95,7 @@ def stage(run: Run, *, more: int | None = None) -> Stage[Run]:
         needs=("images", "embeddings"),
         inputs=partial(_inputs, total),
         make=partial(_make, total),
-        code=("compressor.selection.strategies", "compressor.selection.state"),
+        code=("compressor.selection.choose", "compressor.selection.state"),
         libraries=_LIBRARIES,
     )
 
@@ -153,11 +153,11 @@ def _map(run: Run, embeddings: Floats, work: Path) -> Floats | None:
 
 
 def _choice(run: Run, embeddings: Floats, on_map: Floats | None, more: int) -> LabelPlan:
-    from compressor.selection.strategies import Wanted, choose
+    from compressor.selection.choose import Request, choose
 
     now, spec = standing(run), settings(run)
     run.note(f"choosing {more} of {len(embeddings):,} images by {spec.strategy}")
-    asked = Wanted(strategy=spec.strategy, budget=more, seed=_seed(run), settled=now.settled)
+    asked = Request(strategy=spec.strategy, budget=more, seed=_seed(run), settled=now.settled)
     return choose(embeddings, asked, on_map=on_map)
 
 

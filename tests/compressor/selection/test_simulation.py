@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from compressor.recipe.choices import STRATEGIES
+from compressor.selection.choose import Request, choose
 from compressor.selection.simulation import (
     Mean,
     Outcome,
@@ -15,7 +17,6 @@ from compressor.selection.simulation import (
     simulate,
     summarise,
 )
-from compressor.selection.strategies import STRATEGIES, Wanted, choose
 
 
 def clusters(counts, seed=0, spread=0.05):
@@ -139,7 +140,7 @@ def test_a_map_is_made_once_a_seed_and_serves_every_strategy():
     pool = clusters([20, 20], spread=0.5)
     grid = SimulationGrid(("cold-paws", "random"), budgets=(3, 6), seeds=1)
     outcomes = simulate(pool, pool, grid)
-    alone = choose(pool.embeddings, Wanted(strategy="cold-paws", budget=6, seed=0))
+    alone = choose(pool.embeddings, Request(strategy="cold-paws", budget=6, seed=0))
     known = Sample(pool.embeddings[alone.chosen], pool.labels[alone.chosen])
     wanted = float((nearest_label(known, pool.embeddings) == pool.labels).mean())
     assert outcomes[1].accuracy == wanted

@@ -8,10 +8,10 @@ import pytest
 
 from compressor.data.dataset import ImageRecord, ImageSet
 from compressor.selection import state
+from compressor.selection.choose import Request, choose
 from compressor.selection.handoff import files, write
 from compressor.selection.handoff.label_sheet import label_sheet
 from compressor.selection.label_plan import LabelPlan
-from compressor.selection.strategies import Wanted, choose
 from runtime.errors import InputError
 
 
@@ -28,7 +28,7 @@ def embeddings():
 
 
 def chosen(now, embeddings, budget):
-    return choose(embeddings, Wanted("k-center", budget, settled=now.settled))
+    return choose(embeddings, Request("k-center", budget, settled=now.settled))
 
 
 def test_proposals_grow_in_their_order_and_what_has_a_label_is_no_longer_open(tmp_path, embeddings):
@@ -128,7 +128,7 @@ def test_the_list_is_left_alone_where_it_says_so_already(tmp_path, embeddings):
 
 @pytest.mark.parametrize("settled", [[], [3, 7]])
 def test_what_the_images_cover_never_falls_and_ends_where_all_together_do(embeddings, settled):
-    wanted = Wanted("k-center", 5, settled=np.array(settled, np.int64))
+    wanted = Request("k-center", 5, settled=np.array(settled, np.int64))
     plan = choose(embeddings, wanted)
     found = write.measure_coverage(plan, embeddings)
     assert list(found.by_rank) == sorted(found.by_rank)

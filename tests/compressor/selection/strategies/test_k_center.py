@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compressor.selection import k_center
 from compressor.selection.metric_space import Space
+from compressor.selection.strategies import k_center
+from compressor.selection.strategies.ranking import ranked
 
 NONE = np.empty(0, np.int64)
 # fmt: off
@@ -150,7 +151,7 @@ def test_mini_max_is_of_cosines_throughout():
 def test_every_start_of_a_ranking_is_the_best_next_step():
     space = Space.euclidean(np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32))
     chosen, fixed = np.arange(8), np.array([20, 30])
-    order = k_center.ranked(space, chosen, fixed, 0)
+    order = ranked(space, chosen, fixed, 0)
     assert sorted(order) == list(range(8))
     for k in range(8):
         sums = [space.nearest(np.array([*fixed, *order[:k], each]))[1].sum() for each in order[k:]]

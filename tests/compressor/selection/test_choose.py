@@ -3,10 +3,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compressor.selection.strategies import METHODS, STRATEGIES, Wanted, choose
+from compressor.recipe.choices import STRATEGIES
+from compressor.selection.choose import Request, choose
 from compressor.selection.tsne_map import FEWEST_IMAGES, tsne_map
 from runtime.errors import InputError
 
+BY_DISTANCE = [name for name in STRATEGIES if "random" not in name]
 TOY_LABELS = np.array([0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3])
 
 
@@ -33,7 +35,7 @@ def cosine_distances(a, b):
 def test_a_plan_says_who_stands_for_whom(strategy, mapped):
     embeddings, labels, on_map = mapped
     settled = np.array([5, 77])
-    plan = choose(embeddings, Wanted(strategy, 9, 1, settled, labels), on_map=on_map)
+    plan = choose(embeddings, Request(strategy, 9, 1, settled, labels), on_map=on_map)
     assert (plan.strategy, plan.seed) == (strategy, 1)
     assert len(set(plan.chosen.tolist())) == 9
     assert not set(plan.chosen) & {5, 77}
@@ -47,12 +49,12 @@ def test_a_plan_says_who_stands_for_whom(strategy, mapped):
     assert plan.map is on_map
 
 
-@pytest.mark.parametrize("strategy", METHODS)
+@pytest.mark.parametrize("strategy", BY_DISTANCE)
 @pytest.mark.parametrize("where", ["embedding", "map"])
 def test_in_either_space_the_same_seed_gives_the_same_and_no_label_is_read(strategy, where, mapped):
     embeddings, labels, on_map = mapped
-    wanted = Wanted(strategy, 6, 2, where=where)
-    with_labels = Wanted(strategy, 6, 2, labels=labels, where=where)
+    wanted = Request(strategy, 6, 2, where=where)
+    with_labels = Request(strategy, 6, 2, labels=labels, where=where)
     plans = [choose(embeddings, each, on_map=on_map) for each in (wanted, wanted, with_labels)]
     assert len({tuple(plan.chosen) for plan in plans}) == 1
 
@@ -60,7 +62,7 @@ def test_in_either_space_the_same_seed_gives_the_same_and_no_label_is_read(strat
 @pytest.mark.parametrize("strategy", ["cold-paws", "cold-paws-cosine", "k-medoids", "typiclust"])
 def test_as_many_clusters_as_labels_give_one_each(strategy):
     embeddings, labels = blobs()
-    plan = choose(embeddings, Wanted(strategy, 6))
+    plan = choose(embeddings, Request(strategy, 6))
     assert sorted(labels[plan.chosen]) == list(range(6))
 
 
@@ -68,25 +70,29 @@ def test_as_many_clusters_as_labels_give_one_each(strategy):
 def test_asking_for_more_goes_on_where_labels_are_missing(strategy):
     embeddings, labels = blobs()
     first = np.flatnonzero(labels < 3)[::20]
-    plan = choose(embeddings, Wanted(strategy, 3, settled=first))
+    plan = choose(embeddings, Request(strategy, 3, settled=first))
     assert sorted(labels[plan.chosen]) == [3, 4, 5]
 
 
 # Not typiclust: its k-means starts from images drawn by their place. Greedy's first centre is drawn
 # so too, but not where one is settled.
-@pytest.mark.parametrize("strategy", [name for name in METHODS if name != "typiclust"])
+@pytest.mark.parametrize(
+    "strategy", [n for n in STRATEGIES if n != "typiclust" and "random" not in n]
+)
 def test_the_order_of_the_images_does_not_matter(strategy, mapped):
     embeddings, _, on_map = mapped
     order = np.random.default_rng(0).permutation(len(embeddings))
-    plan = choose(embeddings, Wanted(strategy, 5, settled=np.array([7])), on_map=on_map)
+    plan = choose(embeddings, Request(strategy, 5, settled=np.array([7])), on_map=on_map)
     settled = np.flatnonzero(order == 7)
-    shuffled = choose(embeddings[order], Wanted(strategy, 5, settled=settled), on_map=on_map[order])
+    shuffled = choose(
+        embeddings[order], Request(strategy, 5, settled=settled), on_map=on_map[order]
+    )
     assert set(order[shuffled.chosen]) == set(plan.chosen)
 
 
 @settings(max_examples=25, deadline=None)
 @given(
-    st.sampled_from(STRATEGIES),
+    st.sampled_from(list(STRATEGIES)),
     st.integers(1, FEWEST_IMAGES + 18),
     st.integers(1, 3),
     st.integers(0, 2**16),
@@ -101,7 +107,7 @@ def test_few_images_and_copies_of_them(strategy, different, copies, seed, data):
     settled = rng.choice(len(of), data.draw(st.integers(0, different - 1)), replace=False)
     left = different - len(set(of[settled]))
     budget = data.draw(st.integers(1, left)) if left else 1
-    wanted = Wanted(strategy, budget, seed, settled, labels=of % 3)
+    wanted = Request(strategy, budget, seed, settled, labels=of % 3)
     if not left:
         with pytest.raises(InputError, match="Nothing is left"):
             choose(embeddings, wanted)
@@ -111,20 +117,20 @@ def test_few_images_and_copies_of_them(strategy, different, copies, seed, data):
     assert not set(of[plan.chosen]) & set(of[settled])
     assert (plan.map is None) == (different < FEWEST_IMAGES)
     with pytest.raises(InputError, match=f"{left} different images have no label yet"):
-        choose(embeddings, Wanted(strategy, left + 1, seed, settled, labels=of % 3))
+        choose(embeddings, Request(strategy, left + 1, seed, settled, labels=of % 3))
 
 
 def test_a_budget_of_nothing_is_refused():
     with pytest.raises(InputError, match="a budget of 0"):
-        choose(blobs()[0], Wanted("random", 0))
+        choose(blobs()[0], Request("random", 0))
     with pytest.raises(ValueError, match="not one of cold-paws"):
-        choose(blobs()[0], Wanted("best", 1))
+        choose(blobs()[0], Request("best", 1))
 
 
 def test_random_is_the_authors_permutation():
     embeddings = np.random.default_rng(0).normal(size=(14, 3)).astype(np.float32)
-    assert choose(embeddings, Wanted("random", 4)).chosen.tolist() == [8, 6, 4, 11]
-    more = choose(embeddings, Wanted("random", 2, settled=np.array([6, 8])))
+    assert choose(embeddings, Request("random", 4)).chosen.tolist() == [8, 6, 4, 11]
+    more = choose(embeddings, Request("random", 2, settled=np.array([6, 8])))
     assert more.chosen.tolist() == [4, 11]
 
 
@@ -132,7 +138,7 @@ def test_stratified_random():
     embeddings = np.random.default_rng(0).normal(size=(14, 3)).astype(np.float32)
 
     def chosen(budget, settled=()):
-        wanted = Wanted("stratified-random", budget, 0, np.array(settled, np.int64), TOY_LABELS)
+        wanted = Request("stratified-random", budget, 0, np.array(settled, np.int64), TOY_LABELS)
         return choose(embeddings, wanted).chosen.tolist()
 
     assert sorted(chosen(4)) == [2, 5, 12, 13]  # as the authors' code
@@ -141,11 +147,11 @@ def test_stratified_random():
     assert np.bincount(TOY_LABELS[chosen(10)]).tolist() == [3, 3, 3, 1]
     assert sorted(TOY_LABELS[chosen(2, settled=[0, 5])]) == [2, 3]
     with pytest.raises(InputError, match="needs the label of every image"):
-        choose(embeddings, Wanted("stratified-random", 4))
+        choose(embeddings, Request("stratified-random", 4))
 
 
 @pytest.mark.parametrize("strategy", ["cold-paws", "cold-paws-cosine", "k-medoids"])
 def test_whoever_stops_early_has_labelled_a_good_start(strategy, mapped):
     embeddings, labels, on_map = mapped
-    plan = choose(embeddings, Wanted(strategy, 18), on_map=on_map)
+    plan = choose(embeddings, Request(strategy, 18), on_map=on_map)
     assert len(set(labels[plan.chosen[:6]])) == 6

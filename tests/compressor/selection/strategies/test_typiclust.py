@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from compressor.selection import typiclust
 from compressor.selection.metric_space import Space
+from compressor.selection.strategies import typiclust
 
 NONE = np.empty(0, np.int64)
 
@@ -43,8 +43,8 @@ def test_the_most_typical_is_in_the_thick_of_its_neighbours():
 
 
 def test_big_clusters_are_drawn_from(monkeypatch):
-    monkeypatch.setattr(typiclust, "_LOOKED_AT", 30)
-    monkeypatch.setattr(typiclust, "_CLUSTERED", 100)
+    monkeypatch.setattr(typiclust, "_MOST_MEMBERS", 30)
+    monkeypatch.setattr(typiclust, "_MOST_CLUSTERED", 100)
     space, which = clusters([100, 200, 150])
     assert which[typiclust.typiclust(space, 3, NONE, 0)].tolist() == [1, 2, 0]
     assert len(set(typiclust.typiclust(space, 90, NONE, 0).tolist())) == 90

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compressor.selection import k_medoids
 from compressor.selection.metric_space import Space
+from compressor.selection.strategies import k_medoids
+from compressor.selection.strategies.medoid import central, medoid
 from runtime.errors import MissingDependencyError
 
 NONE = np.empty(0, np.int64)
@@ -69,13 +70,13 @@ def test_against_the_best_there_is(seed, count, settled, metric, data):
 def test_the_medoid_without_all_distances_is_the_medoid(seed, count, metric):
     space = random_space(seed, count, metric)
     sums = space.between(slice(None), slice(None)).sum(axis=1, dtype=np.float64)
-    assert sums[k_medoids.medoid(space)] == pytest.approx(sums.min(), rel=1e-5, abs=1e-5)
+    assert sums[medoid(space)] == pytest.approx(sums.min(), rel=1e-5, abs=1e-5)
 
 
 def test_the_medoid_of_points_on_a_line_and_of_one_spot():
     line = np.stack([np.arange(101), np.zeros(101)], axis=1)
-    assert k_medoids.medoid(Space.euclidean(line)) == 50
-    assert k_medoids.medoid(Space.euclidean(np.ones((7, 2)))) in range(7)
+    assert medoid(Space.euclidean(line)) == 50
+    assert medoid(Space.euclidean(np.ones((7, 2)))) in range(7)
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
@@ -109,7 +110,7 @@ def test_the_sum_never_grows_while_alternating(seed, metric):
     space = random_space(seed, 200, metric)
     now = np.random.default_rng(seed).choice(200, 6, replace=False)
     for _ in range(4):
-        then = k_medoids.central(space, now, NONE, space)
+        then = central(space, now, NONE, space)
         assert total(space, then) <= total(space, now) + 1e-3
         now = then
 
@@ -124,7 +125,7 @@ def test_turned_moved_and_enlarged_points_give_the_same():
 def test_clusters_of_one_space_and_medoids_of_another():
     places = Space.euclidean(np.array([[0, 0], [0, 1], [0, 2], [9, 0], [9, 1]], np.float32))
     vectors = Space.cosine(np.array([[1, 0], [1, 0.1], [1, 5], [0, 1], [0.1, 1]], np.float32))
-    found = k_medoids.central(places, np.array([2]), np.array([3]), vectors)
+    found = central(places, np.array([2]), np.array([3]), vectors)
     assert found.tolist() == [1]
 
 

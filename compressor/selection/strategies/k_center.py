@@ -10,11 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from compressor.selection.metric_space import Space
+from compressor.selection.strategies.strategy import ByDistance
 from runtime.arrays import Floats, Ints
 
 _ROUNDS = 100
-_RANKED_ON = 20_000
-"""A ranking is made on so many points at most: it is an order, not a choice."""
 
 
 def farthest_first(space: Space, budget: int, fixed: Ints, seed: int) -> Ints:
@@ -82,27 +81,6 @@ def separation(space: Space, centres: Ints) -> float:
     return float(found.min(initial=np.inf))
 
 
-def ranked(space: Space, chosen: Ints, fixed: Ints, seed: int) -> Ints:
-    """The chosen in an order of which every start is a good choice.
-
-    Next is always the one that lowers the sum of all distances to the nearest centre most, given
-    the fixed centres and those before it.
-    """
-    points = np.arange(len(space))
-    if len(space) > _RANKED_ON:
-        points = np.random.default_rng(seed).choice(points, _RANKED_ON, replace=False)
-    distances = space.between(points, chosen)
-    nearest = np.full(len(points), np.inf, np.float32)
-    if len(fixed):
-        nearest = space.nearest(fixed)[1][points]
-    left, order = list(range(len(chosen))), list[int]()
-    while left:
-        sums = np.minimum(distances[:, left], nearest[:, None]).sum(axis=0, dtype=np.float64)
-        order.append(left.pop(int(sums.argmin())))
-        np.minimum(nearest, distances[:, order[-1]], out=nearest)
-    return chosen[order]
-
-
 def _recentred(space: Space, chosen: Ints, fixed: Ints) -> tuple[Ints, float]:
     """Move each centre to the 1-centre of its cluster until the radius stays the same."""
     which, distance = space.nearest(np.concatenate([fixed, chosen]))
@@ -149,3 +127,8 @@ def _redundant(space: Space, chosen: Ints, fixed: Ints, radius: float) -> npt.ND
         within = space.between(members, others) <= radius
         found[position] = within.all(axis=0).any()
     return found
+
+
+K_CENTER = ByDistance(farthest_first, "embedding", in_rank_order=True)
+MINI_MAX = ByDistance(mini_max, "embedding")
+MAXI_MIN = ByDistance(maxi_min, "embedding")

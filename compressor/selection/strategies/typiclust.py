@@ -5,18 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from compressor.selection.metric_space import Space
+from compressor.selection.strategies.strategy import ByDistance
 from runtime.arrays import Floats, Ints
 
 _NEIGHBOURS = 20
 """As in the paper."""
-_LOOKED_AT = 20_000
-"""Members of a cluster that are looked at; of a larger one so many are drawn."""
-_CLUSTERED = 100_000
-"""Points that the clusters are made from; the rest go to the nearest cluster."""
+_MOST_MEMBERS = 20_000
+"""A larger cluster is represented by so many members, drawn at random."""
+_MOST_CLUSTERED = 100_000
+"""Most points that k-means is fitted on; the others go to the nearest cluster."""
 
 
 def typiclust(space: Space, budget: int, fixed: Ints, seed: int) -> Ints:
-    """From the biggest clusters without a centre, the point in the thick of its neighbours.
+    """Choose, in the largest clusters without a centre, the point with the nearest neighbours.
 
     k-means makes as many clusters as there will be centres. In rank order: clusters without a
     centre come first, then bigger ones; where all have one, a second is taken.
@@ -42,7 +43,7 @@ def typiclust(space: Space, budget: int, fixed: Ints, seed: int) -> Ints:
 
 
 def typicality(space: Space) -> Floats:
-    """One over the mean distance to the nearest 20 others, for each point: [N]."""
+    """Return one over the mean distance to the nearest 20 others: [N]."""
     count = min(_NEIGHBOURS, len(space) - 1)
     if count < 1:
         return np.ones(len(space), np.float32)
@@ -53,9 +54,9 @@ def typicality(space: Space) -> Floats:
 
 
 def _most_typical(space: Space, members: Ints, most: int, rng: np.random.Generator) -> list[int]:
-    """Members, the most typical first; `most` of them at least, where there are so many."""
-    if len(members) > max(_LOOKED_AT, most):
-        members = np.sort(rng.choice(members, max(_LOOKED_AT, most), replace=False))
+    """Return members, the most typical first; at least `most`, where there are so many."""
+    if len(members) > max(_MOST_MEMBERS, most):
+        members = np.sort(rng.choice(members, max(_MOST_MEMBERS, most), replace=False))
     order = np.argsort(-typicality(space.part(members)), kind="stable")
     found: list[int] = members[order].tolist()
     return found
@@ -69,14 +70,17 @@ def _clusters(space: Space, clusters: int, seed: int) -> Ints:
     from sklearn.exceptions import ConvergenceWarning
 
     points = space.points
-    if len(points) > max(_CLUSTERED, clusters):
+    if len(points) > max(_MOST_CLUSTERED, clusters):
         drawn = np.random.default_rng(seed).choice(
-            len(points), max(_CLUSTERED, clusters), replace=False
+            len(points), max(_MOST_CLUSTERED, clusters), replace=False
         )
         points = points[drawn]
     model = KMeans(clusters, n_init=1, random_state=seed)
     with warnings.catch_warnings():
-        # Fewer different points than clusters, to its eye: then some stay empty.
+        # It may see fewer different points than clusters: then some clusters stay empty.
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(points)
     return np.asarray(model.predict(space.points), np.int64)
+
+
+TYPICLUST = ByDistance(typiclust, "embedding", in_rank_order=True)

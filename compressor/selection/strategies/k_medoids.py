@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from compressor.selection.metric_space import Space
+from compressor.selection.strategies.medoid import central
+from compressor.selection.strategies.strategy import ByDistance
 from runtime.arrays import Floats, Ints
 from runtime.errors import MissingDependencyError
 
@@ -20,8 +22,6 @@ ALL_DISTANCES = 4000
 _STARTS = 5
 _DRAWS = 3
 _ROUNDS = 100
-_ROUNDING = 1e-9
-_TINY = 1e-300
 
 
 def k_medoids(space: Space, budget: int, fixed: Ints, seed: int) -> Ints:
@@ -63,51 +63,6 @@ def alternated(space: Space, start: Ints, fixed: Ints) -> Ints:
     return medoids
 
 
-def central(space: Space, centres: Ints, fixed: Ints, by: Space) -> Ints:
-    """For each centre the medoid of its cluster: clusters of one space, medoids of another.
-
-    A point belongs to the nearest centre, fixed or not; fixed ones stay.
-    """
-    which, _ = space.nearest(np.concatenate([fixed, centres]))
-    by_cluster = np.argsort(which, kind="stable")
-    ends = np.searchsorted(which[by_cluster], len(fixed) + np.arange(len(centres) + 1))
-    found = centres.copy()
-    for position in range(len(centres)):
-        members = by_cluster[ends[position] : ends[position + 1]]
-        found[position] = members[medoid(by.part(members))]
-    return found
-
-
-def medoid(space: Space) -> int:
-    """The point with the smallest sum of distances to all, without all distances."""
-    if space.metric == "cosine":  # the sum of 1 - a.b over b is N - a.(sum of b)
-        return int((space.points @ space.points.sum(axis=0, dtype=np.float64)).argmax())
-    return _euclidean_medoid(space)
-
-
-def _euclidean_medoid(space: Space) -> int:
-    """By cutting planes (Kelley 1960): the sum of distances is convex in the place measured from.
-
-    Its value and slope at a point give a plane that lies below it everywhere. The next point
-    looked at is the one whose highest plane is lowest, until that is no lower than the best sum.
-    """
-    points = space.points.astype(np.float64)
-    bound = np.full(len(points), -np.inf)
-    best, lowest = 0, np.inf
-    row = int(((points - np.median(points, axis=0)) ** 2).sum(axis=1).argmin())
-    while bound[row] < lowest * (1 - _ROUNDING):
-        apart = points[row] - points
-        length = np.sqrt((apart**2).sum(axis=1))
-        total = float(length.sum())
-        if total < lowest:
-            best, lowest = row, total
-        slope = (apart / np.maximum(length, _TINY)[:, None]).sum(axis=0)
-        np.maximum(bound, total - apart @ slope, out=bound)
-        bound[row] = np.inf
-        row = int(bound.argmin())
-    return best
-
-
 def _swapped(space: Space, reach: Floats, budget: int, rngs: Sequence[np.random.Generator]) -> Ints:
     """Positions of the best of some FasterPAM searches, one a generator, on all distances.
 
@@ -133,3 +88,6 @@ def _swapped(space: Space, reach: Floats, budget: int, rngs: Sequence[np.random.
         found.append(kmedoids.fasterpam(distances, start, init="given", n_cpu=1))
     best = min(found, key=lambda each: float(each.loss))
     return np.asarray(best.medoids, np.int64)
+
+
+K_MEDOIDS = ByDistance(k_medoids, "embedding")
