@@ -90,8 +90,7 @@ def torch_eager(folder: Path, images: Any) -> Callable[[], object]:
     from compressor.pipeline.steps.learn import trained_student
     from compressor.recipe import plan as plans
 
-    origin = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
-    run = Run(plans.load(Path(origin["path"]), origin["overrides"]), folder)
+    run = Run(plans.load_again(folder), folder)
     module, shown = trained_student(run).module.eval(), torch.from_numpy(images)
     torch.set_num_threads(1)
 

@@ -67,15 +67,15 @@ class Student:
         from compressor.pipeline.steps.calibration_images import MOST_VALIDATION, normalised
         from compressor.recipe import plan as plans
         from export.precision.int8 import Quantiser
+        from runtime import documents
         from runtime.bundle import golden
-        from runtime.files import read_json
-        from runtime.images.preprocess import Preprocess
+        from runtime.bundle.schema import EncoderCard
         from runtime.sampling import evenly
 
-        origin = read_json(folder / "recipe.json")
-        run = Run(plans.load(Path(origin["path"]), origin["overrides"]), folder)
+        run = Run(plans.load_again(folder), folder)
         found, held = run.images(), golden.load(folder / "holdout")
-        preprocess = Preprocess.from_dict(read_json(folder / "student.json")["preprocess"])
+        student = documents.read(folder / "student.json", EncoderCard, what="student")
+        preprocess = student.preprocess
         rows = found.rows("train")
         validation = found.part("validation").paths
         chosen = evenly(len(validation), MOST_VALIDATION)

@@ -18,11 +18,10 @@ from compressor.pipeline.steps import selection
 from compressor.pipeline.student_search import AUTO, settled
 from compressor.recipe import plan as plans
 from compressor.recipe.document import dump
+from runtime import documents
 from runtime.errors import InputError
-from runtime.files import read_json, size_of, write_json, write_text
+from runtime.files import size_of, write_json, write_text
 
-ORIGIN = "recipe.json"
-"""Which recipe a run folder belongs to, and the changes laid over it."""
 _REPORTS = ("report.json", "report.html", "report.md")
 
 
@@ -49,17 +48,12 @@ def reopen_job(folder: Path, observer: Observer) -> Run:
     Raises:
         InputError: this is not the folder of a run, or its student is not finished.
     """
-    origin = folder / ORIGIN
-    if not origin.is_file():
-        raise InputError(f"{folder}: not the folder of a run (it has no {ORIGIN})")
-    written = read_json(origin)
-    if not isinstance(written, dict) or not {"path", "overrides"} <= written.keys():
-        raise InputError(f"{origin}: not written by a run; is {folder} the folder of one?")
-    job = open_job(Path(written["path"]), written["overrides"], folder, observer)
+    origin = plans.read_origin(folder)
+    job = open_job(Path(origin.path), origin.overrides, folder, observer)
     if not runner.learnt(settled(job, keep=False)):
         raise InputError(
             f"{folder}: its student is not finished, or recipe, images or code have changed since."
-            f"\n  compressor run {written['path']} --out {folder} makes it anew."
+            f"\n  compressor run {origin.path} --out {folder} makes it anew."
         )
     return job
 
@@ -130,7 +124,7 @@ def assignments_of(overrides: Mapping[str, object]) -> list[str]:
 
 
 def _write_recipe(job: Run) -> None:
-    write_json(job.folder / ORIGIN, job.plan.origin)
+    write_json(job.folder / plans.ORIGIN, documents.plain(job.plan.origin))
     write_text(job.folder / "recipe.resolved.yaml", dump(job.plan.recipe.resolved()))
 
 

@@ -77,13 +77,13 @@ def text(found: dict[str, Any], run: Run) -> str:
 
 def next_step(found: dict[str, Any], run: Run) -> str:
     """How to go on, from where the labels are expected and how many there are."""
-    chosen, recipe = found["selection"], relative(Path(run.plan.origin["path"]))
+    chosen, recipe = found["selection"], relative(Path(run.plan.origin.path))
     again = f"compressor run {recipe}" + _out(run)
     if not chosen["open"] and chosen["labelled"] >= chosen["wanted"]:
         return f"Next: {again}"
     labels = run.plan.recipe.data.labels
     if labels in ("none", "folders"):
-        beside = relative(Path(run.plan.origin["path"]).parent / "labels.csv")
+        beside = relative(Path(run.plan.origin.path).parent / "labels.csv")
         lines = [
             f"Next: save the labels as {beside}, write `labels: labels.csv` into the recipe, then",
             f"  {again}",

@@ -9,12 +9,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct
+
 from compressor.recipe import target as targets
 from compressor.recipe.checks import mistakes_of
 from compressor.recipe.document import Document
 from compressor.recipe.schema import Recipe
 from compressor.recipe.target import Target
+from runtime import documents
 from runtime.errors import InputError
+
+ORIGIN = "recipe.json"
+
+
+class RecipeOrigin(Struct, frozen=True, kw_only=True):
+    """recipe.json in the folder of a run: how to load its recipe again."""
+
+    path: str
+    """Of the recipe's file, absolute."""
+    overrides: tuple[str, ...]
+    """The changes of `--set`."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +40,7 @@ class Plan:
     target_name: str
     digest: str
     """sha256 of what the user wrote (file and `--set`), whatever the spelling."""
-    origin: dict[str, Any]
-    """Path of the recipe and the changes laid over it, to load it again."""
+    origin: RecipeOrigin
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Plan:
@@ -51,8 +64,33 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Plan:
         target=targets.load(target_path),
         target_name=target_path.stem,
         digest=hashlib.sha256(canonical.encode()).hexdigest(),
-        origin={"path": str(path.resolve()), "overrides": list(overrides)},
+        origin=RecipeOrigin(path=str(path.resolve()), overrides=tuple(overrides)),
     )
+
+
+def load_again(folder: Path) -> Plan:
+    """Read the recipe of a run's folder again, as it was run there.
+
+    Raises:
+        InputError: it is not the folder of a run, or the recipe is missing or wrong.
+    """
+    origin = read_origin(folder)
+    return load(Path(origin.path), origin.overrides)
+
+
+def read_origin(folder: Path) -> RecipeOrigin:
+    """Read where the recipe of a run's folder lies.
+
+    Raises:
+        InputError: it is not the folder of a run.
+    """
+    path = folder / ORIGIN
+    if not path.is_file():
+        raise InputError(f"{folder}: not the folder of a run (it has no {ORIGIN})")
+    try:
+        return documents.read(path, RecipeOrigin, what="recipe's origin")
+    except InputError as error:
+        raise InputError(f"{path}: not written by a run ({error})") from error
 
 
 def _with_resolved_paths(recipe: Recipe, folder: Path) -> Recipe:

@@ -1,4 +1,4 @@
-"""What was proposed for labelling in a run, and how far the labelling is."""
+"""The state of labelling in a run: what was proposed, and what is labelled since."""
 
 from __future__ import annotations
 
@@ -6,23 +6,42 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from msgspec import Struct
 
 from compressor.data.dataset import ImageSet
 from compressor.selection.label_plan import LabelPlan
+from runtime import documents
 from runtime.arrays import Floats, Ints
-from runtime.files import read_versioned, write_json
+from runtime.documents import Text
+from runtime.files import write_json
 
 SCHEMA_VERSION = 1
 _NAME, _ARRAYS = "selection.json", "selection.safetensors"
 OUTPUTS = (_NAME, _ARRAYS)
 
 
+class Proposal(Struct, frozen=True, kw_only=True):
+    """One image that was proposed for labelling."""
+
+    image: Text
+    """Its name below the folder of images."""
+
+
+class SelectionDocument(Struct, frozen=True, kw_only=True):
+    """selection.json: everything that was proposed, in order."""
+
+    schema_version: int = SCHEMA_VERSION
+    strategy: Text
+    seed: int
+    proposed: tuple[Proposal, ...]
+
+
 @dataclass(frozen=True)
 class Standing:
-    """How far the labelling of some images is."""
+    """Which images of a pool were proposed for labelling, and which are labelled."""
 
     pool: ImageSet
-    """The images that can be chosen: those that nothing is measured on."""
+    """The images that can be chosen: all but the held-out ones."""
     proposed: Ints
     """[P] rows of the pool, in the order they were proposed."""
 
@@ -38,17 +57,17 @@ class Standing:
 
     @property
     def open(self) -> Ints:
-        """Rows proposed and not labelled yet, in the order they were proposed."""
+        """[O] rows proposed and not labelled yet, in the order they were proposed."""
         return self.proposed[self.pool.labels[self.proposed] < 0]
 
     @property
     def elsewhere(self) -> Ints:
-        """Rows labelled without having been proposed."""
+        """[E] rows labelled without having been proposed."""
         return np.setdiff1d(self.labelled, self.proposed)
 
 
 def standing(pool: ImageSet, folder: Path) -> Standing:
-    """How far it is in the folder of a run; images that have gone since are left out."""
+    """Read the state from the folder of a run, without images that were removed since."""
     row_of = {photo.id: row for row, photo in enumerate(pool.records)}
     rows = [row_of[name] for name in _proposed_in(folder) if name in row_of]
     return Standing(pool, np.array(rows, np.int64))
@@ -58,42 +77,44 @@ def _proposed_in(folder: Path) -> list[str]:
     path = folder / _NAME
     if not path.exists():
         return []
-    document = read_versioned(path, newest=SCHEMA_VERSION, what="selection")
-    return [each["image"] for each in document["proposed"]]
+    return [proposal.image for proposal in _read(path).proposed]
+
+
+def _read(path: Path) -> SelectionDocument:
+    return documents.read(path, SelectionDocument, newest=SCHEMA_VERSION, what="selection")
 
 
 def save(now: Standing, plan: LabelPlan, folder: Path) -> None:
-    """Write what was proposed before and what the plan adds, and the plan's arrays.
+    """Write everything that was proposed, with the plan's images last, and the plan's arrays.
 
     Args:
-        now: as it was when the plan was made.
-        plan: what was chosen beyond.
-        folder: where to.
+        now: the state when the plan was made.
+        plan: the images chosen next.
+        folder: where to write.
     """
     from safetensors.numpy import save_file
 
     proposed = np.concatenate([now.proposed, plan.chosen])
-    document = {
-        "schema_version": SCHEMA_VERSION,
-        "strategy": plan.strategy,
-        "seed": plan.seed,
-        "proposed": [{"image": now.pool.records[row].id} for row in proposed],
-    }
-    write_json(folder / _NAME, document)
+    document = SelectionDocument(
+        strategy=plan.strategy,
+        seed=plan.seed,
+        proposed=tuple(Proposal(image=now.pool.records[row].id) for row in proposed),
+    )
+    write_json(folder / _NAME, documents.plain(document))
     on_map = np.empty((0, 2), np.float32) if plan.map is None else plan.map
     save_file({"centre": plan.centre, "distance": plan.distance, "map": on_map}, folder / _ARRAYS)
 
 
 def load(now: Standing, folder: Path) -> LabelPlan:
-    """The plan as it stands: what is open counts as chosen, what has a label as settled."""
+    """Read the plan: proposed images without a label are `chosen`, labelled ones `settled`."""
     from safetensors.numpy import load_file
 
-    document = read_versioned(folder / _NAME, newest=SCHEMA_VERSION, what="selection")
+    document = _read(folder / _NAME)
     arrays = load_file(folder / _ARRAYS)
     on_map: Floats = arrays["map"]
     return LabelPlan(
-        strategy=document["strategy"],
-        seed=document["seed"],
+        strategy=document.strategy,
+        seed=document.seed,
         chosen=now.open,
         settled=now.labelled,
         centre=arrays["centre"],

@@ -12,7 +12,9 @@ from compressor.recipe import schema as recipe
 from compressor.recipe import target
 from compressor.recipe.schema import Distill, Recipe
 from compressor.recipe.templates import starter_recipe
+from runtime import documents
 from runtime.errors import InputError
+from runtime.files import write_json
 
 SMALLEST = """\
 name: flowers
@@ -99,9 +101,8 @@ def test_a_plan_knows_how_to_load_itself_again(write, tmp_path, monkeypatch):
     monkeypatch.chdir(write().parent)
     plan = plans.load(Path("recipe.yaml"), ["distill.epochs=2"])
     monkeypatch.chdir("/")
-    assert json.loads(json.dumps(plan.origin)) == plan.origin
-    again = plans.load(Path(plan.origin["path"]), plan.origin["overrides"])
-    assert again == plan
+    write_json(tmp_path / "run" / plans.ORIGIN, documents.plain(plan.origin))
+    assert plans.load_again(tmp_path / "run") == plan
 
 
 # --- mistakes --------------------------------------------------------------------------------

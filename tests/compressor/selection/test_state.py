@@ -75,6 +75,24 @@ def test_proposals_of_a_newer_version_are_refused(tmp_path):
         state.standing(pool_of([-1]), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({"strategy": "random", "seed": 0}, "proposed: missing"),
+        ({"strategy": "", "seed": 0, "proposed": []}, "strategy: expected str of length >= 1"),
+        (
+            {"strategy": "random", "seed": 0, "proposed": [{"image": 3}]},
+            r"proposed\[0\]\.image: expected str, got int 3",
+        ),
+    ],
+)
+def test_a_damaged_selection_names_the_key(tmp_path, document, message):
+    text = json.dumps({"schema_version": 1, **document})
+    (tmp_path / "selection.json").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=rf"selection\.json: {message}"):
+        state.standing(pool_of([-1]), tmp_path)
+
+
 def laid_out(now, plan, embeddings, typed=()):
     return label_sheet(now, plan, now.pool, embeddings, dict(typed))
 
