@@ -1,12 +1,15 @@
 # Two commands on a fresh machine with Python 3.11 and nothing else:
 #   make quickstart    makes the environment and runs the embedded example, the whole way
 #   make test          makes the environment and passes the checks and the tests
+# And for who changes the code:
+#   make quick         the checks and the fast tests, in under 90 s
+#   make lowest        the tests with the lowest version of each dependency that pyproject.toml allows
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: quickstart test static unit programs wheel base fix clean
+.PHONY: quickstart test quick static unit programs wheel base lowest fix clean
 
 quickstart: $(STAMP)
 	$(BIN)/compressor quickstart quickstart
@@ -24,12 +27,16 @@ static: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy tests benchmarks tools
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
 
 # Two files at a time, each on one core: faster than one at a time on two, for most tests are short.
 unit: $(STAMP) programs
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
+
+quick: static
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile -m "not slow"
 
 # Chromium and an ssh server, for the tests that use them; where they cannot be installed those are skipped.
 programs:
@@ -47,6 +54,14 @@ base: wheel
 	$(PYTHON) -m venv build/base
 	build/base/bin/python -m pip install --quiet --constraint constraints.txt "$$(ls build/wheel/*.whl)[cpu,test]"
 	cd build/base && OMP_NUM_THREADS=1 bin/pytest --numprocesses 2 --dist loadfile -c ../../pyproject.toml --rootdir ../.. ../../tests/runtime ../../tests/test_base_install.py
+
+# The same tests with the oldest versions that pyproject.toml allows, the base install and one backend.
+lowest: wheel
+	rm -rf build/lowest
+	$(PYTHON) -m venv build/lowest
+	$(BIN)/python tools/lowest_versions.py cpu test > build/lowest.txt
+	build/lowest/bin/python -m pip install --quiet --constraint build/lowest.txt "$$(ls build/wheel/*.whl)[cpu,test]"
+	cd build/lowest && OMP_NUM_THREADS=1 bin/pytest --numprocesses 2 --dist loadfile -c ../../pyproject.toml --rootdir ../.. ../../tests/runtime ../../tests/test_base_install.py
 
 fix: $(STAMP)
 	$(BIN)/ruff check --fix .

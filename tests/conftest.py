@@ -10,6 +10,30 @@ from PIL import Image
 
 pytest_plugins = ["browser"]  # tests/plugins
 
+SLOW = (
+    "e2e/",
+    "compressor/pipeline/steps/",
+    "compressor/pipeline/test_student_search.py",
+    "compressor/device/",
+    "compressor/models/test_families.py",
+    "export/engine/",
+    "export/precision/test_int8.py",
+    "test_benchmarks.py",
+    "test_notebook.py",
+    "test_packaging.py",
+    "test_selection_benchmarks.py",
+)
+"""Files that train, export, or start processes: marked `slow`, as are all tests with a browser."""
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the slow tests, so that `make quick` can leave them out."""
+    here = Path(__file__).parent
+    for item in items:
+        path = item.path.relative_to(here).as_posix() if item.path.is_relative_to(here) else ""
+        if path.startswith(SLOW) or "tab" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def no_home_cache(tmp_path_factory):
