@@ -21,12 +21,13 @@ from runtime.benchmark.opened_files import Opened
 from runtime.bundle.bundle import Bundle
 from runtime.bundle.golden import Golden
 from runtime.bundle.schema import ProbeChoice
-from runtime.evaluation import answering, disagreements, ledger, robustness
-from runtime.evaluation.contamination import drop_contaminated
+from runtime.evaluation import answering, ledger
 from runtime.evaluation.gates import Evidence
 from runtime.evaluation.recommend import mark_dominated, recommend
 from runtime.evaluation.subject import Answers, bank_of
 from runtime.evaluation.verdict import judge
+from runtime.findings import disagreements, robustness
+from runtime.findings.contamination import drop_contaminated
 from runtime.images import preprocessing_check
 from runtime.metrics import Bank
 from runtime.progress import Track, silent
@@ -209,4 +210,4 @@ def _with_findings(report: Report, bench: Bench, best: Opened, answers: Answers)
     own = robustness.measure(best.session, golden, preprocess, inside, mean, track=bench.track)
     if own is None:
         return report
-    return structs.replace(report, robustness=robustness.report(golden, [*stored, own]))
+    return structs.replace(report, robustness=robustness.summarise(golden, [*stored, own]))

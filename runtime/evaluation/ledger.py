@@ -18,7 +18,7 @@ from runtime.evaluation import metric_table, parity, subject
 from runtime.evaluation.subject import Answers
 from runtime.metrics import Bank, Estimate
 from runtime.results.ledger import LedgerEntry, LossAgainstBefore
-from runtime.results.scores import Score
+from runtime.results.scores import Score, as_scores
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def entries(measured: Sequence[Measured]) -> list[LedgerEntry]:
     """
     teacher, before, found = measured[0], measured[0], list[LedgerEntry]()
     for each in measured:
-        changes: dict[str, Any] = {"scores": metric_table.as_scores(each.estimates)}
+        changes: dict[str, Any] = {"scores": as_scores(each.estimates)}
         if each.estimates and each is not teacher:
             changes["loss_against_teacher"] = _losses(teacher, each)
             if before is not teacher:
@@ -104,4 +104,4 @@ def _losses(reference: Measured, other: Measured) -> dict[str, Score]:
         if key in reference.estimates:
             pair = reference.estimates[key], estimate
             losses[key] = metrics.paired_difference(*(pair[::-1] if key in lower else pair))
-    return metric_table.as_scores(losses)
+    return as_scores(losses)

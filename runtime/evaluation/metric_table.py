@@ -6,7 +6,7 @@ from it. A new metric is one entry here, and a function in `scores` if none ther
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -19,7 +19,7 @@ from runtime.evaluation import scores
 from runtime.evaluation.subject import Subject
 from runtime.metrics import Estimate
 from runtime.results.ledger import LedgerEntry
-from runtime.results.scores import Score
+from runtime.results.scores import Score, as_scores
 
 Theme = Literal["Answers", "Probabilities", "Similarity structure", "Out-of-distribution images",
                 "The file"]  # fmt: skip
@@ -246,16 +246,6 @@ def estimates(subject: Subject) -> dict[str, Estimate]:
 def scores_of(subject: Subject) -> dict[str, Score]:
     """Compute every metric that these answers allow, as report.json has them."""
     return as_scores(estimates(subject))
-
-
-def as_scores(found: Mapping[str, Estimate]) -> dict[str, Score]:
-    """Estimates without their resamples."""
-    return {key: as_score(estimate) for key, estimate in found.items()}
-
-
-def as_score(estimate: Estimate) -> Score:
-    """An estimate without its resamples."""
-    return Score(estimate.value, estimate.low, estimate.high)
 
 
 def lower_is_better() -> frozenset[str]:

@@ -72,18 +72,6 @@ def repeat(folder: Path, preprocess: Preprocess) -> dict[str, Any] | None:
     }
 
 
-def told(found: dict[str, Any] | None, levels: int | None) -> str | None:
-    """Return a difference in words, or None if there is none."""
-    if not found or found["first_difference"] is None:
-        return None
-    largest = "" if levels is None else f"; after resize and crop by up to {levels} of 255 levels"
-    step = found["first_difference"]
-    return (
-        f"**Preprocessing differs from the desk**, first in the step `{step}`: "
-        f"in {len(found['differ'])} of {found['images']} images{largest}."
-    )
-
-
 def _is_entry(value: Any) -> bool:
     if not isinstance(value, dict) or not isinstance(value.get("image"), str):
         return False

@@ -1,4 +1,4 @@
-"""Two embeddings laid on each other: linear CKA, and cosines after the best orthogonal map."""
+"""Alignment of two embeddings: linear CKA, and cosines after the best orthogonal map."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from runtime.metrics.directions import Floats, normalise, unit_rows
 from runtime.metrics.intervals import Estimate, pseudo_values, smooth_estimate
 
 LEAST_VARIANCE = 1e-24
-"""Of an embedding whose rows are all the same but for rounding."""
+"""Variance of an embedding whose rows differ by rounding alone."""
 LEAST_SHARED = 1e-9
 """Singular values below this share of the largest are rounding."""
 
@@ -23,12 +23,13 @@ LEAST_SHARED = 1e-9
 
 
 def linear_cka(a: Floats, b: Floats, *, seed: int = 0) -> Estimate:
-    """Linear centred kernel alignment of `a` [N, Da] and `b` [N, Db], rows of unit length, N > 4.
+    """Return the linear centred kernel alignment of `a` [N, Da] and `b` [N, Db], N > 4.
 
-    1 where one is a rotation and scaling of the other, 0 where they are independent (Kornblith et
-    al., ICML 2019). The debiased form (HSIC_1 of Song et al., JMLR 2012, as in Nguyen et al.,
-    ICLR 2021): the plain one of two *independent* embeddings of width 192 is .66 on 100 images,
-    and this one 0. In feature space: [D, D] matrices, never [N, N].
+    Rows are made unit length. 1 where one is a rotation and scaling of the other, 0 where they are
+    independent (Kornblith et al., ICML 2019). This is the debiased form (HSIC_1 of Song et al.,
+    JMLR 2012, as in Nguyen et al., ICLR 2021): the plain one of two *independent* embeddings of
+    width 192 is .66 on 100 images, and this one 0. It works in feature space: [D, D] matrices,
+    never [N, N].
     """
     x, y = unit_rows(a), unit_rows(b)
     x -= x.mean(axis=0)  # HSIC does not see it; the digits are kept
@@ -46,7 +47,7 @@ def _alignment(means: Doubles) -> Doubles:
 
 
 def _hsic(x: Doubles, y: Doubles) -> Doubles:
-    """Pseudo-values of the unbiased HSIC of linear kernels: [N, Da], [N, Db] -> [N]."""
+    """Return pseudo-values of the unbiased HSIC of linear kernels: [N, Da], [N, Db] -> [N]."""
     own_x, own_y = (np.einsum("nd,nd->n", each, each) for each in (x, y))
     # p and q: sums of an image's kernel with the others; both: of the products of the two
     p, q = x @ x.sum(axis=0) - own_x, y @ y.sum(axis=0) - own_y
@@ -80,7 +81,7 @@ def _hsic_of(
 
 @dataclass(frozen=True)
 class OrthogonalMap:
-    """Lays a student's embedding on the teacher's: centred, turned, perhaps mirrored, not bent."""
+    """Maps a student's embedding to the teacher's: centred, rotated, perhaps mirrored."""
 
     turn: Annotated[npt.NDArray[np.float32], axes("D", "Dt")]
     """Its rows are orthonormal where D <= Dt, else its columns. (Of a lower rank where
@@ -89,7 +90,7 @@ class OrthogonalMap:
     target_mean: Annotated[npt.NDArray[np.float32], axes("Dt")]
 
     def cosines(self, source: Floats, target: Floats) -> Doubles:
-        """Of each mapped row with its target, both centred: [N, D], [N, Dt] -> [N].
+        """Return the cosine of each mapped row with its target: [N, D], [N, Dt] -> [N].
 
         0 for a row that lies on the mean and so has no direction.
         """
@@ -103,13 +104,13 @@ class OrthogonalMap:
 
 
 def fit_orthogonal_map(source: Floats, target: Floats) -> OrthogonalMap:
-    """The map with the least squared distance between mapped `source` and `target` rows.
+    """Fit the map with the least squared distance between mapped `source` and `target` rows.
 
     Rows are first made of unit length, and centred. The map is U V' of the singular value
     decomposition of source' target (Schönemann 1966); with unequal widths it is semi-orthogonal:
-    a narrower student is laid into a subspace of the teacher's space, a wider one is projected.
-    Directions of which so few images say nothing are left out: any turn of them would do.
-    Fit it on other images than those it is judged on: it has D x Dt numbers to bend to them.
+    a narrower student is embedded into a subspace of the teacher's space, a wider one is projected.
+    Directions that so few images do not determine are left out: any rotation of them would fit.
+    Fit it on other images than those it is judged on: with D x Dt numbers it overfits them.
 
     Args:
         source: [M, D]

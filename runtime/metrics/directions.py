@@ -1,4 +1,4 @@
-"""Embeddings as directions: only their angles are compared."""
+"""Embeddings as directions: only angles are compared."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.integer]
 
 BLOCK_VALUES = 8_000_000
-"""Cosines that are held at a time: 32 MB of float32, however many images there are."""
+"""Cosines held in memory at a time: 32 MB of float32, for any number of images."""
 
 
 def normalise(x: Floats) -> npt.NDArray[np.float32]:
-    """Rows of unit length: [N, D] -> float32 [N, D].
+    """Return rows of unit length: [N, D] -> float32 [N, D].
 
     Raises:
         ValueError: a row is zero or not finite, so that it has no direction.
@@ -32,13 +32,13 @@ def normalise(x: Floats) -> npt.NDArray[np.float32]:
 
 
 def unit_rows(x: Floats) -> Doubles:
-    """`normalise` in float64, for what is left of differences of nearly equal cosines."""
+    """`normalise` in float64, for differences of nearly equal cosines."""
     unit: Doubles = x / np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True)
     return unit
 
 
 def row_blocks(rows: int, columns: int) -> Iterator[slice]:
-    """The rows of a [rows, columns] matrix, as many at a time as memory is meant for."""
+    """Yield the rows of a [rows, columns] matrix in blocks of BLOCK_VALUES numbers."""
     step = max(1, BLOCK_VALUES // max(1, columns))
     for start in range(0, rows, step):
         yield slice(start, min(rows, start + step))

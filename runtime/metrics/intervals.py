@@ -1,7 +1,7 @@
 """95 % bootstrap intervals over images, paired for differences.
 
-Every figure over the same images is resampled by the same draws of images. A difference between
-two such figures is therefore resampled image by image (a paired bootstrap), with no more work.
+All estimates over the same images are resampled with the same draws of images. A difference
+between two of them is therefore resampled image by image (a paired bootstrap) at no extra cost.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Estimate:
     low: float
     high: float
     resampled: Doubles | None = field(default=None, repr=False, compare=False)
-    """[RESAMPLES], its value in each resample; None for a figure that was read from a file."""
+    """[RESAMPLES], its value in each resample; None for an estimate that was read from a file."""
     draws: tuple[int, ...] = field(default=(), repr=False, compare=False)
-    """The seed and the number of images of each sample: figures with the same draws are paired."""
+    """The seed, and the images of each sample: estimates with the same draws are paired."""
     bounds: Bounds | None = field(default=None, repr=False, compare=False)
     """Bounds of one image's contribution, if there are any."""
 

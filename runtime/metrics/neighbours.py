@@ -12,7 +12,7 @@ from runtime.metrics.directions import Floats, Ints, normalise, row_blocks
 def knn_votes(
     query: Floats, bank: Floats, labels: Ints, classes: int, *, k: int = 10, tau: float = 0.07
 ) -> Doubles:
-    """Share of the vote of each class among the k nearest by cosine (DINO's weighted kNN).
+    """Return each class's share of the vote of the k nearest by cosine (DINO's weighted kNN).
 
     A neighbour's vote is exp(cosine / tau). k = 10, tau = 0.07 are the TinTeM authors' values.
 
@@ -54,7 +54,7 @@ def _votes(similarity: Floats, nearest: Ints, labels: Ints, classes: int, tau: f
 
 
 def ood_scores(query: Floats, bank: Floats) -> npt.NDArray[np.float32]:
-    """Cosine to the nearest training embedding: high means in distribution. [N, D] -> [N]."""
+    """Return the cosine to the nearest training embedding, high for an image that belongs: [N]."""
     return unit_ood_scores(normalise(query), normalise(bank))
 
 
@@ -67,7 +67,7 @@ def unit_ood_scores(query: Floats, bank: Floats) -> npt.NDArray[np.float32]:
 
 
 def neighbour_overlap(a: Floats, b: Floats, *, k: int = 10) -> Doubles:
-    """Per image, the share of its k nearest images that `a` and `b` agree on. -> [N]."""
+    """Return, per image, the share of its k nearest images that `a` and `b` agree on: [N]."""
     k = min(k, len(a) - 1)
     (_, near_a), (_, near_b) = _nearest_others(a, k), _nearest_others(b, k)
     shares = [len(np.intersect1d(p, q)) / k for p, q in zip(near_a, near_b, strict=True)]
@@ -75,7 +75,7 @@ def neighbour_overlap(a: Floats, b: Floats, *, k: int = 10) -> Doubles:
 
 
 def _nearest(query: Floats, bank: Floats, k: int) -> tuple[npt.NDArray[np.float32], Ints]:
-    """The k highest cosines of each unit row and their places: two [N, k], highest first."""
+    """Return the k highest cosines of each unit row and their indices: two [N, k], sorted."""
     k = min(k, len(bank))
     similarity = np.empty((len(query), k), np.float32)
     index = np.empty((len(query), k), np.int64)

@@ -16,7 +16,7 @@ from runtime.metrics.probabilities import NEVER
 
 
 def auroc(inside: Floats, outside: Floats) -> float:
-    """Chance that an in-distribution score is above an outside one, ties counted half."""
+    """Return the chance that an inside score is above an outside one, ties counted half."""
     ordered = np.sort(outside)
     below = np.searchsorted(ordered, inside, "left")
     up_to = np.searchsorted(ordered, inside, "right")
@@ -24,12 +24,12 @@ def auroc(inside: Floats, outside: Floats) -> float:
 
 
 def fpr95(inside: Floats, outside: Floats) -> float:
-    """Share of outside images whose score is above the 5th percentile of the inside ones."""
+    """Return the share of outside scores above the 5th percentile of the inside ones."""
     return float(np.mean(outside > np.percentile(inside, 5)))
 
 
 def energy_scores(logits: Floats) -> Doubles:
-    """Log of the sum of exp(logits): [N, K] -> [N] (minus the energy of Liu et al., NeurIPS 2020).
+    """Return log sum exp of logits: [N, K] -> [N] (minus the energy of Liu et al., NeurIPS 2020).
 
     Classes that no label covers are left out.
     """
@@ -93,7 +93,7 @@ def gaussians_of_unit_rows(rows: Floats, labels: Ints) -> Gaussians:
 
 
 def shrunk_covariance(centred: Doubles) -> Doubles:
-    """Covariance of rows [N, D] of mean zero, drawn towards a ball as far as N is too few.
+    """Covariance of rows [N, D] of mean zero, shrunk towards a sphere the more, the smaller N is.
 
     Ledoit and Wolf, "A well-conditioned estimator for large-dimensional covariance matrices"
     (2004); the same as scikit-learn's `ledoit_wolf`.

@@ -39,9 +39,9 @@ def text(report: Report) -> str:
     ledger = tables.ledger(report.ledger, metric_table.METRICS, intervals=False).turned()
     notes = [view.preprocessing, *sentences.probe(report)]
     notes += [doubt.markdown for doubt in view.speed.doubts]
-    told = "\n".join(note for note in notes if note)
+    noted = "\n".join(note for note in notes if note)
     requirements = requirements_table(view.requirements).markdown
-    return "\n\n".join(part for part in (requirements, ledger.markdown, told) if part)
+    return "\n\n".join(part for part in (requirements, ledger.markdown, noted) if part)
 
 
 def markdown(report: Report) -> str:

@@ -36,7 +36,7 @@ class TeacherUnsure(Struct, frozen=True):
 
 
 class Disagreements(Struct, frozen=True):
-    """The images on which the file differs most from the teacher; empty where none can be told."""
+    """The images on which the file differs most from the teacher, if that can be measured."""
 
     measure: str | UnsetType = UNSET
     """What the distance is."""

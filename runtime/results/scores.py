@@ -18,6 +18,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from runtime import documents
 from runtime.errors import InputError
+from runtime.metrics import Estimate
 
 T = TypeVar("T", bound=Struct)
 _INTERVAL = "_ci"
@@ -29,6 +30,16 @@ class Score(Struct, frozen=True):
     value: float
     low: float
     high: float
+
+
+def as_scores(found: Mapping[str, Estimate]) -> dict[str, Score]:
+    """Estimates without their resamples."""
+    return {key: as_score(estimate) for key, estimate in found.items()}
+
+
+def as_score(estimate: Estimate) -> Score:
+    """An estimate without its resamples."""
+    return Score(estimate.value, estimate.low, estimate.high)
 
 
 # --- writing ---------------------------------------------------------------------------------

@@ -13,8 +13,8 @@ from PIL import Image
 from runtime import metrics
 from runtime.bundle.golden import Arrays, Golden
 from runtime.bundle.golden_arrays import Corrupted, Outside, UnderCorruption
-from runtime.evaluation.robustness import shape_of, stability
 from runtime.files import sha256_of, write_json
+from runtime.findings.robustness import shape_of, stability
 from runtime.images import corruptions
 from runtime.images.preprocess import Preprocess
 

@@ -175,7 +175,7 @@ def _with_corrupted(
     """With what corruptions of some held-out images do to teacher and student."""
     from runtime import metrics
     from runtime.bundle.golden_arrays import Corrupted, UnderCorruption
-    from runtime.evaluation.robustness import shape_of, stability
+    from runtime.findings.robustness import shape_of, stability
 
     rows = corrupted["rows"].astype(np.int64)
     shape = shape_of(len(rows))

@@ -8,7 +8,8 @@ from compressor.recipe.plan import load
 from compressor.recipe.schema import Require
 from runtime.bundle.schema import Requirements
 from runtime.errors import InputError
-from runtime.evaluation import described, gates
+from runtime.evaluation import gates
+from runtime.report import described
 
 FIDELITY = (Path(__file__).parents[3] / "docs" / "fidelity.md").read_text(encoding="utf-8")
 

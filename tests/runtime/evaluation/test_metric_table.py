@@ -5,12 +5,12 @@ import pytest
 
 from runtime import metrics
 from runtime.bundle import bundle, golden
-from runtime.evaluation import described, metric_table
+from runtime.evaluation import metric_table
 from runtime.evaluation.check import check
 from runtime.evaluation.metric_table import METRICS, Chart, Metric
 from runtime.evaluation.recommend import faithfulness
 from runtime.evaluation.report_schema import json_schema
-from runtime.report import compare, html_page, markdown
+from runtime.report import compare, described, html_page, markdown
 from runtime.results.scores import to_json
 
 

@@ -32,7 +32,6 @@ def preprocess(sound_bundle):
 def test_here_the_steps_are_the_same(folder, preprocess):
     found = preprocessing_check.repeat(folder / "golden", preprocess)
     assert found == {"images": 4, "first_difference": None, "differ": []}
-    assert preprocessing_check.told(found, 0) is None
 
 
 def test_each_step_has_a_digest_of_its_own(folder, preprocess):
@@ -51,7 +50,6 @@ def test_the_first_step_that_differs_is_named(folder, preprocess, step):
     path.write_text(json.dumps(wanted))
     found = preprocessing_check.repeat(folder / "golden", preprocess)
     assert found == {"images": 4, "first_difference": step, "differ": [IMAGES[1], IMAGES[3]]}
-    assert f"`{step}`: in 2 of 4 images; after resize" in preprocessing_check.told(found, 3)
 
 
 def test_another_way_of_decoding_is_seen(folder, preprocess):

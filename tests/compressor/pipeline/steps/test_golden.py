@@ -16,8 +16,8 @@ from runtime import metrics
 from runtime.bundle import bundle, golden
 from runtime.errors import InputError
 from runtime.evaluation.check import check
-from runtime.evaluation.contamination import drop_contaminated
 from runtime.files import read_json
+from runtime.findings.contamination import drop_contaminated
 from runtime.images import corruptions
 from runtime.results.scores import to_json
 from runtime.sampling import evenly

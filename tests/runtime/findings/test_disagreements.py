@@ -7,7 +7,7 @@ import pytest
 
 from runtime.backends.base import Outputs
 from runtime.bundle import golden
-from runtime.evaluation.disagreements import SHOWN, disagreements, per_class
+from runtime.findings.disagreements import SHOWN, disagreements, per_class
 from runtime.results.scores import to_json
 
 

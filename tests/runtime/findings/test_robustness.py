@@ -5,10 +5,10 @@ import pytest
 
 from runtime.backends.base import Outputs, open_session
 from runtime.bundle import bundle, golden
-from runtime.evaluation import robustness
 from runtime.evaluation.check import check
-from runtime.evaluation.robustness import CorruptedAnswers
 from runtime.evaluation.subject import bank_of
+from runtime.findings import robustness
+from runtime.findings.robustness import CorruptedAnswers
 from runtime.images.corruptions import FAMILIES
 from runtime.progress import silent
 from runtime.results.scores import to_json
@@ -117,7 +117,7 @@ def test_an_interval_is_over_images_not_over_corruptions(folder):
     answers[0] = 1 - answers[0]
     stability = np.ones((6, 6, 5), np.float32)
     lines = [CorruptedAnswers("teacher", truth, answers, stability)]
-    (line,) = to_json(robustness.report(loaded, lines))["lines"]
+    (line,) = to_json(robustness.summarise(loaded, lines))["lines"]
     assert line["accuracy"] == pytest.approx(5 / 6)
     low, high = line["accuracy_ci"]
     assert high - low > 0.4

@@ -8,7 +8,7 @@ import pytest
 from runtime.bundle import bundle, golden
 from runtime.errors import InputError
 from runtime.evaluation.check import check
-from runtime.evaluation.contamination import drop_contaminated
+from runtime.findings.contamination import drop_contaminated
 from runtime.results.scores import to_json
 
 

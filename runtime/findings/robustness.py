@@ -12,14 +12,13 @@ from runtime import metrics
 from runtime.arrays import Doubles, Floats
 from runtime.backends.base import Outputs, Session, inputs_of
 from runtime.bundle.golden import Golden
-from runtime.evaluation.metric_table import as_score, as_scores
 from runtime.images import corruptions
 from runtime.images.corruptions import FAMILIES, SEVERITIES
 from runtime.images.preprocess import Preprocess
 from runtime.metrics import Estimate
 from runtime.progress import Track
 from runtime.results.findings import FamilyResult, Robustness, RobustnessEntry
-from runtime.results.scores import Score
+from runtime.results.scores import Score, as_score, as_scores
 
 Ints = npt.NDArray[np.integer]
 
@@ -59,7 +58,7 @@ def stability(clean: Floats, corrupted: Floats, mean: Floats) -> Floats:
 
 
 def shape_of(images: int) -> tuple[int, int, int]:
-    """Return [R, F, S] for so many images."""
+    """Return the shape [R, F, S] for a number of images."""
     return images, len(FAMILIES), len(SEVERITIES)
 
 
@@ -136,7 +135,7 @@ def rows_of(golden: Golden) -> Ints:
     return corrupted.rows if corrupted else np.empty(0, np.int64)
 
 
-def report(golden: Golden, encoders: Sequence[CorruptedAnswers]) -> Robustness:
+def summarise(golden: Golden, encoders: Sequence[CorruptedAnswers]) -> Robustness:
     """Summarise what the corruptions do to each encoder.
 
     Args:

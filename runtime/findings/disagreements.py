@@ -12,7 +12,6 @@ from runtime import metrics
 from runtime.arrays import Doubles
 from runtime.backends.base import Outputs
 from runtime.bundle.golden import Golden
-from runtime.evaluation.metric_table import as_score
 from runtime.results.findings import (
     Answer,
     ClassResult,
@@ -20,7 +19,7 @@ from runtime.results.findings import (
     Disagreements,
     TeacherUnsure,
 )
-from runtime.results.scores import Score
+from runtime.results.scores import Score, as_score
 
 Ints = npt.NDArray[np.integer]
 Flags = npt.NDArray[np.bool_]
