@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +103,7 @@ def in_batches(items: Sequence[T]) -> list[Sequence[T]]:
 
 def load_batches(
     dataset: Dataset[T], batches: Iterable[Sequence[T]], workers: int
-) -> Iterator[tuple[Tensor, ...]]:
+) -> Generator[tuple[Tensor, ...]]:
     """Yield batches of a dataset's items in order, each array stacked; threads read ahead.
 
     Threads are as fast as processes here, because Pillow releases the interpreter lock while it

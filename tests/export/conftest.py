@@ -77,7 +77,9 @@ def images(pixels):
 @pytest.fixture(scope="session")
 def precise(students, images, tmp_path_factory):
     """`precise(family, precision)`: path of a finished file."""
+    from export import graph
     from export.precision import fp16, int8
+    from export.precision.calibration import calibrate
 
     folder, made = tmp_path_factory.mktemp("precise"), {}
 
@@ -91,10 +93,10 @@ def precise(students, images, tmp_path_factory):
                 fp16.make(students(family), path, images[:16], images[32:48])
             else:
                 quantiser = int8.Quantiser.of(students(family), images[32:48])
-                calibration = int8.calibrate(
+                calibration = calibrate(
                     quantiser.model, images[:16], name="selected", method="minmax"
                 )
-                int8.graph.save(
+                graph.save(
                     quantiser.quantised(calibration, quantiser.layers), path, {"precision": "int8"}
                 )
             made[key] = path

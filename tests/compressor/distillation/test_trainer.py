@@ -66,7 +66,7 @@ def with_maps(tmp_path_factory):
     for number in range(SPEC.views):
         jobs = [(row, number) for row in range(len(train))]
         ((pixels,),) = load_batches(views, [jobs], 0)
-        seen = pixels.numpy()
+        seen = pixels.numpy()  # type: ignore[attr-defined]
         shard = np.zeros(len(train), record)
         shard["pooled"] = teacher(seen)
         for row, column in np.ndindex(*GRID):

@@ -364,7 +364,7 @@ def test_what_a_killed_process_left_is_removed_after_a_day(cache, run, monkeypat
     keep(cache, run, 1)
     assert left.exists()
     now = time.time()
-    monkeypatch.setattr(caching.time, "time", lambda: now + 25 * 3600)
+    monkeypatch.setattr(time, "time", lambda: now + 25 * 3600)
     keep(cache, run, 2)
     assert not left.exists()
     assert len(kept(cache)) == 2

@@ -8,6 +8,7 @@ import pytest
 
 from compressor.pipeline import stage as stages
 from compressor.pipeline.stage import Stage
+from runtime.files import sha256_of
 
 
 @dataclass
@@ -133,7 +134,7 @@ def test_a_kill_between_the_work_and_its_move_loses_nothing(job, moved):
     make_copy(job, work)
     record = {
         "fingerprint": fingerprint,
-        "outputs": {"copy.txt": stages.sha256_of(work / "copy.txt")},
+        "outputs": {"copy.txt": sha256_of(work / "copy.txt")},
         "seconds": 5.0,
     }
     (work / "record.json").write_text(json.dumps(record))

@@ -130,7 +130,7 @@ def test_a_run_finds_its_student_once_and_reports_why(plan, tmp_path):
     """Sizes alone: they hold on every machine, and nothing is timed."""
     said = []
     asked = plan({"size_mb": 3.0}, match="{cpu: 'no such CPU'}")
-    run = Run(asked, tmp_path / "run", observer=lambda event: said.append(event.text))
+    run = Run(asked, tmp_path / "run", observer=lambda event: said.append(event.text))  # type: ignore[attr-defined]
     run.folder.mkdir()
     settled = student_search.settled(run)
     assert settled.plan.recipe.student.model == "mobilenetv3_small_050"
@@ -150,7 +150,7 @@ def test_a_run_finds_its_student_once_and_reports_why(plan, tmp_path):
     other = Run(
         plan({"size_mb": 3.1}, students=STUDENTS[1:]),
         run.folder,
-        observer=lambda event: said.append(event.text),
+        observer=lambda event: said.append(event.text),  # type: ignore[attr-defined]
     )
     said.clear()
     student_search.settled(other, keep=False)

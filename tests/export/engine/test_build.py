@@ -3,6 +3,7 @@
 import json
 import platform
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -48,7 +49,8 @@ def test_an_engine_with_all_that_lies_beside_it(students, tmp_path, capability):
         path.name, f"{path.name}.json", f"{path.name}.layers.json", f"{path.name}.sh",
     ]  # fmt: skip
     found = engine_manifest.load(path)
-    assert found.to_dict() == found.to_dict() | {
+    fields = msgspec.to_builtins(found)
+    assert fields == fields | {
         "flavour": "tensorrt-rtx",
         "compute_capability": capability,
         "os": platform.system(),

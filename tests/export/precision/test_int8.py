@@ -6,7 +6,7 @@ import pytest
 
 from export import graph, precision_proof
 from export.precision import int8
-from export.precision.calibration import METHODS
+from export.precision.calibration import METHODS, calibrate
 from export.precision.int8 import Quantiser, Sensitivity, Step
 from runtime.backends.base import open_session
 
@@ -110,5 +110,5 @@ def test_work_is_shared_out(quantiser):
 def test_it_says_nothing_on_stdout(students, images, capfd):
     quantiser = Quantiser.of(students("mobilenetv3"), images[:4])
     for method in METHODS:
-        int8.calibrate(quantiser.model, images[:8], name="random", method=method)
+        calibrate(quantiser.model, images[:8], name="random", method=method)
     assert capfd.readouterr().out == ""

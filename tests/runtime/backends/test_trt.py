@@ -38,7 +38,7 @@ def made(tmp_path_factory):
 def session(made):
     opened = open_session(made[1], provider="cpu")
     yield opened
-    opened.close()
+    opened.close()  # type: ignore[attr-defined]
 
 
 def batch(size):

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runtime.__main__ import main
-from runtime.benchmark import latency, machine_load, opened_files
+from runtime.benchmark import latency, machine_load
 from runtime.bundle import bundle, golden_file
 from runtime.cli import guarded
 from runtime.errors import InputError
@@ -32,7 +32,7 @@ FILES = (
 def short(monkeypatch):
     real = latency.measure_together
     monkeypatch.setattr(
-        opened_files.latency, "measure_together", lambda requests, plan=None: real(requests, SHORT)
+        latency, "measure_together", lambda requests, plan=None: real(requests, SHORT)
     )
 
 

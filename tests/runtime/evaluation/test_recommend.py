@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from runtime.documents.speed import Latency
 
+from runtime.benchmark.latency import Latency
 from runtime.evaluation.recommend import faithfulness, mark_dominated, recommend
 from runtime.results.ledger import LedgerEntry
 from runtime.results.scores import Score

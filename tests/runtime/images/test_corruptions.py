@@ -103,7 +103,7 @@ def test_what_stands_for_images_of_no_task_goes_through_the_families():
 )
 def test_any_image_can_be_corrupted(size, cell, seed, short_side):
     image = Image.new("RGB", size, (12, 200, 90))
-    made = Corruption(*cell, seed, short_side)(image)
+    made = Corruption(*cell, seed, short_side)(image)  # type: ignore[call-arg]
     assert min(made.size) == min(short_side, min(size))
 
 
