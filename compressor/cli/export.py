@@ -34,7 +34,7 @@ def export(run_folder: Path, as_json: bool) -> None:
     "flavours",
     multiple=True,
     type=click.Choice(["tensorrt", "tensorrt-rtx"]),
-    help="Which TensorRT. Default: what the recipe says. Repeatable.",
+    help="TensorRT flavour. Default: the recipe's. Repeatable.",
 )
 @click.option(
     "--compute-capability",
@@ -55,9 +55,11 @@ def export(run_folder: Path, as_json: bool) -> None:
     type=click.IntRange(min=1),
     nargs=3,
     metavar="FROM BEST TO",
-    help="Batch sizes it takes. Default: the recipe's.",
+    help="Batch sizes: smallest, tuned for, largest. Default: the recipe's.",
 )
-@click.option("--workspace-mb", type=click.IntRange(min=1), help="Most scratch memory of a layer.")
+@click.option(
+    "--workspace-mb", type=click.IntRange(min=1), help="Scratch memory of a layer, at most."
+)
 @json_option
 def engine(
     bundle: Path,

@@ -18,12 +18,12 @@ from runtime.errors import InputError
     "--budget",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Choose N more than are labelled or proposed. Default: up to label.budget in all.",
+    help="Select N more than are labelled or proposed. Default: up to label.budget in all.",
 )
 @click.option(
     "--simulate",
     is_flag=True,
-    help="Choose nothing; measure what each strategy would have been worth (needs all labels).",
+    help="Select nothing; measure what each strategy would have given (needs all labels).",
 )
 @out_option
 @set_option

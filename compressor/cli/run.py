@@ -16,8 +16,8 @@ from runtime.cli import out_option
 @click.argument("recipe", type=FILE)
 @out_option
 @set_option
-@click.option("--target", help="Make it for this target, whatever the recipe names.")
-@click.option("--dry-run", is_flag=True, help="Print what would be done, and touch nothing.")
+@click.option("--target", help="Use this target instead of the recipe's.")
+@click.option("--dry-run", is_flag=True, help="Print what would be done, and change nothing.")
 @json_option
 def run(
     recipe: Path,

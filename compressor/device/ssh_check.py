@@ -75,14 +75,14 @@ class Host:
             stderr: where its messages go; None shows them.
 
         Raises:
-            MissingDependencyError: ssh did not get there.
+            MissingDependencyError: ssh cannot connect.
         """
         line = [*self.command, "--", self.destination, words]
         done = subprocess.run(line, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, check=False)
         if done.returncode == _SSH_FAILED:
             said = (done.stderr or b"").decode(errors="replace").strip()
             raise MissingDependencyError(
-                f"{self.destination}: ssh did not get there: {said or 'it says no more'}\n"
+                f"{self.destination}: ssh cannot connect: {said or 'ssh gave no reason'}\n"
                 f"  Does `{shlex.join([*_ssh(), self.destination])}` work? A host whose key is not "
                 "known yet has to be visited once by hand, so that you see its fingerprint."
             )
@@ -92,7 +92,7 @@ class Host:
         """Run a command line that has to succeed, and return what it printed.
 
         Raises:
-            MissingDependencyError: it did not, or ssh did not get there.
+            MissingDependencyError: it failed, or ssh cannot connect.
         """
         done = self.run(words, stdin=stdin)
         if done.returncode:
@@ -104,7 +104,7 @@ class Host:
         """Copy a file.
 
         Raises:
-            MissingDependencyError: there is no room for it, or ssh did not get there.
+            MissingDependencyError: there is no room for it, or ssh cannot connect.
         """
         with path.open("rb") as file:
             self.do(f"cat > {shlex.quote(there)}", f"copying {path.name}", stdin=file)
@@ -167,7 +167,9 @@ def _reached(destination: str) -> Iterator[Host]:
             f"a password in {destination.rpartition('@')[2]!r}'s address: leave it out"
         )
     if not re.fullmatch(r"(ssh://)?[A-Za-z0-9_][A-Za-z0-9_.@:%\[\]-]*", destination):
-        raise InputError(f"{destination!r} is no address; wanted is user@host or ssh://host:port")
+        raise InputError(
+            f"{destination!r} is not an address; expected user@host or ssh://host:port"
+        )
     if shutil.which(_ssh()[0]) is None:
         raise MissingDependencyError(f"{_ssh()[0]}: not found; install OpenSSH's client")
     with tempfile.TemporaryDirectory(prefix="ec-") as sockets:  # a short path: sockets' have limits
@@ -192,7 +194,7 @@ def _make_folder(host: Host) -> str:
     made = host.do(f"umask 077; mktemp -d ~/{_FOLDER}.XXXXXX", "making a folder").strip()
     if f"/{_FOLDER}." not in made or "\n" in made:
         raise MissingDependencyError(
-            f"{host.destination}: its shell prints {made!r} where a folder was expected. Does a "
+            f"{host.destination}: its shell prints {made!r} but a folder was expected. Does a "
             "start-up file (.bashrc) print something?"
         )
     return made

@@ -66,7 +66,7 @@ class _Disk:
             self.planned += size
             self.lines.append(f"{what}: {amount(size)}")
             return True
-        left = f"over what is left of distill.disk_gb ({self.limit_gb:g})"
+        left = f"more than what is left of distill.disk_gb ({self.limit_gb:g})"
         self.lines.append(f"{what} would take {amount(size)}, {left}: {otherwise}")
         return False
 
@@ -91,7 +91,7 @@ def plan_disk(spec: Distill, train: ImageSet, teacher: Encoder, student: Encoder
         keep_views = disk.keep(
             3 * student.preprocess.size_px**2 * views * len(train),
             "the student's views during training",
-            "each is cut again whenever it is shown",
+            "each is cut again every time",
         )
     lines = tuple(disk.lines)
     return DiskPlan(features, grid, keep_images, keep_views, side, disk.planned, lines)

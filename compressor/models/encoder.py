@@ -225,7 +225,7 @@ def _require_whole_patches(model: nn.Module, size_px: int, *, role: str) -> None
     if side and size_px % side:
         below = size_px // side * side
         raise InputError(
-            f"{role}.image_size: {size_px} px is no whole number of {side} px patches; "
+            f"{role}.image_size: {size_px} px is not a multiple of {side} px patches; "
             f"use {f'{below} or ' if below else ''}{below + side}"
         )
 

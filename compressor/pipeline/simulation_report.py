@@ -34,7 +34,7 @@ def write(run: Run) -> dict[str, Any]:
     fewest = min(grid.budgets)
     if len(pool.labels) < fewest:
         raise InputError(
-            f"{run.root}: {len(pool.labels)} images can be chosen; a simulation wants {fewest}"
+            f"{run.root}: {len(pool.labels)} images can be selected; a simulation needs {fewest}"
         )
     outcomes = simulate(pool, held, grid, track=run.track)
     summaries = summarise(outcomes)

@@ -39,7 +39,7 @@ def mistakes_of(recipe: Recipe) -> list[tuple[Key, str]]:
     for field in ("precisions", "engines"):
         named = getattr(recipe.export, field)
         if len(set(named)) < len(named):
-            mistakes.append((("export", field), "names one twice"))
+            mistakes.append((("export", field), "names a value twice"))
     if recipe.distill.crop_scale[0] > recipe.distill.crop_scale[1]:
         mistakes.append((("distill", "crop_scale"), "the first share is above the second"))
     batch = recipe.distill.batch or 32
@@ -77,12 +77,14 @@ def _about_auto(recipe: Recipe) -> list[tuple[Key, str]]:
     if student.model != "auto":
         return mistakes
     if require.latency_p95_ms is None and require.size_mb is None:
-        what = "auto looks for what fits; say require.latency_p95_ms or require.size_mb"
+        what = "auto needs a limit: set require.latency_p95_ms or require.size_mb"
         mistakes.append((("student", "model"), what))
     if student.args:
-        mistakes.append((("student", "args"), "are of one model; with model auto leave them out"))
+        what = "belong to one model; leave them out with model auto"
+        mistakes.append((("student", "args"), what))
     if student.weights not in ("none", "hub"):
-        mistakes.append((("student", "weights"), "are of one model; with model auto: none or hub"))
+        what = "belong to one model; use none or hub with model auto"
+        mistakes.append((("student", "weights"), what))
     return mistakes
 
 

@@ -151,7 +151,7 @@ def _parse(path: Path) -> Any:
     except DuplicateKeyError as error:
         name = str(error.problem).split('"')[1] if '"' in str(error.problem) else "?"
         raise InputError(
-            f"{_at(path, error)}: {name}: this key stands twice in the same section; keep one"
+            f"{_at(path, error)}: {name}: this key appears twice in the same section; keep one"
         ) from error
     except YAMLError as error:
         raise InputError(f"{_at(path, error)}: not valid YAML: {_problem(error)}") from error

@@ -42,7 +42,7 @@ class Data(Section):
     images: Path = Field(description="a folder, searched in depth; relative to the recipe")
     labels: str = Field(
         "none",
-        description="`folders` (a folder a class), a CSV with the columns image,label, or `none`",
+        description="`folders` (one for each class), a CSV with the columns image,label, or `none`",
     )
     holdout: Annotated[float | Path, BeforeValidator(_share_or_folder)] = Field(
         0.2, description="share never trained or tuned on (stratified when labelled), or a folder"
@@ -122,7 +122,7 @@ class Distill(Section):
     )
     center: bool = Field(
         True,
-        description="take the mean off the teacher's features, whatever the method",
+        description="subtract the mean from the teacher's features, with every method",
     )
     token_maps: Literal["auto", "on", "off"] = Field(
         "auto",
@@ -225,9 +225,7 @@ class Label(Section):
     strategy: Annotated[str, OneOf(STRATEGIES)] = Field(
         "cold-paws-cosine", description="how they are chosen; see docs/label.md"
     )
-    budget: Count = Field(
-        50, description="labelled images wanted in all, held-out ones not counted"
-    )
+    budget: Count = Field(50, description="labelled images in all, without held-out ones")
     seed: Annotated[int, Field(ge=0)] | None = Field(
         None, description="of the choice; null: distill.seed"
     )
@@ -240,7 +238,7 @@ def _section_or_defaults(value: object) -> object:
 
 def _rising(value: tuple[int, int, int]) -> tuple[int, int, int]:
     if list(value) != sorted(value):
-        raise ValueError("three batch sizes that rise: from, tuned for, up to")
+        raise ValueError("three rising batch sizes: smallest, tuned for, largest")
     return value
 
 
@@ -258,11 +256,11 @@ class Export(Section):
     )
     batches: Annotated[tuple[Count, Count, Count], AfterValidator(_rising)] | None = Field(
         None,
-        description="batch sizes an engine takes: from, tuned for, up to; null: 1, the first and "
-        "the largest of the target",
+        description="batch sizes of an engine: smallest, tuned for, largest; null: 1, the first "
+        "and the largest of the target",
     )
     workspace_mb: Count | None = Field(
-        None, description="most scratch memory of an engine's layer, 10^6 bytes; null: the GPU's"
+        None, description="scratch memory of an engine's layer, at most, in MB; null: the GPU's"
     )
     input: Literal["float32", "uint8"] = Field(
         "float32",
@@ -290,7 +288,7 @@ class Check(Section):
 
     robustness_images: Annotated[int, Field(ge=0)] = Field(
         50,
-        description="held-out images that are also looked at corrupted, in six ways at five "
+        description="held-out images that are also evaluated corrupted, in six families at five "
         "severities (30 passes of teacher, student and file each), at most as many as travel in "
         "the bundle; 0 leaves it out",
     )
@@ -301,7 +299,8 @@ class Require(Section):
 
     latency_p95_ms: Positive | None = Field(None, description="of one request, on the target")
     agreement: Share | None = Field(
-        None, description="lowest share of held-out images answered as the teacher's probe does"
+        None,
+        description="lowest share of held-out images with the same answer as the teacher's probe",
     )
     accuracy_drop: Annotated[float, Field(ge=-1, le=1)] | None = Field(
         None, description="largest loss of held-out accuracy, teacher minus deployed file"
@@ -313,8 +312,8 @@ class Require(Section):
     ood_auroc: Share | None = Field(None, description="lowest AUROC against data.ood")
     undecided: Literal["fail", "pass"] = Field(
         "fail",
-        description="what a gate counts as that this machine or these images cannot decide: "
-        "latency away from the target, a wanted value within the figure's 95 % interval",
+        description="how a gate counts that this machine or these images cannot decide: "
+        "latency away from the target, a limit within the 95 % interval of the score",
     )
 
 

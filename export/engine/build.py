@@ -135,7 +135,7 @@ def _capability(order: Order, here: str | None) -> str:
     found = wanted or here
     if found is None:
         raise InputError(
-            "tensorrt-rtx must be told what GPU to build for, as there is none here.\n"
+            "tensorrt-rtx needs to know which GPU to build for, since this machine has none.\n"
             "  `compute_capability` in the target file, or --compute-capability, such as 8.9"
         )
     return found

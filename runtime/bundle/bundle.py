@@ -137,8 +137,8 @@ def verify(folder: Path) -> None:
         shown = "\n  ".join(problems[:10])
         more = f"\n  and {len(problems) - 10} more" if len(problems) > 10 else ""
         raise InputError(
-            f"{folder}: the bundle is not what its manifest says\n  {shown}{more}\n"
-            "  Copy it again, whole (rsync -a, or scp -r)."
+            f"{folder}: the bundle does not match its manifest\n  {shown}{more}\n"
+            "  Copy the whole folder again (rsync -a, or scp -r)."
         )
 
 

@@ -56,7 +56,7 @@ def drop_contaminated(golden: Golden) -> tuple[Golden, tuple[str, ...]]:
         raise InputError(
             f"{golden.root}: {len(names)} of {len(golden.images)} held-out images are training "
             f"images too ({shown}{', ...' if len(names) > 3 else ''}): the teacher cannot tell "
-            "them apart.\n  Nothing measured on them would say how the student does on images it "
-            "has not seen. Hold out other images (data.holdout), and run again."
+            "them apart.\n  Scores on them would not show how good the student is on new images. "
+            "Hold out other images (data.holdout), and run again."
         )
     return golden.only(np.flatnonzero(~seen)), names

@@ -28,7 +28,7 @@ def test_repeated_key(project, refused):
         file.write("name: again\n")
     line = len(project.recipe.read_text().splitlines())
     assert refused("run", "recipe.yaml") == (
-        f"recipe.yaml:{line}: name: this key stands twice in the same section; keep one\n"
+        f"recipe.yaml:{line}: name: this key appears twice in the same section; keep one\n"
     )
 
 

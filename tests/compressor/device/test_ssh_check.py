@@ -199,7 +199,7 @@ def test_a_key_that_is_not_let_in(reach, sound_bundle, tmp_path, tidy):
 
 def test_nobody_there(reach, sound_bundle, tmp_path):
     reach()
-    with pytest.raises(MissingDependencyError, match="ssh did not get there"):
+    with pytest.raises(MissingDependencyError, match="ssh cannot connect"):
         go(sound_bundle, "ssh://127.0.0.1:1", out=tmp_path)
 
 
@@ -236,7 +236,7 @@ def test_an_unsound_bundle_is_not_sent(sound_bundle, tmp_path):
     "destination", ["-oProxyCommand=touch x", "a b", "", "host;touch x", "$(touch x)@host"]
 )
 def test_an_address_is_no_option_and_no_command(sound_bundle, tmp_path, destination):
-    with pytest.raises(InputError, match="is no address"):
+    with pytest.raises(InputError, match="is not an address"):
         go(sound_bundle, destination, out=tmp_path)
 
 

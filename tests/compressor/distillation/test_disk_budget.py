@@ -160,7 +160,7 @@ def test_images_that_are_too_many_are_decoded_again(teacher, student):
     assert plan.bytes == POOLED + MAPS
     assert plan.lines == (
         "teacher features of 3,000 views: 0.9 MB (0.3 KB a view)",
-        f"decoded images would take 12.3 MB, over what is left of distill.disk_gb "
+        f"decoded images would take 12.3 MB, more than what is left of distill.disk_gb "
         f"({too_small / 1e9:g}): files are decoded again for every view",
     )
 
@@ -269,8 +269,8 @@ def test_views_shown_again_are_kept_while_there_is_room(teacher, student):
     plan = plan_disk(spec(too_small, **chosen), TRAIN, teacher, student)
     assert (plan.keep_views, plan.keep_images, plan.bytes) == (False, True, POOLED + PIXELS)
     assert plan.lines[-1] == (
-        "the student's views during training would take 9.2 MB, over what is left of "
-        f"distill.disk_gb ({too_small / 1e9:g}): each is cut again whenever it is shown"
+        "the student's views during training would take 9.2 MB, more than what is left of "
+        f"distill.disk_gb ({too_small / 1e9:g}): each is cut again every time"
     )
 
 

@@ -173,7 +173,5 @@ def test_a_classifier_cannot_be_asked_for():
 
 def test_an_image_size_that_cuts_patches_is_refused():
     spec = Student(model="vit_small_patch14_dinov2", image_size=30)
-    with pytest.raises(
-        InputError, match=r"30 px is no whole number of 14 px patches; use 28 or 42"
-    ):
+    with pytest.raises(InputError, match=r"30 px is not a multiple of 14 px patches; use 28 or 42"):
         create_student(spec, seed=0)

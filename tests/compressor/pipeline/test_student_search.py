@@ -208,8 +208,8 @@ def test_from_the_desk_to_the_device_and_back(plan, tmp_path):
     ("changes", "said"),
     [
         ({"require": {"agreement": 0.5}}, "say require.latency_p95_ms or require.size_mb"),
-        ({"student.args": {"drop_rate": 0.1}}, "with model auto leave them out"),
-        ({"student.weights": "teacher.safetensors"}, "with model auto: none or hub"),
+        ({"student.args": {"drop_rate": 0.1}}, "leave them out with model auto"),
+        ({"student.weights": "teacher.safetensors"}, "use none or hub with model auto"),
         ({"student.latency_table": "nowhere.json"}, "no such file: .*nowhere.json"),
     ],
 )

@@ -195,7 +195,7 @@ def test_a_missing_key_is_named_where_its_section_is(mistakes, text, message):
     ],
 )
 def test_a_repeated_key_is_named_with_its_second_line(mistakes, text, where):
-    assert mistakes(text) == [f"{where}: this key stands twice in the same section; keep one"]
+    assert mistakes(text) == [f"{where}: this key appears twice in the same section; keep one"]
 
 
 @pytest.mark.parametrize(

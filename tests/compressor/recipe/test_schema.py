@@ -161,7 +161,7 @@ def test_a_plan_knows_how_to_load_itself_again(write, tmp_path, monkeypatch):
         (SMALLEST.replace("name: flowers\n", ""), "1: name: missing; it has no default"),
         (SMALLEST.replace("  model: vit_tiny_patch16_224", "  weights: hub"),
          "4: teacher.model: missing; it has no default"),
-        (SMALLEST + "name: other\n", "8: name: this key stands twice in the same section"),
+        (SMALLEST + "name: other\n", "8: name: this key appears twice in the same section"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_named_with_line_and_key(mistakes, text, message):

@@ -142,7 +142,7 @@ def test_a_gpu_that_the_flavour_does_not_know(students, tmp_path):
 
 @pytest.mark.skipif(gpu.find() is not None, reason="there is a GPU")
 def test_without_a_gpu_somebody_must_say_what_to_build_for(students, tmp_path, monkeypatch):
-    with pytest.raises(InputError, match="must be told what GPU to build for"):
+    with pytest.raises(InputError, match="needs to know which GPU to build for"):
         build.build(students("mobilenetv3"), tmp_path, order(capability=None))
     import tensorrt_rtx
 

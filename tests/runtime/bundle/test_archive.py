@@ -160,7 +160,7 @@ def test_no_tar_at_all(tmp_path, into, packed):
         refused(
             half,
             into,
-            "not a complete tar|not what its manifest says|not a bundle|expected one folder",
+            "not a complete tar|does not match its manifest|not a bundle|expected one folder",
         )
 
 

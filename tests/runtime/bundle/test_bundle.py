@@ -55,24 +55,26 @@ def test_an_altered_file(folder):
     content = bytearray(path.read_bytes())
     content[-20] ^= 1
     path.write_bytes(content)
-    said = refused(folder, "the bundle is not what its manifest says")
+    said = refused(folder, "the bundle does not match its manifest")
     assert "\n  altered: golden/images/03.png\n" in said
-    assert "Copy it again, whole (rsync -a, or scp -r)." in said
+    assert "Copy the whole folder again (rsync -a, or scp -r)." in said
 
 
 def test_a_missing_file(folder):
     (folder / "student.onnx-fp32.onnx").unlink()
-    assert "\n  missing: student.onnx-fp32.onnx\n" in refused(folder, "not what its manifest")
+    assert "\n  missing: student.onnx-fp32.onnx\n" in refused(folder, "does not match its manifest")
 
 
 def test_an_extra_file(folder):
     (folder / "golden" / ".hidden").write_bytes(b"")
-    assert "\n  not in the manifest: golden/.hidden\n" in refused(folder, "not what its manifest")
+    assert "\n  not in the manifest: golden/.hidden\n" in refused(
+        folder, "does not match its manifest"
+    )
 
 
 def test_many_problems_are_counted_and_not_all_shown(folder):
     shutil.rmtree(folder / "golden" / "images")  # 16 files
-    said = refused(folder, "not what its manifest")
+    said = refused(folder, "does not match its manifest")
     assert said.count("missing: ") == 10
     assert "and 6 more" in said
 

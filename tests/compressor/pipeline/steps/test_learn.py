@@ -198,7 +198,7 @@ def test_without_disk_for_images_and_views_the_student_is_the_same_to_the_bit(le
     decoded, said = learn("decoded", {**again, "distill.disk_gb": (features + 1000) / 1e9})
     assert not list((decoded / "pixels").iterdir())
     assert any("files are decoded again for every view" in line for line in said)
-    assert any("each is cut again whenever it is shown" in line for line in said)
+    assert any("each is cut again every time" in line for line in said)
     assert student(decoded) == student(stored)
 
 
