@@ -88,19 +88,15 @@ def unpack(tar: Path, into: Path) -> None:
 def time_candidates(folder: Path, out: Path) -> None:
     """Time the candidates in FOLDER on this device, so that a student can be chosen for it."""
     from runtime.benchmark import latency_table
+    from runtime.documents import plain
     from runtime.files import write_json
     from runtime.text import table
 
     measured = latency_table.measure(folder, track=bar)
-    write_json(out, measured)
+    write_json(out, plain(measured))
     rows = [
-        [
-            model["model"],
-            f"{model['size_mb']:.2f}",
-            f"{model['median_ms']:.2f}",
-            f"{model['p95_ms']:.2f}",
-        ]
-        for model in measured["models"]
+        [timed.model, f"{timed.size_mb:.2f}", f"{timed.median_ms:.2f}", f"{timed.p95_ms:.2f}"]
+        for timed in measured.models
     ]
     click.echo(table(["model", "MB", "median ms", "p95 ms"], rows))
     click.echo(f"{out}\nNext, in the recipe: student.model: auto", err=True)

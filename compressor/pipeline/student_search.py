@@ -13,14 +13,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
+from msgspec.structs import asdict
 
 from compressor.pipeline.context import Run, digest
 from compressor.recipe.plan import Plan
 from compressor.recipe.schema import Student
 from runtime.benchmark import latency_table
 from runtime.benchmark import machine as device
-from runtime.benchmark.latency_table import Timed
+from runtime.benchmark.latency_table import CandidateFile, Candidates, Setting, Timed
+from runtime.documents import plain
 from runtime.errors import InputError, MissingDependencyError
 from runtime.files import read_json, sha256_of, write_json
 from runtime.text import table
@@ -72,7 +73,7 @@ def search(plan: Plan, note: Callable[[str], None]) -> dict[str, Any]:
     """
     require, rows = plan.recipe.require, list[dict[str, Any]]()
     for timed in _timings(plan):
-        row = vars(timed) | {"fits": _fits(timed, plan)}
+        row = plain(timed) | {"fits": _fits(timed, plan)}
         rows.append(row)
         note(f"  {timed.model}: {_told(timed)}{'' if row['fits'] else ', does not fit'}")
         if row["fits"]:
@@ -107,8 +108,9 @@ def write_candidates(plan: Plan, folder: Path, note: Callable[[str], None]) -> N
         note(f"exporting {model}")
         path = folder / f"{model}.onnx"
         _export(plan.recipe.student, model, path)
-        models.append({"model": model, "file": path.name, "sha256": sha256_of(path)})
-    write_json(folder / latency_table.CANDIDATES, {**_setting(plan), "models": models})
+        models.append(CandidateFile(model, path.name, sha256_of(path)))
+    document = Candidates(**asdict(_setting(plan)), models=tuple(models))
+    write_json(folder / latency_table.CANDIDATES, plain(document))
 
 
 def _timings(plan: Plan) -> Iterator[Timed]:
@@ -131,7 +133,7 @@ def _timings(plan: Plan) -> Iterator[Timed]:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"{model}.onnx"
             _export(spec, model, path)
-            yield latency_table.timed(model, path, setting) if timed else _sized(model, path)
+            yield latency_table.time_model(model, path, setting) if timed else _sized(model, path)
 
 
 def _sized(model: str, path: Path) -> Timed:
@@ -139,30 +141,27 @@ def _sized(model: str, path: Path) -> Timed:
 
 
 def _from_table(plan: Plan, path: Path) -> Iterator[Timed]:
-    document = latency_table.load(path)
-    wanted = _setting(plan)
-    if other := [key for key, value in wanted.items() if document.get(key) != value]:
-        said = ", ".join(f"{key} {document.get(key)}, not {wanted[key]}" for key in other)
-        raise InputError(f"{path}: measured at {said}. Export the candidates and measure again.")
-    there = msgspec.convert(document["machine"], device.Machine)
-    if not device.matches(there, plan.target.pattern):
+    measured, setting = latency_table.load(path), asdict(_setting(plan))
+    others = {key: getattr(measured, key) for key in setting}
+    if differing := [key for key in setting if others[key] != setting[key]]:
+        shown = ", ".join(f"{key} {others[key]}, not {setting[key]}" for key in differing)
+        raise InputError(f"{path}: measured at {shown}. Export the candidates and measure again.")
+    if not device.matches(measured.machine, plan.target.pattern):
         raise InputError(f"{path}: not measured on the target {plan.target_name}")
-    known = {each["model"]: Timed(**each) for each in document["models"]}
+    known = {timed.model: timed for timed in measured.models}
     if missing := [model for model in candidates(plan) if model not in known]:
         raise InputError(f"{path}: lacks {', '.join(missing)}; export the candidates again")
     yield from (known[model] for model in candidates(plan))
 
 
-def _setting(plan: Plan) -> dict[str, Any]:
-    """What a latency depends on besides the model and the machine."""
-    return {
-        "schema_version": latency_table.SCHEMA_VERSION,
-        "image_size": plan.recipe.student.image_size,
-        "embedding": plan.recipe.student.embedding,
-        "batch": plan.target.batches[0],
-        "provider": plan.target.provider,
-        "threads": plan.target.threads,
-    }
+def _setting(plan: Plan) -> Setting:
+    return Setting(
+        image_size=plan.recipe.student.image_size,
+        embedding=plan.recipe.student.embedding,
+        batch=plan.target.batches[0],
+        provider=plan.target.provider,
+        threads=plan.target.threads,
+    )
 
 
 def _key(plan: Plan) -> str:
@@ -172,7 +171,7 @@ def _key(plan: Plan) -> str:
     return digest(
         [
             candidates(plan),
-            _setting(plan),
+            plain(_setting(plan)),
             [require.latency_p95_ms, require.size_mb],
             plan.target.match.model_dump(),
             sha256_of(path) if path is not None else [machine.cpu, machine.gpu],

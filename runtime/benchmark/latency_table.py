@@ -1,28 +1,52 @@
-"""How long untrained candidates take on this device, so that a student can be chosen for it."""
+"""How long untrained students take on this device, so that one can be chosen before training."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import numpy as np
+from msgspec import Struct
 
-from runtime.backends.base import open_session
+from runtime.backends.base import Provider, open_session
 from runtime.benchmark import latency, machine
+from runtime.benchmark.machine import Machine
+from runtime.documents import Count, read
 from runtime.errors import InputError
-from runtime.files import read_versioned, sha256_of
+from runtime.files import sha256_of
 from runtime.progress import Track, silent
 
 SCHEMA_VERSION = 1
 CANDIDATES = "candidates.json"
+"""File in a folder of exported students: their names and how they are to be timed."""
 
 
-@dataclass(frozen=True)
-class Timed:
-    """One candidate; without a latency, its size alone was asked for."""
+class Setting(Struct, frozen=True, kw_only=True):
+    """What a latency depends on besides the model and the machine."""
+
+    schema_version: int = SCHEMA_VERSION
+    image_size: Count
+    embedding: int | None
+    batch: Count
+    provider: Provider
+    threads: Count | None
+
+
+class CandidateFile(Struct, frozen=True):
+    """An exported, untrained student."""
+
+    model: str
+    file: str
+    sha256: str
+
+
+class Candidates(Setting, frozen=True, kw_only=True):
+    """All students to be timed: the document in CANDIDATES."""
+
+    models: tuple[CandidateFile, ...]
+
+
+class Timed(Struct, frozen=True):
+    """A student's size and latency; the latency is None where only the size matters."""
 
     model: str
     size_mb: float
@@ -31,28 +55,36 @@ class Timed:
     runs: int | None
 
 
-def timed(model: str, path: Path, setting: Mapping[str, Any]) -> Timed:
+class LatencyTable(Setting, frozen=True, kw_only=True):
+    """Latencies of students on one machine."""
+
+    machine: Machine
+    models: tuple[Timed, ...]
+
+
+def time_model(model: str, path: Path, setting: Setting) -> Timed:
     """Time one ONNX file.
 
     Args:
         model: its name.
         path: the file.
-        setting: `image_size`, `batch`, `provider` and `threads`.
+        setting: how it is timed.
 
     Raises:
         InputError: the file cannot be loaded.
         MissingDependencyError: the provider does not start here.
     """
-    session = open_session(path, provider=setting["provider"], threads=setting["threads"])
-    side = setting["image_size"]
-    rng = np.random.default_rng(0)  # what a network is shown does not change its time
-    images = rng.normal(size=(setting["batch"], 3, side, side)).astype(np.float32)
-    (found,) = latency.measure_together([(session, images)])
-    return Timed(model, path.stat().st_size / 1e6, found.median_ms, found.p95_ms, found.runs)
+    session = open_session(path, provider=setting.provider, threads=setting.threads)
+    side = setting.image_size
+    rng = np.random.default_rng(0)  # the values of the pixels do not change the time
+    images = rng.normal(size=(setting.batch, 3, side, side)).astype(np.float32)
+    (measured,) = latency.measure_together([(session, images)])
+    size_mb = path.stat().st_size / 1e6
+    return Timed(model, size_mb, measured.median_ms, measured.p95_ms, measured.runs)
 
 
-def measure(folder: Path, *, track: Track = silent) -> dict[str, Any]:
-    """Time every candidate that `compressor candidates` exported into a folder.
+def measure(folder: Path, *, track: Track = silent) -> LatencyTable:
+    """Time every student that `compressor candidates` exported into a folder.
 
     Raises:
         InputError: the folder has none, or a file of it is missing or altered.
@@ -62,26 +94,30 @@ def measure(folder: Path, *, track: Track = silent) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(
             f"{folder}: no {CANDIDATES}; `compressor candidates RECIPE --out {folder.name}` writes "
-            "it, on the training machine"
+            "it, on the machine where the student is to be trained"
         )
-    setting = read_versioned(path, newest=SCHEMA_VERSION, what="set of candidates")
-    models = setting.pop("models")
-    rows = []
-    for each in track(models, label="timing candidates", total=len(models)):
-        file = folder / Path(each["file"]).name
-        if not file.is_file() or sha256_of(file) != each["sha256"]:
+    candidates = read(path, Candidates, what="set of candidates", newest=SCHEMA_VERSION)
+    models, rows = candidates.models, list[Timed]()
+    for candidate in track(models, label="timing candidates", total=len(models)):
+        file = folder / Path(candidate.file).name
+        if not file.is_file() or sha256_of(file) != candidate.sha256:
             raise InputError(f"{file}: missing or altered; copy the whole folder again")
-        rows.append(vars(timed(each["model"], file, setting)))
-    return {**setting, "machine": msgspec.to_builtins(machine.describe()), "models": rows}
+        rows.append(time_model(candidate.model, file, candidates))
+    return LatencyTable(
+        image_size=candidates.image_size,
+        embedding=candidates.embedding,
+        batch=candidates.batch,
+        provider=candidates.provider,
+        threads=candidates.threads,
+        machine=machine.describe(),
+        models=tuple(rows),
+    )
 
 
-def load(path: Path) -> dict[str, Any]:
-    """Read what `measure` found.
+def load(path: Path) -> LatencyTable:
+    """Read a table that `measure` returned.
 
     Raises:
         InputError: it is missing or something else.
     """
-    document = read_versioned(path, newest=SCHEMA_VERSION, what="table of latencies")
-    if missing := {"models", "machine", "batch"} - document.keys():
-        raise InputError(f"{path}: not a latency table (it lacks {', '.join(sorted(missing))})")
-    return document
+    return read(path, LatencyTable, what="table of latencies", newest=SCHEMA_VERSION)

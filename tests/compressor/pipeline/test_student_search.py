@@ -4,18 +4,17 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from msgspec import to_builtins
 
 import runtime
 from compressor.pipeline import student_search
 from compressor.pipeline.context import Run
 from compressor.recipe import plan as plans
 from runtime.benchmark import latency_table, machine
-from runtime.benchmark.latency_table import Timed
+from runtime.benchmark.latency_table import LatencyTable, Timed
+from runtime.documents import plain
 from runtime.errors import InputError, MissingDependencyError
 from runtime.files import read_json, write_json
 
@@ -43,12 +42,16 @@ def timings(tmp_path):
 
     def go(plan, rows, **changes):
         path = tmp_path / "latency.json"
-        models = [asdict(Timed(name, mb, ms / 2, ms, 20)) for name, (mb, ms) in rows.items()]
-        setting = student_search._setting(plan)
-        write_json(
-            path,
-            {**setting, "machine": to_builtins(machine.describe()), "models": models, **changes},
+        table = LatencyTable(
+            image_size=32,
+            embedding=plan.recipe.student.embedding,
+            batch=1,
+            provider="cpu",
+            threads=1,
+            machine=machine.describe(),
+            models=tuple(Timed(name, mb, ms / 2, ms, 20) for name, (mb, ms) in rows.items()),
         )
+        write_json(path, plain(table) | changes)
         return path
 
     return go
@@ -99,6 +102,8 @@ def test_where_none_fits_it_says_what_was_measured(plan, timings):
         ({"image_size": 224}, "measured at image_size 224, not 32"),
         ({"batch": 8, "threads": 4}, "measured at batch 8, not 1, threads 4, not 1"),
         ({"models": []}, "lacks mobilenetv3_small_075, mobilenetv3_small_050"),
+        ({"models": [{"model": "x"}]}, r"models\[0\].size_mb: missing"),
+        ({"machine": None}, "machine: expected object, got null"),
         ({"schema_version": 99}, "version 99"),
         ({"schema_version": "x"}, "does not describe a table of latencies"),
     ],
@@ -185,8 +190,8 @@ def test_from_the_desk_to_the_device_and_back(plan, tmp_path):
     done = command("latency-table", "candidates", cwd=tmp_path, module="runtime")
     assert done.returncode == 0, done.stderr
     assert "| mobilenetv3_small_050 |" in done.stdout
-    (timed,) = latency_table.load(tmp_path / "latency.json")["models"]
-    assert 0 < timed["median_ms"] <= timed["p95_ms"]
+    (timed,) = latency_table.load(tmp_path / "latency.json").models
+    assert 0 < timed.median_ms <= timed.p95_ms
     words = ["--set", "student.latency_table=latency.json", "--dry-run", "--json"]
     done = command("run", "recipe.yaml", *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
