@@ -31,7 +31,7 @@ import onnxruntime
 from msgspec import to_builtins
 
 import runtime
-from runtime.backends.base import open_session
+from runtime.backends.registry import open_session
 from runtime.benchmark.machine import describe
 from runtime.text import table
 

@@ -138,7 +138,7 @@ def files_of(student: Student, calibration: Any, batch: int) -> list[dict[str, A
 
     from export.precision import fp16
     from export.precision.int8 import sensitivities, worth_floating
-    from runtime.backends.base import open_session
+    from runtime.backends.registry import open_session
     from runtime.benchmark import latency
 
     quantiser = student.quantiser

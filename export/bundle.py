@@ -13,6 +13,7 @@ import numpy as np
 
 from runtime import documents
 from runtime.backends import engine_manifest
+from runtime.backends.tensorrt_flavour import ENGINE_SUFFIX
 from runtime.bundle.golden import Golden
 from runtime.bundle.schema import (
     ArtifactEntry,
@@ -97,7 +98,7 @@ def seal(folder: Path) -> None:
 def engines_in(folder: Path) -> list[Deployable]:
     """Return the engines in a folder."""
     found = []
-    for path in sorted(folder.glob("*.engine")):
+    for path in sorted(folder.glob(f"*{ENGINE_SUFFIX}")):
         manifest = engine_manifest.load(path)
         sm = manifest.compute_capability.replace(".", "")
         stage = f"{manifest.flavour}-{manifest.precision}-sm{sm}"
@@ -117,7 +118,7 @@ def pending(flavour: str, precision: Precision) -> PendingEngine:
 
 def _copy_with_companions(path: Path, folder: Path) -> str:
     """Copy a file and those beside it whose names begin with its own; return its new name."""
-    below = folder / ENGINES if path.suffix == ".engine" else folder
+    below = folder / ENGINES if path.suffix == ENGINE_SUFFIX else folder
     below.mkdir(exist_ok=True)
     for each in (path, *path.parent.glob(f"{path.name}.*")):
         shutil.copyfile(each, below / each.name)

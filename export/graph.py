@@ -15,7 +15,7 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from runtime.arrays import Floats
-from runtime.backends.ort import import_onnxruntime
+from runtime.backends.ort_library import import_onnxruntime
 from runtime.files import replacing
 
 MATRIX_OPERATORS = ("Conv", "MatMul", "Gemm")

@@ -13,7 +13,7 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from export import graph
-from runtime.backends.ort import import_onnxruntime
+from runtime.backends.ort_library import import_onnxruntime
 from runtime.errors import InputError
 
 Precision = Literal["fp32", "fp16", "int8"]

@@ -20,7 +20,8 @@ from PIL import Image
 
 from runtime import metrics
 from runtime.arrays import Floats
-from runtime.backends.base import Provider, inputs_of, open_session
+from runtime.backends.base import Provider, inputs_of
+from runtime.backends.registry import open_session
 from runtime.bundle import bundle as bundles
 from runtime.bundle import golden
 from runtime.bundle.bundle import Artifact, Bundle

@@ -9,7 +9,8 @@ from typing import Any
 
 from msgspec import to_builtins
 
-from runtime.backends.ort import starting_providers
+from runtime.backends.ort_library import starting_providers
+from runtime.backends.registry import BACKENDS
 from runtime.backends.tensorrt_flavour import installed_version
 from runtime.benchmark import machine as device
 from runtime.errors import MissingDependencyError
@@ -29,6 +30,7 @@ def examine() -> dict[str, Any]:
         "torch_sees_gpu": _torch_sees_gpu(),
         "onnxruntime_providers": _providers(),
         "tensorrt": {each: installed_version(each) for each in ("tensorrt", "tensorrt-rtx")},
+        "backends": {each.name: to_builtins(each.available()) for each in BACKENDS},
         "advice": _advice(installed),
     }
 
@@ -42,21 +44,11 @@ def text(found: dict[str, Any]) -> str:
         f"{machine['arch']}, load {machine['load_1min']}",
         f"GPU          {machine['gpu'] or 'none found'} ({gpu[found['torch_sees_gpu']]})",
         f"disk         {found['free_disk_gb']} GB free here",
-        f"ONNX Runtime {_words(found['onnxruntime_providers'])}",
     ]
-    engines = ", ".join(
-        f"{name} {version}" for name, version in found["tensorrt"].items() if version
-    )
-    lines.append(f"TensorRT     {engines or 'not installed: no engines are built here'}")
+    lines += [f"{name:<12} {each['details']}" for name, each in found["backends"].items()]
     lines += [f"  {name:<16}{version or '-'}" for name, version in found["packages"].items()]
     lines += [f"-> {each}" for each in found["advice"]] or ["Everything for a run is here."]
     return "\n".join(lines)
-
-
-def _words(providers: dict[str, bool] | None) -> str:
-    if providers is None:
-        return "not installed"
-    return ", ".join(f"{name} {'starts' if ok else 'no'}" for name, ok in providers.items())
 
 
 def _torch_sees_gpu() -> bool | None:

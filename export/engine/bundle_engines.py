@@ -11,7 +11,7 @@ from export.engine import build
 from export.engine.build import Order, Tell
 from runtime import documents
 from runtime.backends.engine_manifest import Profile
-from runtime.backends.tensorrt_flavour import Flavour
+from runtime.backends.tensorrt_flavour import ENGINE_SUFFIX, Flavour
 from runtime.bundle import bundle as existing
 from runtime.bundle.bundle import Artifact, Bundle
 from runtime.documents import Precision
@@ -55,7 +55,7 @@ def add(folder: Path, wish: Wish, *, tell: Tell = lambda line: None) -> list[Pat
 
 
 def _sources(bundle: Bundle, wish: Wish) -> list[Artifact]:
-    there = {each.precision: each for each in bundle.artifacts if not each.is_engine}
+    there = {each.precision: each for each in bundle.artifacts if each.path.suffix == ".onnx"}
     if missing := [each for each in wish.precisions if each not in there]:
         raise InputError(
             f"{bundle.folder}: has no {', '.join(missing)} file; it has {', '.join(there)}.\n"
@@ -103,7 +103,7 @@ def _order(
 def _note(bundle: Bundle) -> None:
     """List every engine of the bundle in bundle.json."""
     document, path = bundle.document, bundle.folder / "bundle.json"
-    kept = [entry for entry in document.artifacts if not entry.file.endswith(".engine")]
+    kept = [entry for entry in document.artifacts if not entry.file.endswith(ENGINE_SUFFIX)]
     built = bundles.engines_in(bundle.folder / bundles.ENGINES)
     kept += [engine.entry(engine.path.relative_to(bundle.folder).as_posix()) for engine in built]
     pending = [

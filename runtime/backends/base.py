@@ -1,4 +1,4 @@
-"""The one interface every backend has, and the only place that picks one."""
+"""The types of all backends: sessions and their outputs, and what a backend is."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Takes = Literal["float32", "uint8"]
 
 @dataclass(frozen=True)
 class Outputs:
-    """What the student says of a batch."""
+    """The student's outputs for a batch."""
 
     embedding: npt.NDArray[np.float32]
     """[B, D]"""
@@ -28,7 +28,7 @@ class Outputs:
 
     @classmethod
     def joined(cls, batches: Sequence[Outputs]) -> Outputs:
-        """Of several batches in a row; at least one."""
+        """Join the outputs of one or more batches."""
         logits = [batch.logits for batch in batches if batch.logits is not None]
         return cls(
             embedding=np.concatenate([batch.embedding for batch in batches]),
@@ -55,44 +55,86 @@ class Session(Protocol):
 
 @runtime_checkable
 class OnDevice(Protocol):
-    """A session that can time itself on its device, without the way to and from it."""
+    """A session that can time itself on its device, without copies to and from it."""
 
     def graphs_pay(self, images: npt.NDArray[Any]) -> bool:
-        """Whether requests of this size are faster as a captured graph; goes on with the faster."""
+        """Measure whether a captured graph is faster for this size, and use the faster way."""
         ...
 
     def device_ms(self, images: npt.NDArray[Any], runs: int) -> list[float]:
-        """Milliseconds of each of so many inferences."""
+        """Return the milliseconds of each of so many inferences."""
         ...
 
 
 def inputs_of(
     session: Session, preprocess: Preprocess, pixels: npt.NDArray[np.uint8]
 ) -> npt.NDArray[Any]:
-    """Pixels [B, S, S, 3] as a session wants them."""
+    """Return pixels [B, S, S, 3] as the session takes them."""
     return pixels if session.takes == "uint8" else preprocess.normalise(pixels)
 
 
-def open_session(
-    path: Path, *, provider: Provider, threads: int | None = None, batches: tuple[int, int] = (1, 8)
-) -> Session:
-    """Open an ONNX file with ONNX Runtime, or an engine with TensorRT, or raise.
+@dataclass(frozen=True)
+class SessionOptions:
+    """How a file is opened."""
 
-    Args:
-        path: the `.onnx` or `.engine` file.
-        provider: where an ONNX file must run; another one is never taken in silence.
-        threads: CPU threads within one operator; None leaves it to the backend.
-        batches: smallest and largest batch to come, for ONNX Runtime's TensorRT provider.
+    provider: Provider = "cpu"
+    """The provider that must run an ONNX file; another one is never used in silence."""
+    threads: int | None = None
+    """CPU threads within one operator; None leaves it to the backend."""
+    batches: tuple[int, int] = (1, 8)
+    """Smallest and largest batch to come."""
 
-    Raises:
-        InputError: the file is missing, is no valid ONNX model, or is an engine
-            of another machine.
-        MissingDependencyError: the backend is not installed or its provider did not start.
-    """
-    if path.suffix == ".engine":
-        from runtime.backends.trt import TrtSession
 
-        return TrtSession(path)
-    from runtime.backends.ort import OrtSession
+@dataclass(frozen=True)
+class Availability:
+    """Whether a backend can be used on this machine."""
 
-    return OrtSession(path, provider=provider, threads=threads, batches=batches)
+    ready: bool
+    details: str
+    """Versions and providers, or the reason; one line."""
+    install: str = ""
+    """How to install it, where it is missing."""
+
+
+class Backend(Protocol):
+    """A library that runs files of the student: one file here, and one line in the registry."""
+
+    @property
+    def name(self) -> str:
+        """Its name for people, such as `ONNX Runtime`."""
+        ...
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """Endings of the files that it opens, such as `.onnx`."""
+        ...
+
+    @property
+    def uses_threads(self) -> bool:
+        """Whether it runs on the CPU, where the number of threads decides how fast it is."""
+        ...
+
+    def available(self) -> Availability:
+        """Look whether the backend can be used on this machine."""
+        ...
+
+    def why_not_here(self, path: Path) -> str | None:
+        """Return why an undamaged file cannot run on this machine, or None where it can.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        ...
+
+    def open(self, path: Path, options: SessionOptions) -> Session:
+        """Open a file, and prove that it runs as it was ordered.
+
+        Raises:
+            InputError: the file is missing or damaged, or is for another machine.
+            MissingDependencyError: the backend is not installed, or did not start as ordered.
+        """
+        ...
+
+    def provider_of(self, provider: Provider) -> str:
+        """Return what runs its files, as the ledger names it, where ONNX Runtime has `provider`."""
+        ...

@@ -1,4 +1,4 @@
-"""ONNX Runtime as a session that refuses a provider that did not start."""
+"""The ONNX Runtime backend: a session that refuses a provider that did not start."""
 
 from __future__ import annotations
 
@@ -8,51 +8,44 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
-from runtime.backends.base import Outputs
+from runtime.backends.base import Availability, Outputs, SessionOptions
+from runtime.backends.ort_library import (
+    PROVIDERS,
+    import_onnxruntime,
+    load_errors,
+    starting_providers,
+)
 from runtime.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
     from runtime.backends.base import Provider, Takes
 
-_PROVIDERS = {
-    "cpu": "CPUExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
-}
-
 
 class OrtSession:
     """One ONNX file, opened by ONNX Runtime."""
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        provider: Provider,
-        threads: int | None,
-        batches: tuple[int, int] = (1, 8),
-    ) -> None:
-        ort = import_onnxruntime()
+    def __init__(self, path: Path, options: SessionOptions) -> None:
+        ort, provider = import_onnxruntime(), options.provider
         if not path.is_file():
             raise InputError(f"{path}: no such file")
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        if threads is not None:
-            options.intra_op_num_threads = threads
-        wanted = _PROVIDERS[provider]
+        settings = ort.SessionOptions()
+        settings.log_severity_level = 3
+        if options.threads is not None:
+            settings.intra_op_num_threads = options.threads
+        wanted = PROVIDERS[provider]
         try:
             with warnings.catch_warnings():
                 # It warns of a provider it does not have, and goes on; below that is an error.
                 warnings.filterwarnings("ignore", message="Specified provider")
                 self._session = ort.InferenceSession(
                     str(path),
-                    options,
+                    settings,
                     providers=[wanted],
-                    provider_options=[_options(path, provider, batches)],
+                    provider_options=[_provider_options(path, options)],
                     # On the CPU there is nothing to fall back to, and it would print on stdout.
                     enable_fallback=int(provider != "cpu"),
                 )
-        except _load_errors() as error:
+        except load_errors() as error:
             raise InputError(
                 f"{path}: ONNX Runtime {ort.__version__} cannot load this file: {error}\n"
                 "  Was it copied completely? `compressor export RUN` writes it again."
@@ -88,21 +81,21 @@ class OrtSession:
         """
         try:
             embedding, *rest = self._session.run(self._names, {self._input: images})
-        except _load_errors() as error:
+        except load_errors() as error:
             raise InputError(
                 f"{self._path}: cannot answer images of shape {list(images.shape)}: {error}"
             ) from error
         return Outputs(embedding=embedding, logits=rest[0] if rest else None)
 
 
-def _options(path: Path, provider: Provider, batches: tuple[int, int]) -> dict[str, str]:
+def _provider_options(path: Path, options: SessionOptions) -> dict[str, str]:
     """Return the provider's options. TensorRT builds one engine for all batch sizes."""
-    if provider != "tensorrt":
+    if options.provider != "tensorrt":
         return {}
     ort = import_onnxruntime()
     images = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"]).get_inputs()[0]
     sides = "x".join(str(side) for side in images.shape[1:])
-    fewest, most = batches
+    fewest, most = options.batches
     return {
         "trt_profile_min_shapes": f"{images.name}:{fewest}x{sides}",
         "trt_profile_opt_shapes": f"{images.name}:{fewest}x{sides}",
@@ -110,60 +103,30 @@ def _options(path: Path, provider: Provider, batches: tuple[int, int]) -> dict[s
     }
 
 
-def import_onnxruntime() -> Any:
-    """Import `onnxruntime` and switch its telemetry off.
+class OnnxRuntime:
+    """Opens ONNX files, on the provider of the target."""
 
-    Raises:
-        MissingDependencyError: it is not installed; the message says what to install.
-    """
-    try:
-        import onnxruntime as ort
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"ONNX Runtime cannot be imported: {error}\n"
-            "  no GPU:      pip install 'edge-compressor[cpu]'\n"
-            "  NVIDIA x86:  pip install 'edge-compressor[gpu]'\n"
-            "  Jetson:      install NVIDIA's own onnxruntime-gpu wheel for your JetPack"
-        ) from error
-    ort.disable_telemetry_events()
-    return ort
+    name = "ONNX Runtime"
+    suffixes = (".onnx",)
+    uses_threads = True
 
+    def available(self) -> Availability:
+        """Look which of our providers start."""
+        try:
+            providers = starting_providers()
+        except MissingDependencyError as error:
+            return Availability(ready=False, details="not installed", install=str(error))
+        words = (f"{name} {'starts' if ok else 'no'}" for name, ok in providers.items())
+        return Availability(ready=any(providers.values()), details=", ".join(words))
 
-def starting_providers() -> dict[str, bool]:
-    """Return our providers that really start here; `get_available_providers` lists compiled ones.
+    def why_not_here(self, path: Path) -> str | None:
+        """Return None: an ONNX file runs wherever the provider starts."""
+        return None
 
-    Raises:
-        MissingDependencyError: ONNX Runtime is not installed.
-    """
-    ort = import_onnxruntime()
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    started = {}
-    for name, provider in _PROVIDERS.items():
-        if provider not in ort.get_available_providers():
-            started[name] = False
-            continue
-        session = ort.InferenceSession(_IDENTITY, options, providers=[provider])
-        started[name] = session.get_providers()[0] == provider
-    return started
+    def open(self, path: Path, options: SessionOptions) -> OrtSession:
+        """Open an ONNX file; compare the provider that started with the one ordered."""
+        return OrtSession(path, options)
 
-
-# The smallest ONNX model there is: y = Identity(x), float32 [1], opset 13, IR 7.
-_IDENTITY = bytes.fromhex(
-    "080712003a370a100a017812017922084964656e746974791201675a0f0a0178120a0a08080112040a020801620f"
-    "0a0179120a0a08080112040a02080142040a00100d"
-)
-
-
-def _load_errors() -> tuple[type[Exception], ...]:
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
-
-    return (
-        UnicodeDecodeError,  # its messages quote names as they stand in the file
-        state.Fail,
-        state.InvalidArgument,
-        state.InvalidGraph,
-        state.InvalidProtobuf,
-        state.NotImplemented,
-        state.RuntimeException,
-    )
+    def provider_of(self, provider: Provider) -> str:
+        """Return the provider."""
+        return provider

@@ -10,6 +10,9 @@ from typing import Any, Literal
 from runtime.errors import MissingDependencyError
 
 Flavour = Literal["tensorrt", "tensorrt-rtx"]
+FLAVOURS: tuple[Flavour, ...] = ("tensorrt", "tensorrt-rtx")
+ENGINE_SUFFIX = ".engine"
+"""Ending of an engine's file name."""
 
 _OLDEST = {"tensorrt": (10, 12), "tensorrt-rtx": (1, 2)}
 """The first versions with the strongly typed networks that we use."""

@@ -1,4 +1,4 @@
-"""A TensorRT engine as a session: cuda-python moves the bytes, no torch on the device.
+"""The TensorRT backend: an engine as a session; cuda-python moves the bytes, no torch is needed.
 
 Input and output live in page-locked host memory and in device buffers that are made once, for the
 largest batch of the engine's profile. A request is: copy in, run, copy out, on one stream, then
@@ -23,9 +23,14 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.backends import engine_manifest
-from runtime.backends.base import Outputs
+from runtime.backends.base import Availability, Outputs, Provider, SessionOptions
 from runtime.backends.gpu import import_cuda
-from runtime.backends.tensorrt_flavour import import_flavour
+from runtime.backends.tensorrt_flavour import (
+    ENGINE_SUFFIX,
+    FLAVOURS,
+    import_flavour,
+    installed_version,
+)
 from runtime.errors import InputError, MissingDependencyError
 
 GRAPH_AFTER = 3
@@ -232,3 +237,46 @@ class TrtSession:
                 "less memory."
             )
         return values[0] if values else None
+
+
+class TensorRT:
+    """Opens TensorRT engines on the GPU that they were built for."""
+
+    name = "TensorRT"
+    suffixes = (ENGINE_SUFFIX,)
+    uses_threads = False
+
+    def available(self) -> Availability:
+        """Look which flavours are installed."""
+        versions = {flavour: installed_version(flavour) for flavour in FLAVOURS}
+        if installed := [f"{name} {version}" for name, version in versions.items() if version]:
+            return Availability(ready=True, details=", ".join(installed))
+        how = "pip install 'edge-compressor[tensorrt]' (or [tensorrt-rtx]); with JetPack: nothing"
+        details = "not installed: no engines are built here"
+        return Availability(ready=False, details=details, install=how)
+
+    def why_not_here(self, path: Path) -> str | None:
+        """Compare the engine's manifest with this machine.
+
+        Raises:
+            InputError: the engine is damaged or has no manifest.
+        """
+        manifest = engine_manifest.load(path)
+        if engine_manifest.file_problems(path, manifest):
+            engine_manifest.verify(path)  # raises, and tells the user what to do
+        local = engine_manifest.LocalMachine.detect(manifest.flavour)
+        if reasons := engine_manifest.machine_problems(manifest, local):
+            return "; ".join(reasons)
+        try:
+            import_cuda()
+        except MissingDependencyError as error:
+            return str(error).splitlines()[0]
+        return None
+
+    def open(self, path: Path, options: SessionOptions) -> TrtSession:
+        """Open an engine, after its manifest was compared with file and machine."""
+        return TrtSession(path)
+
+    def provider_of(self, provider: Provider) -> str:
+        """Return the ledger's name for an engine."""
+        return "tensorrt-engine"

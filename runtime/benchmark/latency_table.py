@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from msgspec import Struct
 
-from runtime.backends.base import Provider, open_session
+from runtime.backends.base import Provider
+from runtime.backends.registry import open_session
 from runtime.benchmark import latency, machine
 from runtime.benchmark.machine import Machine
 from runtime.documents import Count, read

@@ -14,11 +14,11 @@ from msgspec import Struct
 
 from runtime import documents
 from runtime.arrays import Pixels
-from runtime.backends.base import OnDevice, Provider, Session, inputs_of, open_session
+from runtime.backends.base import OnDevice, Provider, Session, inputs_of
+from runtime.backends.registry import backend_of, open_session
 from runtime.benchmark import latency, machine
 from runtime.benchmark.latency import Latency, TimingPlan
 from runtime.bundle.bundle import Artifact, Bundle
-from runtime.errors import MissingDependencyError
 from runtime.images.preprocess import Preprocess
 from runtime.progress import Track
 
@@ -62,7 +62,7 @@ def open_all(
     batches = min(sizes), max(sizes)
     opened, not_run = list[Opened](), list[dict[str, Any]]()
     for artifact in bundle.artifacts:
-        if artifact.is_engine and (why := _why_not(artifact)):
+        if why := backend_of(artifact.path).why_not_here(artifact.path):
             not_run.append(_entry(artifact) | {"not_run": why})
             continue
         started = time.perf_counter()
@@ -76,29 +76,6 @@ def open_all(
         opened.append(Opened(artifact, session, load_ms, first_ms))
     not_run += documents.plain(bundle.document.engines_to_build)
     return opened, not_run
-
-
-def _why_not(artifact: Artifact) -> str | None:
-    """Return why an undamaged engine is not for this machine, or None where it is.
-
-    Raises:
-        InputError: the engine is damaged or has no manifest.
-    """
-    from runtime.backends import engine_manifest
-
-    manifest = engine_manifest.load(artifact.path)
-    if engine_manifest.file_problems(artifact.path, manifest):
-        engine_manifest.verify(artifact.path)  # raises, and tells the user what to do
-    local = engine_manifest.LocalMachine.detect(manifest.flavour)
-    if reasons := engine_manifest.machine_problems(manifest, local):
-        return "; ".join(reasons)
-    try:
-        from runtime.backends.gpu import import_cuda
-
-        import_cuda()
-    except MissingDependencyError as error:
-        return str(error).splitlines()[0]
-    return None
 
 
 def _entry(artifact: Artifact) -> dict[str, Any]:

@@ -38,15 +38,6 @@ class Artifact:
     sha256: str
 
     @property
-    def is_engine(self) -> bool:
-        """Return whether TensorRT opens it, not ONNX Runtime."""
-        return self.path.suffix == ".engine"
-
-    def runs_on(self, provider: str) -> str:
-        """Return what runs it where ONNX Runtime has this provider, as the ledger names it."""
-        return "tensorrt-engine" if self.is_engine else provider
-
-    @property
     def size_mb(self) -> float:
         """Size of the file in megabytes (10^6 bytes)."""
         return self.path.stat().st_size / 1e6

@@ -13,6 +13,7 @@ from msgspec import UNSET, structs
 
 from runtime import documents
 from runtime.backends.base import Provider
+from runtime.backends.registry import backend_of
 from runtime.benchmark import end_to_end, machine_load, opened_files
 from runtime.benchmark import machine as machines
 from runtime.benchmark.latency import Latency
@@ -162,7 +163,7 @@ def _entries(
     with_latency = [
         structs.replace(
             entry,
-            provider=each.artifact.runs_on(bench.provider),
+            provider=backend_of(each.artifact.path).provider_of(bench.provider),
             latency=first,
             latency_other_batches=tuple(others),
         )
@@ -191,7 +192,8 @@ def _with_speed(
     preprocess = bench.bundle.preprocess
     whole = end_to_end.measure(best.session, preprocess, bench.golden)
     report = structs.replace(report, end_to_end=whole)
-    if bench.provider != "cpu" or bench.threads is not None or best.artifact.is_engine:
+    uses_threads = backend_of(best.artifact.path).uses_threads
+    if bench.provider != "cpu" or bench.threads is not None or not uses_threads:
         return report
     by_threads = opened_files.by_threads(best.artifact, preprocess, sample)
     return structs.replace(report, by_threads=tuple(by_threads))

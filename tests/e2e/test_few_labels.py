@@ -12,7 +12,7 @@ from compressor.pipeline import runner
 from compressor.pipeline.context import Run
 from compressor.probes.fit import deployed_probe, other_than_linear
 from compressor.recipe.plan import load
-from runtime.backends.base import open_session
+from runtime.backends.registry import open_session
 from runtime.bundle import golden
 from runtime.images.preprocess import Preprocess
 from runtime.metrics import log_softmax

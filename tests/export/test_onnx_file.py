@@ -11,7 +11,7 @@ import export as export_room
 from compressor.models.encoder import create_student
 from compressor.recipe.schema import Student
 from export.onnx_file import OPSET, Deployed, Voting, export, facts, linear
-from runtime.backends.base import open_session
+from runtime.backends.registry import open_session
 from runtime.errors import InputError
 
 STUDENTS = {

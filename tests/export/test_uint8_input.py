@@ -5,7 +5,8 @@ import onnx
 import pytest
 
 from export import precision_proof, uint8_input
-from runtime.backends.base import inputs_of, open_session
+from runtime.backends.base import inputs_of
+from runtime.backends.registry import open_session
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])

@@ -14,7 +14,7 @@ import click
 import pytest
 
 import runtime
-from runtime.backends.ort import import_onnxruntime
+from runtime.backends.ort_library import import_onnxruntime
 from runtime.bundle import bundle
 from runtime.cli import INTERRUPTED, bar, exit_code, guarded
 from runtime.errors import ImageError, InputError, MissingDependencyError, ToolError

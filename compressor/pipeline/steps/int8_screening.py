@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from compressor.pipeline.context import Run
 from runtime import metrics
-from runtime.backends.base import Outputs, open_session
+from runtime.backends.base import Outputs
+from runtime.backends.registry import open_session
 
 if TYPE_CHECKING:
     from compressor.pipeline.steps.calibration_images import Material

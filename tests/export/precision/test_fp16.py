@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from export import graph, precision_proof
 from export.precision import fp16
-from runtime.backends.base import open_session
+from runtime.backends.registry import open_session
 
 
 @pytest.mark.parametrize("family", ["mobilenetv3", "vit"])

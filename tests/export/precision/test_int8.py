@@ -8,7 +8,7 @@ from export import graph, precision_proof
 from export.precision import int8
 from export.precision.calibration import METHODS, calibrate
 from export.precision.int8 import Quantiser, Sensitivity, Step
-from runtime.backends.base import open_session
+from runtime.backends.registry import open_session
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import msgspec
 import pytest
 
 from runtime.backends import engine_manifest
-from runtime.backends.base import open_session
 from runtime.backends.engine_manifest import EngineManifest, LocalMachine, Profile
 from runtime.backends.gpu import Gpu
+from runtime.backends.registry import open_session
 from runtime.errors import InputError
 from runtime.files import sha256_of
 

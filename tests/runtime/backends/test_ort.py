@@ -6,8 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from runtime.backends.base import open_session
-from runtime.backends.ort import import_onnxruntime
+from runtime.backends.ort_library import import_onnxruntime
+from runtime.backends.registry import open_session
 from runtime.errors import InputError, MissingDependencyError
 
 
@@ -111,7 +111,7 @@ def test_no_onnx_runtime_says_what_to_install():
     script = (
         "import sys; sys.modules['onnxruntime'] = None\n"  # as if it were not installed
         "from runtime.errors import MissingDependencyError\n"
-        "from runtime.backends.ort import import_onnxruntime\n"
+        "from runtime.backends.ort_library import import_onnxruntime\n"
         "try:\n    import_onnxruntime()\n"
         "except MissingDependencyError as error:\n    print(error)\n"
     )

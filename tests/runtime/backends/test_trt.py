@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from runtime.backends import engine_manifest, gpu
-from runtime.backends.base import OnDevice, open_session
+from runtime.backends.base import OnDevice
+from runtime.backends.registry import open_session
 from runtime.errors import InputError
 
 pytestmark = [

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime.backends.ort import import_onnxruntime
+from runtime.backends.ort_library import import_onnxruntime
 from runtime.bundle import bundle, golden
 from runtime.errors import InputError, MissingDependencyError
 from runtime.evaluation.check import check

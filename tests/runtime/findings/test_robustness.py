@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from runtime.backends.base import Outputs, open_session
+from runtime.backends.base import Outputs
+from runtime.backends.registry import open_session
 from runtime.bundle import bundle, golden
 from runtime.evaluation.check import check
 from runtime.evaluation.subject import bank_of
