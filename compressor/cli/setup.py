@@ -105,11 +105,23 @@ def targets(as_json: bool) -> None:
 
 
 @click.command()
-def schema() -> None:
-    """Print the JSON schema of a recipe, for editors."""
-    require_training_packages()
-    from compressor.recipe.schema import json_schema
-
+@click.option(
+    "--of",
+    "document",
+    type=click.Choice(["recipe", "bundle", "report"]),
+    default="recipe",
+    show_default=True,
+    help="The document: a recipe, a bundle's bundle.json, or report.json.",
+)
+def schema(document: str) -> None:
+    """Print the JSON Schema of a recipe (for editors), of bundle.json or of report.json."""
+    if document == "recipe":
+        require_training_packages()
+        from compressor.recipe.schema import json_schema
+    elif document == "bundle":
+        from runtime.bundle.schema import json_schema
+    else:
+        from runtime.evaluation.report_schema import json_schema
     click.echo(json.dumps(json_schema(), indent=2))
 
 

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from compressor.recipe.choices import METHODS, STRATEGIES, OneOf
 from compressor.recipe.document import Section
+from runtime.images import corruptions
 from runtime.images.preprocess import Interpolation
 
 Share = Annotated[float, Field(gt=0, lt=1, strict=True)]
@@ -288,9 +289,9 @@ class Check(Section):
 
     robustness_images: Annotated[int, Field(ge=0)] = Field(
         50,
-        description="held-out images that are also evaluated corrupted, in six families at five "
-        "severities (30 passes of teacher, student and file each), at most as many as travel in "
-        "the bundle; 0 leaves it out",
+        description="held-out images that are also checked under corruptions "
+        f"({corruptions.summary()}: {len(corruptions.cells())} passes of teacher, student and file "
+        "for each image), at most as many as the bundle holds; 0 leaves it out",
     )
 
 

@@ -79,7 +79,7 @@ distill:
   # views: 8               # an image itself, then augmentations; by default more of few images
   seed: 0
 {label_section}# export: {{precisions: [fp32, fp16, int8]}}   # docs/precision.md
-# check: {{robustness_images: 50}}   # held-out images also looked at corrupted; 0 leaves it out
+# check: {{robustness_images: 50}}   # held-out images checked under corruptions; 0: none
 target: cpu                # `compressor targets` lists them
 require:                   # gates: a run that misses one ends with exit code 1
   latency_p95_ms: 20{gates}

@@ -1,4 +1,4 @@
-"""Image corruptions: six families at five severities, deterministic, with numpy and Pillow.
+"""Image corruptions: families at several severities, deterministic, with numpy and Pillow.
 
 These corruptions are ours. Their families are the usual ones (Hendrycks and Dietterich, ICLR 2019,
 whose strengths some of them take), but the images are not those of ImageNet-C, and scores on them
@@ -7,6 +7,8 @@ can only be compared with each other.
 Lengths are shares of the image's short side, so that blur and weather hurt small images and large
 ones alike; resolution takes a share of the image's own pixels. Of a family with two members an
 image gets one, by its seed.
+
+To add a family or a member, add an entry to FAMILIES and raise VERSION.
 """
 
 from __future__ import annotations
@@ -217,6 +219,11 @@ def worst_cell(seed: int) -> tuple[str, int]:
 def worst_of(seed: int, short_side_px: int) -> Corruption:
     """Return the stand-in for an image that is not of the task, if the recipe names none."""
     return Corruption(*worst_cell(seed), seed, short_side_px)
+
+
+def summary() -> str:
+    """Return how many families and severities there are, in words."""
+    return f"{len(FAMILIES)} families at {len(SEVERITIES)} severities"
 
 
 def described() -> dict[str, Any]:

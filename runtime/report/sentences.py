@@ -77,7 +77,8 @@ def robustness(found: Robustness) -> str:
     """What was done to how many images, and what the columns are."""
     return (
         f"{found.name}: {found.images} held-out images, each with {', '.join(found.families)} at "
-        "five severities. *accuracy* and *agreement* are of the deployed probe, over all of them; "
+        f"{len(found.severities)} severities. *accuracy* and *agreement* are of the deployed "
+        "probe, over all of them; "
         "a *drop* is against the same images without corruption. *stability*: cosine of an image's "
         "embedding before and after, both minus the mean of the training images."
     )

@@ -8,10 +8,11 @@ import pytest
 
 from runtime import documents
 from runtime.bundle import bundle
-from runtime.bundle.schema import BundleDocument
+from runtime.bundle.schema import BundleDocument, json_schema
 from runtime.errors import InputError
 
-OLD = Path(__file__).parents[2] / "fixtures" / "bundle_v1"
+ROOT = Path(__file__).parents[3]
+OLD = ROOT / "tests" / "fixtures" / "bundle_v1"
 
 
 def test_a_bundle_of_version_1_is_read_whole():
@@ -26,6 +27,12 @@ def test_a_bundle_of_version_1_is_read_whole():
         "onnx-fp16",
         "onnx-int8",
     }
+
+
+def test_the_published_schema_is_the_one_of_the_code():
+    """Where this fails: compressor schema --of bundle > docs/schemas/bundle.schema.json."""
+    published = ROOT / "docs" / "schemas" / "bundle.schema.json"
+    assert published.read_text(encoding="utf-8") == json.dumps(json_schema(), indent=2) + "\n"
 
 
 def changed(place, value):
