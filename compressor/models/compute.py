@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from compressor.data.image_files import usable_cpus
-from compressor.recipe.schema import Precision
+from compressor.recipe.values import Precision
 from runtime.errors import MissingDependencyError
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # of mallopt(3)

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from compressor.models import weights
 from compressor.models.features import Features, features_of
-from compressor.recipe.schema import Network, Student, Teacher
+from compressor.recipe.networks import Network
+from compressor.recipe.schema import Student, Teacher
 from runtime.errors import InputError
 from runtime.files import sha256_of
 from runtime.images.preprocess import Preprocess

@@ -18,8 +18,8 @@ from compressor.data.dataset import ImageSet
 from compressor.data.image_files import files_below
 from compressor.events import Observer, Reporter, ignore
 from compressor.pipeline.cache import Cache
+from compressor.recipe.networks import Network
 from compressor.recipe.plan import Plan
-from compressor.recipe.schema import Network
 from runtime.errors import InputError
 from runtime.files import read_json, sha256_of
 
