@@ -117,7 +117,7 @@ Observer = Callable[[Event], None]
 
 
 def ignore(event: Event) -> None:
-    """Do nothing: the observer of a run that nobody watches."""
+    """Do nothing: an observer that ignores every event."""
 
 
 class Reporter:

@@ -17,5 +17,5 @@ class Track(Protocol):
 
 
 def silent(items: Iterable[T], *, label: str, total: int) -> Iterator[T]:
-    """Nobody watches."""
+    """Show no progress."""
     yield from items

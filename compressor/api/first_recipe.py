@@ -26,7 +26,7 @@ def folder_of(images: Path, out: Path | None) -> Path:
 def write_first_recipe(images: Path, folder: Path) -> tuple[Path, list[str]]:
     """Write a recipe for a folder of images into the folder of its run.
 
-    A recipe that is there already is used as it is: the user may have changed it.
+    An existing recipe is used unchanged: the user may have edited it.
 
     Args:
         images: the folder of images.
@@ -41,7 +41,7 @@ def write_first_recipe(images: Path, folder: Path) -> tuple[Path, list[str]]:
     path = folder / FILE
     if path.exists():
         _require_same_images(path, images)
-        return path, [f"recipe: {path}, which is there already, is used as it is"]
+        return path, [f"recipe: {path}, which exists already, is used unchanged"]
     if folder.is_dir() and any(folder.iterdir()) and not (folder / ".lock").exists():
         raise InputError(
             f"{folder}: holds other files, which a run could overwrite.\n"
@@ -63,6 +63,6 @@ def _require_same_images(path: Path, images: Path) -> None:
     written = data.get("images") if isinstance(data, dict) else None
     if not isinstance(written, str) or (path.parent / written).resolve() != images.resolve():
         raise InputError(
-            f"{path}: is there already, and it is a recipe for other images ({written}).\n"
+            f"{path}: exists already, and it is a recipe for other images ({written}).\n"
             f"  To run it: compressor run {path}. Or name a new folder with --out."
         )

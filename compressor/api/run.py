@@ -93,7 +93,7 @@ def compress(
 
 
 def _section(name: str, network: Network | None) -> dict[str, object]:
-    """Return the change of one section: another model, or all keys anew.
+    """Return the change of one section: another model, or all keys replaced.
 
     Files are seen from the current folder, not from the recipe's.
     """

@@ -57,7 +57,7 @@ class _Disk:
         return f"over distill.disk_gb ({self.limit_gb:g})"
 
     def fits(self, size: int) -> bool:
-        """Whether so many bytes more are within the limit."""
+        """Return whether so many more bytes are within the limit."""
         return self.planned + size <= self.limit_gb * 1e9
 
     def keep(self, size: int, what: str, otherwise: str) -> bool:
@@ -75,7 +75,7 @@ def plan_disk(spec: Distill, train: ImageSet, teacher: Encoder, student: Encoder
     """Decide what is kept, in this order: features, token maps, decoded images, views.
 
     Raises:
-        InputError: token maps are asked for, and teacher and student have none that go together.
+        InputError: token maps are on, and teacher and student have no maps that fit.
     """
     require_maps(spec, teacher, student)
     disk = _Disk(spec.disk_gb)

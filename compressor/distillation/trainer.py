@@ -66,7 +66,7 @@ def distill(
 
     Raises:
         InputError: the loss is no longer finite.
-        MissingDependencyError: the precision asked for does not run here.
+        MissingDependencyError: the chosen precision does not run here.
     """
     with torch.random.fork_rng(devices=[]):  # dropout and drop path draw from torch's own generator
         torch.manual_seed(spec.seed)

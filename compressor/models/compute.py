@@ -29,7 +29,7 @@ class Compute:
         """Resolve `auto`, and check that the device is there.
 
         Raises:
-            MissingDependencyError: CUDA was asked for and there is none.
+            MissingDependencyError: the device is CUDA, and this machine has none.
         """
         if device == "cuda" and not torch.cuda.is_available():
             raise MissingDependencyError(
@@ -47,7 +47,7 @@ def training_dtype(wanted: Precision, compute: Compute) -> torch.dtype | None:
     """Return the autocast type of the student's step; None is float32.
 
     Raises:
-        MissingDependencyError: the precision asked for does not run here.
+        MissingDependencyError: the chosen precision does not run here.
     """
     if wanted == "auto" and compute.device.type == "cpu":
         # On two AVX-512 cores bfloat16 training was slower for a MobileNet and faster for a ViT.
@@ -61,7 +61,7 @@ def teacher_dtype(wanted: Precision, compute: Compute, *, transformer: bool) -> 
     On a CPU `auto` takes bfloat16 for a transformer where the processor computes in it.
 
     Raises:
-        MissingDependencyError: the precision asked for does not run here.
+        MissingDependencyError: the chosen precision does not run here.
     """
     if wanted == "auto" and compute.device.type == "cpu":
         # torch before 2.11 cannot tell: float32 then

@@ -26,7 +26,7 @@ def fit_all(
         embedded: [N, D] embeddings of all training images by `teacher`, `student` and `untrained`.
         labels: [N], -1 where not known.
         classes: names of all K classes.
-        note: is told what is done.
+        note: called with what is being done.
 
     Returns:
         The arrays that `linear_probe` and `deployed_probe` read, and what the report says.

@@ -72,7 +72,7 @@ def spread(training: TrainingSet) -> Doubles:
 
     model = LabelSpreading(kernel=known_graph, alpha=CLAMPING, max_iter=200, tol=1e-4)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # not converged to the last digit; rows nobody reaches
+        warnings.simplefilter("ignore")  # not converged to the last digit; rows without labels
         model.fit(guide, training.labels)
     shares = np.zeros((count, training.classes))
     shares[:, model.classes_] = np.nan_to_num(model.label_distributions_)

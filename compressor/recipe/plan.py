@@ -79,7 +79,7 @@ def load_again(folder: Path) -> Plan:
 
 
 def read_origin(folder: Path) -> RecipeOrigin:
-    """Read where the recipe of a run's folder lies.
+    """Return the path of the recipe of a run folder.
 
     Raises:
         InputError: it is not the folder of a run.

@@ -90,7 +90,7 @@ class Target(Section):
 
 
 def recipes_folder() -> Path:
-    """Where the recipes lie: inside the installed package, or beside it in a checkout."""
+    """Return the folder of the recipes: in the installed package, or beside it in a checkout."""
     package = Path(__file__).parents[1]
     packaged = package / "_recipes"
     return packaged if packaged.is_dir() else package.parent / "recipes"

@@ -1,4 +1,4 @@
-"""How well the chosen images cover all of them; figures that need no labels."""
+"""How well the selected images cover all of them; scores that need no labels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from runtime.arrays import Floats
 
 _DRAWS = 10
 _MEASURED_ON = 20_000
-"""The radius is measured on so many images at most."""
+"""Images on which the radius is measured, at most."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Where images lie and how far apart they are: what every strategy looks at."""
+"""The points and distances that every strategy uses."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Space:
         return len(self.points)
 
     def part(self, rows: Ints) -> Space:
-        """Some of the points, in the order asked for."""
+        """Return some of the points, in the given order."""
         return Space(self.points[rows], self.metric)
 
     def between(self, rows: Ints | slice, others: Ints | slice) -> Floats:
@@ -67,7 +67,7 @@ class Space:
     def nearest(self, centres: Ints) -> tuple[Ints, Floats]:
         """For each point the position in `centres` of the nearest one, and its distance: [N], [N].
 
-        A centre is its own nearest one, whatever lies on the same spot. Without centres
+        A centre is its own nearest one, even if another point is equal. Without centres
         every position is -1 and every distance infinite.
         """
         which = np.full(len(self), -1, np.int64)

@@ -161,7 +161,7 @@ class Mean:
 
 
 def gain(values: Sequence[float], reference: Sequence[float]) -> Mean:
-    """Return how far one mean lies above another, with the interval of Welch's t-test."""
+    """Return the difference of two means, with the interval of Welch's t-test."""
     from scipy import stats
 
     mean = float(np.mean(values) - np.mean(reference))

@@ -15,11 +15,11 @@ FEWEST_IMAGES = 12
 PERPLEXITY = 40
 """As in the paper; of few images a third of their number."""
 MOST_MAPPED = 20_000
-"""Of more images so many are drawn for t-SNE; the others are placed among them."""
+"""Images in t-SNE, at most; of more images, the others are placed among these."""
 _PLACED_BY = 10
-"""An image is placed at the median of so many of its nearest mapped ones."""
+"""An image is placed at the median of this many nearest mapped images."""
 _SHARED = 2_000
-"""From so many images on the cores share the work; with fewer they wait for each other."""
+"""From this many images on, several cores are used; with fewer they wait for each other."""
 
 
 def tsne_map(embeddings: Floats, seed: int) -> Floats | None:

@@ -116,8 +116,8 @@ def _capability(order: Order, here: str | None) -> str:
     """Return the compute capability to build for.
 
     Raises:
-        MissingDependencyError: it is that of a GPU, and there is none.
-        InputError: `tensorrt` is asked for another GPU than the one here.
+        MissingDependencyError: this machine has no GPU.
+        InputError: `tensorrt` builds for the GPU of this machine only.
     """
     wanted = order.compute_capability
     if order.flavour == "tensorrt" and here is None:
@@ -237,7 +237,7 @@ def _script(network: Any, onnx: Path, engine: Path, order: Order, capability: st
     if order.flavour == "tensorrt" and order.timing_cache is not None:
         words.append(f"--timingCacheFile={order.timing_cache.name}")
     words += ["--profilingVerbosity=detailed", "--skipInference"]
-    return f"#!/bin/sh\n# Where {onnx.name} lies:\n{shlex.join(words)}\n"
+    return f"#!/bin/sh\n# In the folder of {onnx.name}:\n{shlex.join(words)}\n"
 
 
 _KINDS = ("min", "opt", "max")

@@ -45,7 +45,7 @@ class EngineManifest(Struct, frozen=True, kw_only=True):
     version: str
     """Of the TensorRT that built it."""
     cuda: str | None
-    """The CUDA it was built with, as far as could be told."""
+    """The CUDA it was built with, if known."""
     compute_capability: str
     """Of the GPU it runs on, such as `8.9`."""
     gpu: str | None

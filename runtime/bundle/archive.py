@@ -34,7 +34,7 @@ def unpack(path: Path, into: Path) -> Path:
 
     Raises:
         InputError: it is no tar of a sound bundle, or holds what a bundle has not: links, devices,
-            names that point outside, more or larger files; or its folder is there already.
+            names that point outside, more or larger files; or its folder exists already.
     """
     try:
         with tarfile.open(path, "r:") as tar:
@@ -119,7 +119,7 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     source = tar.extractfile(member)
-    if source is None:  # only for what is no plain file, which was refused
+    if source is None:  # only for special files, which were refused
         raise InputError(f"{member.name}: cannot be read")
     with source, target.open("xb") as file:  # x: a name that comes twice is refused
         shutil.copyfileobj(source, file)

@@ -1,7 +1,7 @@
 """The golden set: held-out images with the answers of teacher and student to them.
 
 In the folder of a run it names every held-out image where it lies; in a bundle it holds copies of
-some. A device that reproduces the answers behaves like the desk.
+some. A device that reproduces the answers behaves like the training machine.
 
     golden.json          names of the images and classes, the folder they lie in
     golden.safetensors   the arrays (golden.npz in version 1)

@@ -74,7 +74,7 @@ class Corrupted:
 
 @dataclass(frozen=True)
 class Arrays:
-    """What is known of the held-out images. Without labels, what needs them is None."""
+    """The arrays of the held-out images. Without labels, those that need them are None."""
 
     labels: Annotated[Ints, axes("N")]
     """-1 where the label is not known."""
@@ -102,7 +102,7 @@ class Arrays:
     outside: Outside | None = None
     corrupted: Corrupted | None = None
     pixels: Annotated[Pixels, axes("P", "side", "side", 3)] | None = None
-    """The first P images after resize and crop on the desk (bundle only)."""
+    """The first P images after resize and crop on the training machine (bundle only)."""
 
     @property
     def reference_logits(self) -> Floats | None:

@@ -60,7 +60,7 @@ class Target(Struct, frozen=True, kw_only=True):
 
 
 class Requirements(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The recipe's gates. An unknown one is refused: nobody would judge it."""
+    """The recipe's gates. An unknown one is refused, because nothing could judge it."""
 
     latency_p95_ms: Number | None = None
     agreement: Number | None = None

@@ -28,7 +28,7 @@ def answer_all(
         sessions: of the files.
         golden: the images.
         preprocess: the same for all files.
-        keep: how many images to return after resize and crop, at least, if there are so many.
+        keep: how many images to return after resize and crop, at least, if there are enough.
         track: shows the progress.
 
     Returns:
@@ -52,7 +52,7 @@ def answer_all(
 
 
 def pixel_difference(expected: npt.NDArray[np.uint8] | None, got: Pixels) -> int | None:
-    """Largest difference to the desk's pixels after resize and crop, in levels of 255."""
+    """Largest difference to the training machine's pixels after resize and crop, of 255 levels."""
     if expected is None:
         return None
     here = got[: len(expected)].astype(np.int16)
@@ -60,7 +60,7 @@ def pixel_difference(expected: npt.NDArray[np.uint8] | None, got: Pixels) -> int
 
 
 def _split(outputs: Outputs, inside: int) -> Answers:
-    """The answers to the first so many images, and to the others if there are any."""
+    """Split the answers: to the first images, and to the others if there are any."""
 
     def part(rows: slice) -> Outputs:
         logits = None if outputs.logits is None else outputs.logits[rows]

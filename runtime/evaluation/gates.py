@@ -34,7 +34,7 @@ class Evidence:
     file: LedgerEntry
     teacher: LedgerEntry
     preprocess_difference: int | None = None
-    """Largest difference to the desk's pixels, in levels of 255; None on the desk."""
+    """Largest difference to the training machine's pixels, of 255 levels; None on that machine."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def _preprocessing_wanted(evidence: Evidence) -> float | None:
 GATES: tuple[Gate, ...] = (
     Gate("parity_cosine_min", "parity with the student", "at least", _parity,
          wanted=_parity_wanted),
-    Gate("preprocess_max_difference_levels", "preprocessing as on the desk", "at most",
+    Gate("preprocess_max_difference_levels", "preprocessing as on the training machine", "at most",
          _preprocessing, wanted=_preprocessing_wanted),
     Gate("latency_p95_ms", "latency p95, ms", "at most", _latency, needs=("the target",)),
     Gate("agreement", "agreement with the teacher", "at least", _agreement, needs=("labels",)),

@@ -71,7 +71,7 @@ class CalibrationTrial(Struct, frozen=True):
 
 
 class FloatLayers(Struct, frozen=True):
-    """The error with so many of the most sensitive layers left in float."""
+    """The error with some of the most sensitive layers left in float."""
 
     layers: int
     error: float

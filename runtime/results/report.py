@@ -51,7 +51,7 @@ class GoldenSummary(Struct, frozen=True):
 
 
 class PreprocessingResult(Struct, frozen=True):
-    """The preprocessing check: the first step whose result differs from the desk's."""
+    """The preprocessing check: the first step whose result differs from the training machine's."""
 
     images: int
     first_difference: str | None

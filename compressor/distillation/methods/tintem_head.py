@@ -125,7 +125,7 @@ def make_head(
         note: called with a line when a head is fitted.
 
     Raises:
-        InputError: a PCA was asked for, and the student is wider than the teacher.
+        InputError: the head is a PCA, and the student is wider than the teacher.
     """
     teacher_dim = sample.pooled.shape[1]
     require_directions(spec, teacher_dim, student_dim)

@@ -17,7 +17,7 @@ _QUALITY = 78
 
 
 def side_for(images: int) -> int:
-    """Return the longer side in pixels of each of so many thumbnails."""
+    """Return the longer side in pixels of thumbnails, by their number."""
     return next((side for count, side in SIDES if images <= count), SIDES[-1][1])
 
 

@@ -32,7 +32,7 @@ def write_label_files(
         sheet: the rows to write.
         plan: the current plan, see `state.load`.
         embeddings: [N, D] of the pool.
-        origin: where the page lies and which images it shows; the other files lie beside it.
+        origin: where the page is and which images it shows; the other files are beside it.
         track: shows the progress.
     """
     folder = origin.path.parent

@@ -18,7 +18,7 @@ from runtime.arrays import Floats, Ints
 from runtime.errors import MissingDependencyError
 
 ALL_DISTANCES = 4000
-"""Up to so many points all distances are held: 64 MB."""
+"""Up to this many points, all distances are held in memory: 64 MB."""
 _STARTS = 5
 _DRAWS = 3
 _ROUNDS = 100

@@ -43,7 +43,7 @@ class Strategy(Protocol):
 
 @dataclass(frozen=True)
 class ByDistance:
-    """A strategy that looks at distances only."""
+    """A strategy that uses distances only."""
 
     find: Callable[[Space, int, Ints, int], Ints]
     """(space, budget, fixed rows, seed) -> `budget` other rows."""

@@ -11,7 +11,7 @@ from runtime.arrays import Floats, Ints
 _NEIGHBOURS = 20
 """As in the paper."""
 _MOST_MEMBERS = 20_000
-"""A larger cluster is represented by so many members, drawn at random."""
+"""A larger cluster is represented by this many members, drawn at random."""
 _MOST_CLUSTERED = 100_000
 """Most points that k-means is fitted on; the others go to the nearest cluster."""
 

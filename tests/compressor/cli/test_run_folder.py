@@ -52,7 +52,7 @@ def test_a_recipe_that_is_there_is_used_and_never_overwritten(project, run):
     mine = written.read_bytes()
     code, _, err = run("images")
     assert code == 3
-    assert "runs/images-cpu/recipe.yaml, which is there already, is used as it is" in err
+    assert "runs/images-cpu/recipe.yaml, which exists already, is used unchanged" in err
     assert written.read_bytes() == mine
 
 
