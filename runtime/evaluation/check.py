@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 from msgspec import UNSET, structs
 
 from runtime import documents
+from runtime.arrays import Pixels
 from runtime.backends.base import Provider
 from runtime.backends.registry import backend_of
 from runtime.benchmark import end_to_end, machine_load, opened_files
 from runtime.benchmark import machine as machines
 from runtime.benchmark.latency import Latency
 from runtime.benchmark.machine import Machine
+from runtime.benchmark.machine_load import MachineLoad
 from runtime.benchmark.opened_files import Opened
 from runtime.bundle.bundle import Bundle
 from runtime.bundle.golden import Golden
@@ -38,8 +38,10 @@ from runtime.results.report import (
     GoldenSummary,
     PreprocessingResult,
     RecipeIdentity,
+    Recommended,
     Report,
     Target,
+    Verdict,
 )
 from runtime.results.scores import from_json
 
@@ -59,6 +61,22 @@ class Bench:
     track: Track
 
 
+@dataclass(frozen=True)
+class Measurements:
+    """What was measured on the bench."""
+
+    answers: Sequence[Answers]
+    """Of each file."""
+    sample: Pixels
+    """The first images after resize and crop."""
+    load: MachineLoad
+    """While files were timed."""
+    teacher: LedgerEntry
+    student: LedgerEntry
+    files: Sequence[LedgerEntry]
+    preprocess_difference: int | None
+
+
 def check(bundle: Bundle, golden: Golden, *, track: Track = silent) -> Report:
     """Measure every file of the bundle on this machine and judge the recommended one.
 
@@ -74,53 +92,77 @@ def check(bundle: Bundle, golden: Golden, *, track: Track = silent) -> Report:
     golden, contaminated = drop_contaminated(golden)
     machine = machines.describe()
     bench, idle = _open(bundle, golden, machine, track)
-    sessions = [each.session for each in bench.opened]
-    keep = max(bundle.target.batches)
-    answers, sample = answering.answer_all(sessions, golden, bundle.preprocess, keep, track)
-    before = machine_load.now()
-    timed = opened_files.time_all(
-        bench.opened,
-        bundle.preprocess,
-        sample,
-        batches=bundle.target.batches,
-        track=track,
-    )
-    load = machine_load.between(before, machine_load.now())
-    teacher, student, files = _entries(bench, answers, timed)
-    difference = answering.pixel_difference(golden.arrays.pixels, sample)
-    require = documents.plain(bundle.require)
-    verdicts = {
-        entry.stage: judge(require, Evidence(entry, teacher, difference), bench.target)
-        for entry in files
-    }
-    recommended = recommend(files, {stage: verdict.passed for stage, verdict in verdicts.items()})
-    number = next(n for n, entry in enumerate(files) if entry.stage == recommended.stage)
-    repeated = preprocessing_check.repeat(bundle.folder / "golden", bundle.preprocess)
+    measured = _measure(bench)
+    number, recommended, verdict = _judge(bench, measured)
     probe = _probe(bundle.document.probe)
     report = Report(
         recipe=RecipeIdentity(bundle.document.recipe.name, bundle.document.recipe.digest),
         target=bench.target,
-        machine=structs.replace(machine, while_timing=load),
-        golden=GoldenSummary(
-            images=len(golden.images),
-            ood_images=len(golden.outside()),
-            ood_source=golden.ood_source,
-            digest=golden.digest,
-            set_apart_as_seen_in_training=contaminated,
-        ),
-        preprocess_max_difference_levels=difference,
-        preprocess_contract=msgspec.convert(repeated, PreprocessingResult | None),
+        machine=structs.replace(machine, while_timing=measured.load),
+        golden=_summary(golden, contaminated),
+        preprocess_max_difference_levels=measured.preprocess_difference,
+        preprocess_contract=_preprocessing(bundle),
         probe=probe,
         precision=from_json(bundle.document.precision, PrecisionDecisions, _BUNDLE),
         classes_without_label=probe.classes_without_label if probe else (),
-        ledger=(teacher, student, *files, *idle),
+        ledger=(measured.teacher, measured.student, *measured.files, *idle),
         recommended=recommended,
-        verdict=verdicts[recommended.stage],
+        verdict=verdict,
     )
-    report = _with_speed(report, bench, bench.opened[number], sample)
-    if files[number].broken is UNSET:
-        report = _with_findings(report, bench, bench.opened[number], answers[number])
+    report = _with_speed(report, bench, bench.opened[number], measured.sample)
+    if measured.files[number].broken is UNSET:
+        report = _with_findings(report, bench, bench.opened[number], measured.answers[number])
     return report
+
+
+def _measure(bench: Bench) -> Measurements:
+    """Run and time every file."""
+    golden, preprocess, target = bench.golden, bench.bundle.preprocess, bench.bundle.target
+    sessions = [each.session for each in bench.opened]
+    answers, sample = answering.answer_all(
+        sessions, golden, preprocess, max(target.batches), bench.track
+    )
+    before = machine_load.now()
+    timed = opened_files.time_all(
+        bench.opened, preprocess, sample, batches=target.batches, track=bench.track
+    )
+    load = machine_load.between(before, machine_load.now())
+    teacher, student, files = _entries(bench, answers, timed)
+    difference = answering.pixel_difference(golden.arrays.pixels, sample)
+    return Measurements(answers, sample, load, teacher, student, files, difference)
+
+
+def _judge(bench: Bench, measured: Measurements) -> tuple[int, Recommended, Verdict]:
+    """The number of the recommended file, why it is recommended, and its verdict."""
+    require = documents.plain(bench.bundle.require)
+    verdicts = {
+        entry.stage: judge(
+            require,
+            Evidence(entry, measured.teacher, measured.preprocess_difference),
+            bench.target,
+        )
+        for entry in measured.files
+    }
+    passed = {stage: verdict.passed for stage, verdict in verdicts.items()}
+    recommended = recommend(measured.files, passed)
+    number = [entry.stage for entry in measured.files].index(recommended.stage)
+    return number, recommended, verdicts[recommended.stage]
+
+
+def _summary(golden: Golden, contaminated: tuple[str, ...]) -> GoldenSummary:
+    return GoldenSummary(
+        images=len(golden.images),
+        ood_images=len(golden.outside()),
+        ood_source=golden.ood_source,
+        digest=golden.digest,
+        set_apart_as_seen_in_training=contaminated,
+    )
+
+
+def _preprocessing(bundle: Bundle) -> PreprocessingResult | None:
+    """The preprocessing check, repeated here; None where the bundle carries none."""
+    repeated = preprocessing_check.repeat(bundle.folder / "golden", bundle.preprocess)
+    return msgspec.convert(repeated, PreprocessingResult | None)
 
 
 def _open(
@@ -185,9 +227,7 @@ def _probe(choice: ProbeChoice | None) -> Probe | None:
 _BUNDLE = Path("bundle.json")
 
 
-def _with_speed(
-    report: Report, bench: Bench, best: Opened, sample: npt.NDArray[np.uint8]
-) -> Report:
+def _with_speed(report: Report, bench: Bench, best: Opened, sample: Pixels) -> Report:
     """Add how long the recommended file takes from image file to answer, and by threads."""
     preprocess = bench.bundle.preprocess
     whole = end_to_end.measure(best.session, preprocess, bench.golden)

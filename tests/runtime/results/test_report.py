@@ -8,8 +8,9 @@ import pytest
 
 from runtime.errors import InputError
 from runtime.evaluation.report_schema import json_schema
+from runtime.results.making import PrecisionDecisions
 from runtime.results.report import load, save, with_run
-from runtime.results.scores import Score, to_json
+from runtime.results.scores import Score, from_json, to_json
 
 ROOT = Path(__file__).parents[3]
 OLD = ROOT / "tests" / "fixtures" / "report_v1.json"
@@ -139,3 +140,15 @@ def test_the_schema_has_every_key_of_a_real_report():
                     walk(each, kind["items"], f"{path}[]")
 
     walk(json.loads(OLD.read_text(encoding="utf-8")), schema, "report")
+
+
+def test_no_decision_of_the_export_is_lost_in_the_report():
+    """A key that `export.precision` adds must be added to the types of the report too."""
+    from export.precision.fp16 import Choice
+    from export.precision.int8 import Decision, Step, Trial
+
+    fp16 = Choice(("a",), ("Softmax",), 0.9999, 0.999, (("Softmax", 0.9998),)).to_dict()
+    trial, step = Trial("selected", "percentile", 1e-5), Step(0, 1e-5, 0.0)
+    int8 = Decision((trial,), "selected", "percentile", ("head",), (step,), 1e-5).to_dict()
+    decisions = {"fp16": fp16, "int8": int8}
+    assert to_json(from_json(decisions, PrecisionDecisions, Path("bundle.json"))) == decisions
