@@ -118,7 +118,7 @@ def check(bundle: Bundle, golden: Golden, *, track: Track = silent) -> Report:
 def _measure(bench: Bench) -> Measurements:
     """Run and time every file."""
     golden, preprocess, target = bench.golden, bench.bundle.preprocess, bench.bundle.target
-    sessions = [each.session for each in bench.opened]
+    sessions = [file.session for file in bench.opened]
     answers, sample = answering.answer_all(
         sessions, golden, preprocess, max(target.batches), bench.track
     )
@@ -197,19 +197,19 @@ def _entries(
         ledger.teacher(bench.bundle.document.teacher, golden),
         ledger.student(bench.bundle.document.student, golden, bank),
         *(
-            ledger.deployed(each.artifact, given, golden, bank)
-            for each, given in zip(bench.opened, answers, strict=True)
+            ledger.deployed(file.artifact, given, golden, bank)
+            for file, given in zip(bench.opened, answers, strict=True)
         ),
     ]
     teacher, student, *files = ledger.entries(measured)
     with_latency = [
         structs.replace(
             entry,
-            provider=backend_of(each.artifact.path).provider_of(bench.provider),
+            provider=backend_of(file.artifact.path).provider_of(bench.provider),
             latency=first,
             latency_other_batches=tuple(others),
         )
-        for each, entry, (first, *others) in zip(bench.opened, files, timed, strict=True)
+        for file, entry, (first, *others) in zip(bench.opened, files, timed, strict=True)
     ]
     return teacher, student, mark_dominated(with_latency)
 

@@ -84,17 +84,17 @@ def entries(measured: Sequence[Measured]) -> list[LedgerEntry]:
     so its interval is that of a paired bootstrap.
     """
     teacher, before, found = measured[0], measured[0], list[LedgerEntry]()
-    for each in measured:
-        changes: dict[str, Any] = {"scores": as_scores(each.estimates)}
-        if each.estimates and each is not teacher:
-            changes["loss_against_teacher"] = _losses(teacher, each)
+    for current in measured:
+        changes: dict[str, Any] = {"scores": as_scores(current.estimates)}
+        if current.estimates and current is not teacher:
+            changes["loss_against_teacher"] = _losses(teacher, current)
             if before is not teacher:
                 changes["loss_against_before"] = LossAgainstBefore(
-                    before.entry.stage, _losses(before, each)
+                    before.entry.stage, _losses(before, current)
                 )
-        found.append(msgspec.structs.replace(each.entry, **changes))
-        if each.estimates or each is teacher:
-            before = each
+        found.append(msgspec.structs.replace(current.entry, **changes))
+        if current.estimates or current is teacher:
+            before = current
     return found
 
 

@@ -65,12 +65,12 @@ def recommend(entries: Sequence[LedgerEntry], passed: Mapping[str, bool]) -> Rec
 def faithfulness(entries: Sequence[LedgerEntry]) -> Metric:
     """Return the preferred metric of faithfulness that all entries have."""
     ranked = _by_faithfulness(metric_table.METRICS)
-    shared = (each for each in ranked if all(each.of(entry) is not None for entry in entries))
+    shared = (metric for metric in ranked if all(metric.of(entry) is not None for entry in entries))
     return next(shared, ranked[-1])
 
 
 def _by_faithfulness(table: Iterable[Metric]) -> list[Metric]:
-    ranked = [(each.faithfulness, each) for each in table if each.faithfulness is not None]
+    ranked = [(metric.faithfulness, metric) for metric in table if metric.faithfulness is not None]
     return [metric for _, metric in sorted(ranked, key=lambda pair: pair[0])]
 
 

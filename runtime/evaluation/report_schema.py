@@ -52,18 +52,18 @@ def _spliced(*, lists: bool) -> dict[str, Any]:
     """The keys of scores that lie among others: every metric's, and its interval's."""
     if lists:
         return {
-            key: each
+            key: declared
             for name in ("accuracy", "agreement", "stability")
-            for key, each in (
+            for key, declared in (
                 (name, {"type": "array", "items": _NUMBER}),
                 (f"{name}_ci", {"type": "array", "items": _PAIR}),
             )
         }
     return {
-        key: each
+        key: declared
         for metric in metric_table.METRICS
         if metric.compute is not None
-        for key, each in ((metric.key, _NUMBER), (f"{metric.key}_ci", _PAIR))
+        for key, declared in ((metric.key, _NUMBER), (f"{metric.key}_ci", _PAIR))
     }
 
 

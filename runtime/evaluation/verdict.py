@@ -43,7 +43,9 @@ def judge(require: Mapping[str, float | str | None], evidence: Evidence, target:
             )
         judged.append(_judged(known[key], value, evidence, target))
     lenient = require.get("undecided") == "pass"
-    passed = all(lenient if each.passed is None else each.passed for each in judged)
+    passed = all(
+        lenient if requirement.passed is None else requirement.passed for requirement in judged
+    )
     return Verdict(passed=passed, requirements=tuple(judged))
 
 

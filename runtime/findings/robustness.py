@@ -152,8 +152,10 @@ def summarise(golden: Golden, encoders: Sequence[CorruptedAnswers]) -> Robustnes
         beyond = dict[str, Estimate]()
         if encoder is not teacher:
             beyond = {
-                f"{name}_beyond_teacher": metrics.paired_difference(each, falls["teacher"][name])
-                for name, each in fall.items()
+                f"{name}_beyond_teacher": metrics.paired_difference(
+                    estimate, falls["teacher"][name]
+                )
+                for name, estimate in fall.items()
                 if name in falls["teacher"] and name != "accuracy_clean"
             }
         families = tuple(_family(cells, n, family) for n, family in enumerate(FAMILIES))

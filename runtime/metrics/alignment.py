@@ -48,7 +48,7 @@ def _alignment(means: Doubles) -> Doubles:
 
 def _hsic(x: Doubles, y: Doubles) -> Doubles:
     """Return pseudo-values of the unbiased HSIC of linear kernels: [N, Da], [N, Db] -> [N]."""
-    own_x, own_y = (np.einsum("nd,nd->n", each, each) for each in (x, y))
+    own_x, own_y = (np.einsum("nd,nd->n", rows, rows) for rows in (x, y))
     # p and q: sums of an image's kernel with the others; both: of the products of the two
     p, q = x @ x.sum(axis=0) - own_x, y @ y.sum(axis=0) - own_y
     both = np.einsum("nd,nd->n", x @ (x.T @ y), y) - own_x * own_y
@@ -123,5 +123,7 @@ def fit_orthogonal_map(source: Floats, target: Floats) -> OrthogonalMap:
     )
     found = shared > LEAST_SHARED * max(shared[0], 1e-12)
     left, right = left[:, found], right[found]
-    turn, source_mean, target_mean = (each.astype(np.float32) for each in (left @ right, *means))
+    turn, source_mean, target_mean = (
+        values.astype(np.float32) for values in (left @ right, *means)
+    )
     return OrthogonalMap(turn, source_mean, target_mean)

@@ -48,7 +48,7 @@ def cosine_mae(a: Floats, b: Floats, *, seed: int = 0) -> Estimate:
         np.abs(gaps, out=gaps)
         gaps[np.arange(len(gaps)), np.arange(rows.start, rows.stop)] = 0
         means[rows] = gaps.sum(axis=1, dtype=np.float64) / (count - 1)
-    return smooth_estimate(lambda each: each[:, 0], _of_pairs(means)[:, None], seed=seed)
+    return smooth_estimate(lambda mean: mean[:, 0], _of_pairs(means)[:, None], seed=seed)
 
 
 def _of_pairs(means: Doubles) -> Doubles:

@@ -80,7 +80,7 @@ def score_cell(
     value = number(score.value, digits, signed=signed)
     if not interval or (score.low == score.value == score.high and not signed):
         return Cell(value)
-    low, high = (number(each, digits, signed=signed) for each in (score.low, score.high))
+    low, high = (number(edge, digits, signed=signed) for edge in (score.low, score.high))
     return Cell(value, f"{low} to {high}")
 
 

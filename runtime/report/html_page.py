@@ -66,8 +66,8 @@ def render(report: Report, images: Path | None) -> str:
             report=report,
             drawings=_drawings(report),
             loss_note=sentences.LOSSES,
-            most=[_card(each, images) for each in view.disagreements.most],
-            unsure=[_card(each, images) for each in view.disagreements.unsure],
+            most=[_card(shown, images) for shown in view.disagreements.most],
+            unsure=[_card(shown, images) for shown in view.disagreements.unsure],
             corrupted=_corrupted(view),
         )
     )
@@ -140,21 +140,21 @@ def _best_known(entries: Sequence[RobustnessEntry]) -> str:
 # --- images ----------------------------------------------------------------------------------
 
 
-def _card(each: Disagreement, images: Path | None) -> Card:
+def _card(found: Disagreement, images: Path | None) -> Card:
     answers = [
         (style, name, answer)
         for style, name, answer in (
-            ("teacher", "teacher", each.teacher),
-            ("deployed", "file", each.deployed),
+            ("teacher", "teacher", found.teacher),
+            ("deployed", "file", found.deployed),
         )
         if answer is not UNSET
     ]
     return Card(
-        name=each.image,
-        short_name=PurePosixPath(each.image).name,
-        picture=_thumbnail(images / each.image) if images is not None else "",
-        label="" if each.label is UNSET or each.label is None else each.label,
-        distance=each.distance,
+        name=found.image,
+        short_name=PurePosixPath(found.image).name,
+        picture=_thumbnail(images / found.image) if images is not None else "",
+        label="" if found.label is UNSET or found.label is None else found.label,
+        distance=found.distance,
         answers=answers,
     )
 

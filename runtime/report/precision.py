@@ -40,7 +40,9 @@ def _fp16(decision: Fp16Decision) -> str:
 
 def _int8(decision: Int8Decision) -> str:
     tried = sorted(decision.calibrations_tried, key=lambda trial: trial.error)
-    errors = "; ".join(f"{each.images} images, {each.method} {each.error:.2e}" for each in tried)
+    errors = "; ".join(
+        f"{trial.images} images, {trial.method} {trial.error:.2e}" for trial in tried
+    )
     layers = "All layers are quantised: leaving some in float did not pay"
     if kept := decision.layers_kept_float:
         steps = {step.layers: step for step in decision.layers_steps}

@@ -20,8 +20,8 @@ LOSSES = (
 def verdict(report: Report) -> str:
     """In a few words: passed, or which requirements are missed or undecided."""
     judged = report.verdict.requirements
-    missed = [each.requirement for each in judged if each.passed is False]
-    undecided = [each.requirement for each in judged if each.passed is None]
+    missed = [requirement.requirement for requirement in judged if requirement.passed is False]
+    undecided = [requirement.requirement for requirement in judged if requirement.passed is None]
     words = [f"missed {', '.join(missed)}"] if missed else []
     words += [f"undecided {', '.join(undecided)}"] if undecided else []
     outcome = "passed" if report.verdict.passed else "failed"
@@ -134,7 +134,7 @@ def bullets(values: Mapping[str, object]) -> str:
 def _plain(value: object) -> str:
     """A value in words."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_plain(each)}" for name, each in value.items()) or "none"
+        return ", ".join(f"{name} {_plain(held)}" for name, held in value.items()) or "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

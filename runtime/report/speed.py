@@ -99,5 +99,8 @@ def _end_to_end(report: Report) -> str:
 
 def _threads(report: Report) -> Table:
     tried = [] if report.by_threads is UNSET else report.by_threads
-    rows = [[str(each.threads), f"{each.median_ms:.2f}", f"{each.p95_ms:.2f}"] for each in tried]
+    rows = [
+        [str(latency.threads), f"{latency.median_ms:.2f}", f"{latency.p95_ms:.2f}"]
+        for latency in tried
+    ]
     return Table.of(["threads", "median ms", "p95 ms"], rows)

@@ -78,7 +78,7 @@ def view_of(report: Report) -> View:
         report=report,
         verdict=sentences.verdict(report),
         other_machine=sentences.other_machine(report),
-        requirements=[_requirement(each) for each in report.verdict.requirements],
+        requirements=[_requirement(requirement) for requirement in report.verdict.requirements],
         preprocessing=sentences.preprocessing(report),
         contaminated=sentences.contaminated(report),
         ledger=tables.by_theme(report.ledger),
@@ -97,8 +97,13 @@ def requirements_table(requirements: Sequence[RequirementView]) -> Table:
     return Table.of(
         ["requirement", "wanted", "got", "passed"],
         [
-            [each.key, each.wanted, each.got.text or "-", Cell(marks[each.status], each.why)]
-            for each in requirements
+            [
+                requirement.key,
+                requirement.wanted,
+                requirement.got.text or "-",
+                Cell(marks[requirement.status], requirement.why),
+            ]
+            for requirement in requirements
         ],
     )
 

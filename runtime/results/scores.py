@@ -140,13 +140,15 @@ def _nested_struct(value: dict[str, Any], kind: type[Struct], path: str) -> dict
 @cache
 def _fields(kind: type[Struct]) -> tuple[tuple[str, str, Any], ...]:
     """Name in memory, name in JSON and type of each field."""
-    return tuple((each.name, each.encode_name, each.type) for each in msgspec.structs.fields(kind))
+    return tuple(
+        (field.name, field.encode_name, field.type) for field in msgspec.structs.fields(kind)
+    )
 
 
 def _unwrapped(kind: Any) -> tuple[Any, Any]:
     """A type without `None` and UNSET, or its origin; and the type of what it holds."""
     if get_origin(kind) in (Union, UnionType):
-        kinds = [each for each in get_args(kind) if each not in (type(None), UnsetType)]
+        kinds = [option for option in get_args(kind) if option not in (type(None), UnsetType)]
         kind = kinds[0] if len(kinds) == 1 else object
     origin, inner = get_origin(kind), get_args(kind)
     if origin is dict:
