@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from runtime import __version__
 
 if TYPE_CHECKING:
+    from compressor.api.distillation import Distilled, distill
+    from compressor.api.label_choice import Selection, select_images
     from compressor.api.result import RunResult
     from compressor.api.run import compress, run
     from compressor.events import (
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from runtime.errors import ImageError, InputError, MissingDependencyError, ToolError
 
 __all__ = [
+    "Distilled",
     "EpochEnded",
     "Event",
     "ImageError",
@@ -42,16 +45,21 @@ __all__ = [
     "RunEnded",
     "RunResult",
     "RunStarted",
+    "Selection",
     "StepEnded",
     "StepStarted",
     "ToolError",
     "WorkPlanned",
     "__version__",
     "compress",
+    "distill",
     "run",
+    "select_images",
 ]
 
 _MODULES = {
+    "compressor.api.distillation": ("Distilled", "distill"),
+    "compressor.api.label_choice": ("Selection", "select_images"),
     "compressor.api.result": ("RunResult",),
     "compressor.api.run": ("compress", "run"),
     "compressor.events": (

@@ -1,0 +1,155 @@
+"""Distil a student from a teacher on plain images, without a recipe or a run folder."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from compressor.api.encoders import Network, student_from, teacher_from
+from compressor.api.image_inputs import Images, image_set, paths_of, records_of
+from compressor.api.training import Training
+from compressor.data.dataset import ImageSet
+from compressor.data.labels import UNLABELLED
+from compressor.data.split import assign_splits
+from compressor.events import EpochEnded, Event, Observer, ignore
+from compressor.models.compute import Compute
+from compressor.models.embed import embed
+from compressor.models.encoder import Encoder
+from compressor.recipe.schema import Distill
+from runtime.arrays import Floats, Ints
+from runtime.errors import InputError
+from runtime.images.preprocess import Preprocess
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FEWEST_IMAGES = 16
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """A trained student. `export.to_onnx` takes it as it is."""
+
+    encoder: Encoder
+    epochs: tuple[EpochEnded, ...]
+    """Losses and validation scores of every epoch; the student is that of the best one."""
+
+    @property
+    def module(self) -> nn.Module:
+        """Maps float32 [B, 3, S, S], normalised, to embeddings [B, D]; on the CPU, in eval mode."""
+        return self.encoder.module
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How an image becomes the input of the module."""
+        return self.encoder.preprocess
+
+    def embed(self, images: Images) -> Floats:
+        """Return the embeddings of images, float32 [N, D].
+
+        Raises:
+            InputError: an image cannot be read.
+        """
+        with tempfile.TemporaryDirectory() as work:
+            paths = paths_of(images, Path(work))
+            records_of(paths, None, "train")
+            compute = Compute.choose("cpu", None)
+            return embed(self.encoder, paths, compute, label="student on images")
+
+    def to_onnx(self, path: str | Path) -> Path:
+        """Write the student as an ONNX file; see `export.to_onnx`.
+
+        Raises:
+            InputError: the model has an operation that ONNX does not have.
+        """
+        from export.onnx_file import to_onnx
+
+        return to_onnx(self, path)
+
+
+def distill(
+    images: Images,
+    teacher: Network,
+    student: Network,
+    *,
+    method: str = "tintem",
+    epochs: int | None = None,
+    labels: Sequence[int] | Ints | None = None,
+    validation: float | Images = 0.1,
+    settings: dict[str, Any] | None = None,
+    on_event: Observer = ignore,
+) -> Distilled:
+    """Train a student to give the teacher's embeddings; the given networks are left as they are.
+
+    Args:
+        images: to train on: a folder, files, or uint8 [N, H, W, 3] in RGB.
+        teacher: a timm model, its name, keys of a recipe's section, or an encoder.
+        student: the same; by name it has new weights.
+        method: `tintem`, or one of those that it is compared with.
+        epochs: passes over the training images; None: as many as suit the number of images.
+        labels: [N] class indices, -1 where not known; only `supervised` learns from them.
+        validation: a share of the images, or images of their own, that choose the best epoch.
+        settings: other keys of a recipe's section `distill`, such as `{"batch": 32, "seed": 1}`.
+        on_event: called with messages, progress and epochs; what it raises ends the training.
+
+    Raises:
+        InputError: images, labels, a network or a setting is wrong, or the loss is not finite.
+        MissingDependencyError: a GPU, a precision or hub weights are missing.
+    """
+    share = validation if isinstance(validation, float) else 0.1
+    spec = _settings({**(settings or {}), "method": method, "epochs": epochs, "validation": share})
+    with tempfile.TemporaryDirectory() as temporary:
+        work = Path(temporary)
+        chosen = _image_set(images, labels, validation, spec, work)
+        encoder = student_from(student, seed=spec.seed)
+        training = Training(chosen, teacher_from(teacher), encoder, spec, work)
+        ended: list[EpochEnded] = []
+
+        def observe(event: Event) -> None:
+            if isinstance(event, EpochEnded):
+                ended.append(event)
+            on_event(event)
+
+        state = training.run(observe)
+    module = encoder.module.cpu()
+    module.load_state_dict(state)
+    return Distilled(replace(encoder, module=module.eval()), tuple(ended))
+
+
+def _settings(keys: dict[str, Any]) -> Distill:
+    try:
+        return Distill.model_validate({key: keys[key] for key in keys if keys[key] is not None})
+    except ValidationError as error:
+        lines = [f"distill.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise InputError("\n  ".join(lines)) from error
+
+
+def _image_set(
+    images: Images,
+    labels: Sequence[int] | Ints | None,
+    validation: float | Images,
+    spec: Distill,
+    work: Path,
+) -> ImageSet:
+    """Return training and validation images, decoded once."""
+    records = records_of(paths_of(images, work / "images"), labels, "train")
+    known = {record.label for record in records} - {UNLABELLED}
+    if spec.method == "supervised" and len(known) < 2:
+        raise InputError("method supervised needs labels of at least two classes")
+    if isinstance(validation, float):
+        stratified = all(record.label != UNLABELLED for record in records)
+        records = assign_splits(records, None, validation, spec.seed, stratified=stratified)
+    else:
+        records += records_of(paths_of(validation, work / "validation"), None, "validation")
+    chosen = image_set(records, max(known, default=-1) + 1)
+    for split in ("train", "validation"):
+        if not len(chosen.part(split)):
+            raise InputError(f"{len(records)} images leave none for the {split} split; add images")
+    if len(records) < FEWEST_IMAGES:
+        raise InputError(f"{len(records)} images; at least {FEWEST_IMAGES} are needed")
+    return chosen

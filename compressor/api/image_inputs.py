@@ -1,0 +1,84 @@
+"""Images as a caller gives them: a folder, paths, or one array; as files that can be decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from compressor.data.dataset import ImageRecord, ImageSet, Split
+from compressor.data.image_files import DecodedInfo, files_below, inspect
+from compressor.data.labels import UNLABELLED
+from runtime.arrays import Ints
+from runtime.errors import InputError
+
+Images = str | Path | Sequence[str | Path] | npt.NDArray[np.uint8]
+"""A folder (searched in depth), files, or uint8 [N, H, W, 3] in RGB."""
+
+
+def paths_of(images: Images, work: Path) -> list[Path]:
+    """Return one file for each image; those of an array are written into `work` as PNG.
+
+    Raises:
+        InputError: no such folder, no file, or an array of another shape or type.
+    """
+    if isinstance(images, np.ndarray):
+        return _written(images, work)
+    if isinstance(images, str | Path):
+        folder = Path(images)
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such folder")
+        paths = files_below(folder)
+    else:
+        paths = [Path(image) for image in images]
+    if not paths:
+        raise InputError(f"{images}: no files in this folder" if paths == [] else "no images")
+    return [path.absolute() for path in paths]
+
+
+def records_of(
+    paths: Sequence[Path], labels: Sequence[int] | Ints | None, split: Split
+) -> list[ImageRecord]:
+    """Decode every image once and return its record; of equal images, each has its own.
+
+    Args:
+        paths: absolute paths of the N images.
+        labels: [N] class indices, UNLABELLED (-1) where not known; None: none is known.
+        split: of all of them.
+
+    Raises:
+        InputError: an image cannot be decoded, or there is another number of labels.
+    """
+    known = [UNLABELLED] * len(paths) if labels is None else [int(label) for label in labels]
+    if len(known) != len(paths):
+        raise InputError(f"{len(paths)} images and {len(known)} labels; give one label an image")
+    results = inspect(paths)
+    wrong = [f"{path}: {reason}" for path, reason in results.items() if isinstance(reason, str)]
+    if wrong:
+        raise InputError(f"{len(wrong)} images cannot be used\n  " + "\n  ".join(wrong[:5]))
+    return [
+        ImageRecord(str(path), info.pixels_sha256, info.width, info.height, label, split)
+        for path, label in zip(paths, known, strict=True)
+        if isinstance(info := results[path], DecodedInfo)
+    ]
+
+
+def image_set(records: Sequence[ImageRecord], classes: int) -> ImageSet:
+    """Return records whose ids are absolute paths as a set; its classes are named 0, 1, ..."""
+    return ImageSet(Path("/"), tuple(str(index) for index in range(classes)), tuple(records))
+
+
+def _written(images: npt.NDArray[np.uint8], work: Path) -> list[Path]:
+    shape = images.shape
+    if images.dtype != np.uint8 or len(shape) != 4 or shape[3] != 3 or not images.size:
+        raise InputError(
+            f"images: an array of {images.dtype} {list(shape)}; expected uint8 [N, H, W, 3] in RGB"
+        )
+    work.mkdir(parents=True, exist_ok=True)
+    paths = [work / f"{row:07d}.png" for row in range(len(images))]
+    for path, pixels in zip(paths, images, strict=True):
+        Image.fromarray(pixels).save(path, compress_level=1)
+    return paths

@@ -1,0 +1,107 @@
+"""Which images to label first, for an array of embeddings or a folder of images."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from compressor.selection.label_plan import LabelPlan
+from compressor.selection.strategies import STRATEGIES, Wanted, choose
+from runtime.arrays import Floats, Ints
+from runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from compressor.api.encoders import Network
+    from compressor.api.image_inputs import Images
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The images to label, the best first."""
+
+    rows: Ints
+    """[budget] rows of the embeddings, or of `paths`."""
+    paths: tuple[Path, ...]
+    """The chosen files in the same order; empty for a choice among embeddings."""
+    represented_by: Ints
+    """[N] for each image the chosen or already labelled row that is nearest to it."""
+    distance: Floats
+    """[N] cosine distance to that row, 0 to 2."""
+    embeddings: Floats
+    """[N, D]"""
+
+
+def select_images(
+    images: Images | npt.NDArray[np.floating],
+    *,
+    budget: int,
+    strategy: str = "cold-paws-cosine",
+    seed: int = 0,
+    already: Sequence[int] | Ints = (),
+    teacher: Network | None = None,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+) -> Selection:
+    """Choose which images to label first. Reads no label and trains nothing.
+
+    Args:
+        images: embeddings, float [N, D]; or, with a teacher, a folder, files, or uint8
+            [N, H, W, 3].
+        budget: how many to choose.
+        strategy: one that docs/label.md describes.
+        seed: of the map and the search.
+        already: rows that have labels; the choice goes on from them.
+        teacher: embeds images; None where `images` are embeddings.
+        device: where the teacher runs.
+
+    Raises:
+        InputError: the budget, the strategy, the embeddings, an image or the teacher is wrong.
+        MissingDependencyError: openTSNE, kmedoids, a GPU or hub weights are missing.
+    """
+    if strategy not in STRATEGIES:
+        raise InputError(f"strategy {strategy!r} is not one of {', '.join(STRATEGIES)}")
+    paths, embeddings = _embedded(images, teacher, device)
+    settled = np.unique(np.asarray(already, np.int64))
+    if settled.size and (settled[0] < 0 or settled[-1] >= len(embeddings)):
+        raise InputError(f"already: rows from 0 to {len(embeddings) - 1} are possible")
+    wanted = Wanted(strategy=strategy, budget=budget, seed=seed, settled=settled)
+    plan: LabelPlan = choose(embeddings, wanted)
+    chosen = tuple(paths[row] for row in plan.chosen) if paths else ()
+    return Selection(plan.chosen, chosen, plan.centre, plan.distance, embeddings)
+
+
+def _embedded(
+    images: Images | npt.NDArray[np.floating],
+    teacher: Network | None,
+    device: Literal["auto", "cpu", "cuda"],
+) -> tuple[list[Path], Floats]:
+    """Return the files, if there are any, and the embeddings [N, D]."""
+    if isinstance(images, np.ndarray) and images.dtype != np.uint8:
+        return [], _checked(images)
+    if teacher is None:
+        raise InputError("select_images: images need a teacher that embeds them")
+    from compressor.api.encoders import teacher_from
+    from compressor.api.image_inputs import paths_of, records_of
+    from compressor.models.compute import Compute
+    from compressor.models.embed import embed
+
+    with tempfile.TemporaryDirectory() as work:
+        paths = paths_of(images, Path(work))  # type: ignore[arg-type]
+        records_of(paths, None, "train")
+        encoder, compute = teacher_from(teacher), Compute.choose(device, None)
+        embeddings = embed(encoder, paths, compute, label="teacher on images")
+    return ([] if isinstance(images, np.ndarray) else paths), embeddings
+
+
+def _checked(embeddings: npt.NDArray[np.floating]) -> Floats:
+    if embeddings.ndim != 2 or not len(embeddings):
+        raise InputError(f"embeddings of shape {list(embeddings.shape)}; expected [N, D]")
+    floats: Floats = np.asarray(embeddings, np.float32)
+    if not np.isfinite(floats).all() or not floats.any(axis=1).all():
+        raise InputError("an embedding is zero or not finite")
+    return floats

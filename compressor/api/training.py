@@ -1,0 +1,120 @@
+"""One training in a temporary folder, from decoded images to the best student."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from compressor.data import image_store
+from compressor.data.augmentation import PLAIN
+from compressor.data.dataset import ImageSet
+from compressor.data.image_store import ImageStore
+from compressor.data.loading import Augmentation, Views
+from compressor.distillation import trainer
+from compressor.distillation.disk_budget import plan_disk
+from compressor.distillation.teacher_features import (
+    SHARD_IMAGES,
+    CachedFeatures,
+    FeatureSource,
+    OnlineFeatures,
+    TeacherRunner,
+    shard_name,
+    write_shard,
+)
+from compressor.distillation.training_data import TrainingData
+from compressor.events import Observer, Reporter
+from compressor.models.compute import Compute, teacher_dtype
+from compressor.models.embed import embed
+from compressor.models.encoder import Encoder
+from compressor.recipe.schema import Distill
+from runtime.arrays import Floats
+
+
+class Training:
+    """Prepares what the steps of a run prepare (pixels, features, validation), then trains."""
+
+    def __init__(
+        self, images: ImageSet, teacher: Encoder, student: Encoder, spec: Distill, work: Path
+    ) -> None:
+        self.train, self.validation = images.part("train"), images.part("validation")
+        self.teacher, self.student, self.spec, self.work = teacher, student, spec, work
+        self.compute = Compute.choose(spec.device, spec.workers)
+        self.plan = plan_disk(spec, self.train, teacher, student)
+        self.augmentation = Augmentation(spec.seed, spec.crop_scale, self.plan.side_px)
+
+    def run(self, observer: Observer) -> dict[str, Tensor]:
+        """Train, and return the state of the best student, on the CPU."""
+        self.track = (reporter := Reporter(observer)).track
+        store = self._store()
+        data = TrainingData(
+            train=self.train,
+            augment=self.augmentation,
+            store=store,
+            keep_views=self.plan.keep_views,
+            teacher=self._features(store),
+            validation=self.validation,
+            validation_features=self._embed_validation(),
+        )
+        folder = self.work / "training"
+        folder.mkdir()
+        return trainer.distill(
+            self.student,
+            data,
+            self.spec,
+            self.compute,
+            folder,
+            track=self.track,
+            note=reporter.note,
+            on_epoch=observer,
+        )
+
+    def _embed_validation(self) -> Floats:
+        if self.plan.features == "none":
+            return np.zeros((len(self.validation), self.teacher.dim), np.float32)
+        label, track = "teacher on validation images", self.track
+        return embed(self.teacher, self.validation.paths, self.compute, label=label, track=track)
+
+    def _store(self) -> ImageStore | None:
+        if not self.plan.keep_images:
+            return None
+        folder = self.work / "pixels"
+        folder.mkdir()
+        for start in range(0, len(self.train), image_store.SHARD_IMAGES):
+            image_store.write_shard(
+                folder / image_store.shard_name(start),
+                self.train,
+                start,
+                self.plan.side_px,
+                track=self.track,
+            )
+        return ImageStore(folder, len(self.train))
+
+    def _features(self, store: ImageStore | None) -> FeatureSource | None:
+        if self.plan.features == "none":
+            return None
+        transformer = self.teacher.is_transformer
+        precision = teacher_dtype(
+            self.spec.teacher_precision, self.compute, transformer=transformer
+        )
+        runner = TeacherRunner(self.teacher, self.compute, precision, self.plan.grid)
+        inputs = (self.teacher.preprocess,)
+        views = Views(self.train, self.augmentation, inputs, store)
+        if self.plan.features == "online":
+            return OnlineFeatures(runner, views)
+        whole = Views(self.train, replace(self.augmentation, side_px=1 << 30), inputs)
+        folder, count = self.work / "features", self.spec.views_for(len(self.train))
+        folder.mkdir()
+        for number in range(count):
+            for start in range(0, len(self.train), SHARD_IMAGES):
+                write_shard(
+                    folder / shard_name(number, start),
+                    runner,
+                    whole if number == PLAIN else views,
+                    number,
+                    start,
+                    track=self.track,
+                )
+        return CachedFeatures(folder, count, len(self.train))
