@@ -81,7 +81,8 @@ def _built(model: nn.Module, role: str) -> Encoder:
     backbone: Any = copy.deepcopy(model).cpu().float()
     backbone.reset_classifier(0)
     config = resolve_model_data_config(backbone)  # type: ignore[no-untyped-call]
-    size = int(config["input_size"][-1])
+    built_for = getattr(getattr(backbone, "patch_embed", None), "img_size", None)
+    size = int((built_for or config["input_size"])[-1])
     preprocess = Preprocess(
         size_px=size,
         resize_px=math.floor(size / config["crop_pct"]),

@@ -35,7 +35,8 @@ def paths_of(images: Images, work: Path) -> list[Path]:
     else:
         paths = [Path(image) for image in images]
     if not paths:
-        raise InputError(f"{images}: no files in this folder" if paths == [] else "no images")
+        where = f"{images}: " if isinstance(images, str | Path) else ""
+        raise InputError(f"{where}no images")
     return [path.absolute() for path in paths]
 
 

@@ -82,7 +82,7 @@ def _embedded(
 ) -> tuple[list[Path], Floats]:
     """Return the files, if there are any, and the embeddings [N, D]."""
     if isinstance(images, np.ndarray) and images.dtype != np.uint8:
-        return [], _checked(images)
+        return [], _checked(np.asarray(images, np.float32))
     if teacher is None:
         raise InputError("select_images: images need a teacher that embeds them")
     from compressor.api.encoders import teacher_from
@@ -98,10 +98,9 @@ def _embedded(
     return ([] if isinstance(images, np.ndarray) else paths), embeddings
 
 
-def _checked(embeddings: npt.NDArray[np.floating]) -> Floats:
+def _checked(embeddings: Floats) -> Floats:
     if embeddings.ndim != 2 or not len(embeddings):
         raise InputError(f"embeddings of shape {list(embeddings.shape)}; expected [N, D]")
-    floats: Floats = np.asarray(embeddings, np.float32)
-    if not np.isfinite(floats).all() or not floats.any(axis=1).all():
+    if not np.isfinite(embeddings).all() or not embeddings.any(axis=1).all():
         raise InputError("an embedding is zero or not finite")
-    return floats
+    return embeddings

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from torch import Tensor
 
 from compressor.data import image_store
@@ -72,8 +71,6 @@ class Training:
         )
 
     def _embed_validation(self) -> Floats:
-        if self.plan.features == "none":
-            return np.zeros((len(self.validation), self.teacher.dim), np.float32)
         label, track = "teacher on validation images", self.track
         return embed(self.teacher, self.validation.paths, self.compute, label=label, track=track)
 
