@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
-from compressor.selection.label_plan import LabelPlan
-from compressor.selection.strategies import STRATEGIES, Wanted, choose
+from compressor.recipe.choices import STRATEGIES
+from compressor.selection.choose import Request, choose
 from runtime.arrays import Floats, Ints
 from runtime.errors import InputError
 
@@ -69,8 +69,8 @@ def select_images(
     settled = np.unique(np.asarray(already, np.int64))
     if settled.size and (settled[0] < 0 or settled[-1] >= len(embeddings)):
         raise InputError(f"already: rows from 0 to {len(embeddings) - 1} are possible")
-    wanted = Wanted(strategy=strategy, budget=budget, seed=seed, settled=settled)
-    plan: LabelPlan = choose(embeddings, wanted)
+    request = Request(strategy=strategy, budget=budget, seed=seed, settled=settled)
+    plan = choose(embeddings, request)
     chosen = tuple(paths[row] for row in plan.chosen) if paths else ()
     return Selection(plan.chosen, chosen, plan.centre, plan.distance, embeddings)
 
