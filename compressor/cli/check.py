@@ -59,9 +59,9 @@ def check(
     from compressor.device import ssh_check
 
     folder = check_folder(bundle, out)
-    wish = ssh_check.Wish(python, install=not no_install, keep=keep)
-    found = ssh_check.check(bundle, on, wish, folder, lambda line: click.echo(line, err=True))
-    conclude(found, folder, on, as_json=as_json)
+    options = ssh_check.CheckOptions(python, install=not no_install, keep=keep)
+    report = ssh_check.check(bundle, on, options, folder, lambda line: click.echo(line, err=True))
+    conclude(report, folder, on, as_json=as_json)
 
 
 @click.command()

@@ -41,15 +41,15 @@ _SSH_FAILED = 255
 
 
 @dataclass(frozen=True)
-class Wish:
+class CheckOptions:
     """How to use the other machine."""
 
     python: str = "python3"
     """Its Python, 3.10 or newer."""
     install: bool = True
-    """Whether to make a venv there and install the backend; else `python` has one already."""
+    """Whether to make a venv there and install a backend; if not, `python` must have one."""
     keep: bool = False
-    """Whether to leave the folder there."""
+    """Whether to keep the folder there."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Host:
 
     def run(
         self,
-        words: str,
+        line: str,
         *,
         stdin: IO[bytes] | int = subprocess.DEVNULL,
         stderr: IO[bytes] | int | None = subprocess.PIPE,
@@ -70,68 +70,70 @@ class Host:
         """Run a command line in its shell.
 
         Args:
-            words: the line; what it names is quoted already.
-            stdin: what it reads.
-            stderr: where its messages go; None shows them.
+            line: the command line, its arguments quoted.
+            stdin: its input.
+            stderr: where its messages go; None: to this terminal.
 
         Raises:
             MissingDependencyError: ssh cannot connect.
         """
-        line = [*self.command, "--", self.destination, words]
-        done = subprocess.run(line, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, check=False)
+        words = [*self.command, "--", self.destination, line]
+        done = subprocess.run(
+            words, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, check=False
+        )
         if done.returncode == _SSH_FAILED:
-            said = (done.stderr or b"").decode(errors="replace").strip()
+            message = (done.stderr or b"").decode(errors="replace").strip()
             raise MissingDependencyError(
-                f"{self.destination}: ssh cannot connect: {said or 'ssh gave no reason'}\n"
-                f"  Does `{shlex.join([*_ssh(), self.destination])}` work? A host whose key is not "
-                "known yet has to be visited once by hand, so that you see its fingerprint."
+                f"{self.destination}: ssh cannot connect: {message or 'ssh gave no reason'}\n"
+                f"  Does `{shlex.join([*_ssh(), self.destination])}` work? Connect once by hand to "
+                "a host whose key is not known yet, so that you see its fingerprint."
             )
         return done
 
-    def do(self, words: str, what: str, *, stdin: IO[bytes] | int = subprocess.DEVNULL) -> str:
+    def do(self, line: str, what: str, *, stdin: IO[bytes] | int = subprocess.DEVNULL) -> str:
         """Run a command line that has to succeed, and return what it printed.
 
         Raises:
             MissingDependencyError: it failed, or ssh cannot connect.
         """
-        done = self.run(words, stdin=stdin)
+        done = self.run(line, stdin=stdin)
         if done.returncode:
-            said = done.stderr.decode(errors="replace").strip()[-1500:]
-            raise MissingDependencyError(f"{self.destination}: {what} failed there:\n  {said}")
+            message = done.stderr.decode(errors="replace").strip()[-1500:]
+            raise MissingDependencyError(f"{self.destination}: {what} failed there:\n  {message}")
         return done.stdout.decode(errors="replace")
 
     def send(self, path: Path, there: str) -> None:
         """Copy a file.
 
         Raises:
-            MissingDependencyError: there is no room for it, or ssh cannot connect.
+            MissingDependencyError: there is no space for it, or ssh cannot connect.
         """
         with path.open("rb") as file:
             self.do(f"cat > {shlex.quote(there)}", f"copying {path.name}", stdin=file)
 
 
 def check(
-    bundle: Path, destination: str, wish: Wish, out: Path, note: Callable[[str], None]
+    bundle: Path, destination: str, options: CheckOptions, out: Path, note: Callable[[str], None]
 ) -> Report:
-    """Check a bundle on another machine; its report is written here.
+    """Check a bundle on another machine, and write its report here.
 
     Args:
         bundle: the bundle's folder.
         destination: `user@host`, a name of ~/.ssh/config, or `ssh://user@host:port`.
-        wish: what is wanted there.
+        options: how to use the other machine.
         out: folder for the report.
-        note: is told what is going on.
+        note: called with lines that say what happens.
 
     Returns:
         The report.
 
     Raises:
-        InputError: the bundle is not sound, the destination is none, or the check refused.
-        MissingDependencyError: the machine cannot be reached, or lacks Python, a backend or room.
+        InputError: the bundle is damaged, the destination is not an address, or the check refused.
+        MissingDependencyError: the machine cannot be reached, or lacks Python, a backend or space.
     """
     loaded = bundles.load(bundle)
     backend = "gpu" if loaded.target.provider == "cuda" else "cpu"
-    with _reached(destination) as host, tempfile.TemporaryDirectory() as temporary:
+    with _connected(destination) as host, tempfile.TemporaryDirectory() as temporary:
         packed, wheel = Path(temporary) / f"{_name(bundle)}.tar", write_wheel(Path(temporary))
         archive.pack(bundle.resolve(), packed)
         there = _make_folder(host)
@@ -139,13 +141,13 @@ def check(
             note(f"copying {amount(packed.stat().st_size)} to {destination}")
             for path in (packed, wheel):
                 host.send(path, f"{there}/{path.name}")
-            python = _python(host, there, wheel.name, backend, wish, note)
+            python = _python(host, there, wheel.name, backend, options, note)
             note(f"checking on {destination}")
-            report = _checked(host, there, python, _name(bundle), packed.name)
+            report = _check_there(host, there, python, _name(bundle), packed.name)
             _fetch(host, f"{there}/report", out)
         finally:
-            if wish.keep:
-                note(f"left on {destination}: {there}")
+            if options.keep:
+                note(f"kept on {destination}: {there}")
             else:
                 host.run(f"rm -rf -- {shlex.quote(there)}")
     return report
@@ -160,11 +162,11 @@ def _ssh() -> list[str]:
 
 
 @contextmanager
-def _reached(destination: str) -> Iterator[Host]:
+def _connected(destination: str) -> Iterator[Host]:
     """Open one connection for all commands, and close it at the end."""
     if re.search(r"^[^@/]*(//)?[^@/]*:[^@/]*@", destination):
         raise InputError(
-            f"a password in {destination.rpartition('@')[2]!r}'s address: leave it out"
+            f"the address of {destination.rpartition('@')[2]!r} holds a password: leave it out"
         )
     if not re.fullmatch(r"(ssh://)?[A-Za-z0-9_][A-Za-z0-9_.@:%\[\]-]*", destination):
         raise InputError(
@@ -172,7 +174,7 @@ def _reached(destination: str) -> Iterator[Host]:
         )
     if shutil.which(_ssh()[0]) is None:
         raise MissingDependencyError(f"{_ssh()[0]}: not found; install OpenSSH's client")
-    with tempfile.TemporaryDirectory(prefix="ec-") as sockets:  # a short path: sockets' have limits
+    with tempfile.TemporaryDirectory(prefix="ec-") as sockets:  # short: a socket's path has a limit
         options = [
             "StrictHostKeyChecking=yes",
             "ConnectTimeout=20",
@@ -201,16 +203,21 @@ def _make_folder(host: Host) -> str:
 
 
 def _python(
-    host: Host, there: str, wheel: str, backend: str, wish: Wish, note: Callable[[str], None]
+    host: Host,
+    there: str,
+    wheel: str,
+    backend: str,
+    options: CheckOptions,
+    note: Callable[[str], None],
 ) -> str:
     """Return the command before `-m runtime` on the other machine."""
-    python, folder = shlex.quote(wish.python), shlex.quote(there)
-    asked = f'{python} -c "import sys; print(sys.version_info >= (3, 10))"'
-    if host.do(asked, f"starting {wish.python}").strip() != "True":
+    python, folder = shlex.quote(options.python), shlex.quote(there)
+    version_check = f'{python} -c "import sys; print(sys.version_info >= (3, 10))"'
+    if host.do(version_check, f"starting {options.python}").strip() != "True":
         raise MissingDependencyError(
-            f"{host.destination}: {wish.python} is older than 3.10; name another with --python"
+            f"{host.destination}: {options.python} is older than 3.10; name another with --python"
         )
-    if not wish.install:
+    if not options.install:
         host.do(f"cd {folder} && {python} -m zipfile -e {wheel} lib", "unpacking the wheel")
         return f"cd {folder} && PYTHONPATH={folder}/lib {python}"
     note(f"installing the wheel with its {backend} backend on {host.destination}")
@@ -220,26 +227,26 @@ def _python(
     return f"cd {folder} && venv/bin/python"
 
 
-def _checked(host: Host, there: str, python: str, name: str, packed: str) -> Report:
+def _check_there(host: Host, there: str, python: str, name: str, packed: str) -> Report:
     unpacked = host.run(f"{python} -m runtime unpack {shlex.quote(packed)}")
     if unpacked.returncode:
-        _pass_on(host, unpacked.returncode, unpacked.stderr)
+        _raise_here(host, unpacked.returncode, unpacked.stderr)
     words = f"check {shlex.quote(name)} --out {shlex.quote(there)}/report --json"
     done = host.run(f"{python} -m runtime {words}")
     if done.returncode not in (0, 1):
-        _pass_on(host, done.returncode, done.stderr)
+        _raise_here(host, done.returncode, done.stderr)
     try:
-        found = json.loads(done.stdout)
+        document = json.loads(done.stdout)
     except json.JSONDecodeError:
-        _pass_on(host, done.returncode, done.stderr or done.stdout)
-    return from_json(found, Report, Path(f"{host.destination}: report.json"))
+        _raise_here(host, done.returncode, done.stderr or done.stdout)
+    return from_json(document, Report, Path(f"{host.destination}: report.json"))
 
 
-def _pass_on(host: Host, code: int, stderr: bytes) -> NoReturn:
+def _raise_here(host: Host, code: int, stderr: bytes) -> NoReturn:
     """Raise the other machine's error here, with the same exit code."""
-    said = stderr.decode(errors="replace").strip().removeprefix("error: ")[-1500:]
+    message = stderr.decode(errors="replace").strip().removeprefix("error: ")[-1500:]
     kind = InputError if code == InputError.exit_code else MissingDependencyError
-    raise kind(f"on {host.destination}: {said or f'the check ended with code {code}'}")
+    raise kind(f"on {host.destination}: {message or f'the check ended with code {code}'}")
 
 
 def _fetch(host: Host, folder: str, out: Path) -> None:

@@ -103,7 +103,7 @@ def reach(server, monkeypatch):
     return go
 
 
-WITHOUT_INSTALLING = ssh_check.Wish(python=sys.executable, install=False)
+WITHOUT_INSTALLING = ssh_check.CheckOptions(python=sys.executable, install=False)
 
 
 def left_behind():
@@ -117,8 +117,8 @@ def tidy():
     assert left_behind() == before
 
 
-def go(bundle, destination, wish=WITHOUT_INSTALLING, *, out):
-    return ssh_check.check(bundle, destination, wish, out, lambda line: None)
+def go(bundle, destination, options=WITHOUT_INSTALLING, *, out):
+    return ssh_check.check(bundle, destination, options, out, lambda line: None)
 
 
 # --- the check -------------------------------------------------------------------------------
@@ -145,16 +145,16 @@ def without_times(entry):
 
 def test_a_venv_of_its_own_needs_nothing_but_python(reach, sound_bundle, tmp_path, tidy):
     """The wheel and its backend come from the registry, into a venv that goes again."""
-    report = go(sound_bundle, reach(), ssh_check.Wish(python=sys.executable), out=tmp_path)
+    report = go(sound_bundle, reach(), ssh_check.CheckOptions(python=sys.executable), out=tmp_path)
     assert report.verdict.passed
     assert "torch" not in report.machine.libraries
 
 
 def test_kept_where_that_is_wanted(reach, sound_bundle, tmp_path):
     before = left_behind()
-    wish = ssh_check.Wish(python=sys.executable, install=False, keep=True)
+    options = ssh_check.CheckOptions(python=sys.executable, install=False, keep=True)
     try:
-        go(sound_bundle, reach(), wish, out=tmp_path)
+        go(sound_bundle, reach(), options, out=tmp_path)
         (kept,) = set(left_behind()) - set(before)
         assert kept.stat().st_mode & 0o077 == 0  # nobody else's business
         assert (kept / "bundle" / "manifest.json").is_file()
@@ -205,15 +205,15 @@ def test_nobody_there(reach, sound_bundle, tmp_path):
 
 def test_a_python_that_is_not_there(reach, sound_bundle, tmp_path, tidy):
     with pytest.raises(MissingDependencyError, match=r"starting python9 failed there"):
-        go(sound_bundle, reach(), ssh_check.Wish(python="python9"), out=tmp_path)
+        go(sound_bundle, reach(), ssh_check.CheckOptions(python="python9"), out=tmp_path)
 
 
 def test_a_backend_that_is_not_there(reach, sound_bundle, tmp_path, tidy):
     bare = tmp_path / "bare"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", bare], check=True)
-    wish = ssh_check.Wish(python=str(bare / "bin" / "python"), install=False)
+    options = ssh_check.CheckOptions(python=str(bare / "bin" / "python"), install=False)
     with pytest.raises(MissingDependencyError, match="No module named 'click'"):
-        go(sound_bundle, reach(), wish, out=tmp_path / "report")
+        go(sound_bundle, reach(), options, out=tmp_path / "report")
     assert not (tmp_path / "report").exists()
 
 
