@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from runtime.checking import check
     from runtime.errors import ImageError, InputError, MissingDependencyError, ToolError
-    from runtime.predict import Student, load
-    from runtime.prediction import Neighbour, Prediction
+    from runtime.prediction.prediction import Neighbour, Prediction
+    from runtime.prediction.student import Student, load
 
 __all__ = [
     "ImageError",
@@ -34,8 +34,8 @@ __version__ = "0.1.0"
 _MODULES = {
     "runtime.checking": ("check",),
     "runtime.errors": ("ImageError", "InputError", "MissingDependencyError", "ToolError"),
-    "runtime.predict": ("Student", "load"),
-    "runtime.prediction": ("Neighbour", "Prediction"),
+    "runtime.prediction.student": ("Student", "load"),
+    "runtime.prediction.prediction": ("Neighbour", "Prediction"),
 }
 
 

@@ -40,8 +40,8 @@ def predict(
     bundle: Path, images: tuple[Path, ...], file: str | None, nearest: int, as_json: bool
 ) -> None:
     """Predict each IMAGE with the student of BUNDLE. `?` marks images that are not of its task."""
-    from runtime.predict import load
-    from runtime.prediction import text
+    from runtime.prediction.prediction import text
+    from runtime.prediction.student import load
 
     if not images:
         raise click.UsageError("name at least one image")

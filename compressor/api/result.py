@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from runtime.predict import Student
+    from runtime.prediction.student import Student
     from runtime.results.report import Report
 
 Outcome = Literal["done", "waiting for labels"]

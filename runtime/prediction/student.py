@@ -27,7 +27,7 @@ from runtime.bundle import golden
 from runtime.bundle.bundle import Artifact, Bundle
 from runtime.errors import ImageError, InputError
 from runtime.images.decode import decode, upright
-from runtime.prediction import Neighbour, Prediction
+from runtime.prediction.prediction import Neighbour, Prediction
 
 if TYPE_CHECKING:
     from runtime.backends.base import Session
