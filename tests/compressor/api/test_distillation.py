@@ -8,7 +8,7 @@ from PIL import Image
 
 import compressor
 from export.onnx_file import facts
-from runtime.backends.base import open_session
+from runtime.backends.registry import open_session
 
 SETTINGS = {"batch": 8, "views": 2, "workers": 1, "device": "cpu"}
 STUDENT = {"model": "mobilenetv3_small_050", "image_size": 32, "embedding": 16}
