@@ -2,7 +2,7 @@
 
     python benchmarks/fidelity.py [--images 1000 --images 10000 --images 50000] [--out DIR]
 
-Each figure with its interval, by the numpy of `runtime/fidelity` and by the same definition in
+Each figure with its interval, by the numpy of `runtime/metrics` and by the same definition in
 torch on the CPU, one after the other on the same made-up embeddings (teacher 384 wide, student
 192), each in a process of its own. Memory is the highest resident size beyond the embeddings.
 An [N, N] matrix of float32 would be 10 GB at 50,000 images. Both must give the same value.
@@ -60,9 +60,6 @@ def given(images: int) -> Given:
     return Given(teacher, student, outside, bank, labels)
 
 
-# --- by numpy --------------------------------------------------------------------------------
-
-
 def _votes(x: Given) -> float:
     votes = metrics.knn_votes(x.student, x.bank, x.labels, CLASSES)
     return metrics.mean_estimate(votes.max(axis=1)).value
@@ -88,7 +85,7 @@ NUMPY: Mapping[str, Callable[[Given], float]] = {
     "similarity r": lambda x: metrics.similarity_correlation(x.student, x.teacher).value,
     "cosine MAE": lambda x: metrics.cosine_mae(x.student, x.teacher).value,
     "linear CKA": lambda x: metrics.linear_cka(x.student, x.teacher).value,
-    "cosine after turning": _procrustes,
+    "Procrustes cosine": _procrustes,
     "same neighbours": lambda x: (
         metrics.mean_estimate(metrics.neighbour_overlap(x.student, x.teacher)).value
     ),
@@ -97,9 +94,6 @@ NUMPY: Mapping[str, Callable[[Given], float]] = {
     ),
     "OOD by Mahalanobis": _mahalanobis,
 }
-
-
-# --- by torch --------------------------------------------------------------------------------
 
 
 def _unit(x: Any) -> Any:
@@ -156,7 +150,7 @@ def _torch_mae(x: Given) -> float:
         gaps[torch.arange(len(gaps)), torch.arange(rows.start, rows.stop)] = 0
         means.append(gaps.sum(dim=1, dtype=torch.float64) / (count - 1))
     values = _of_pairs(torch.cat(means).numpy())[:, None]
-    return metrics.smooth_estimate(lambda each: each[:, 0], values).value
+    return metrics.smooth_estimate(lambda columns: columns[:, 0], values).value
 
 
 def _torch_cka(x: Given) -> float:
@@ -223,19 +217,9 @@ def _torch_mahalanobis(x: Given) -> float:
     return _auroc(*scores)
 
 
-TORCH: Mapping[str, Callable[[Given], float]] = {
-    "kNN votes": _torch_votes,
-    "similarity r": _torch_similarity,
-    "cosine MAE": _torch_mae,
-    "linear CKA": _torch_cka,
-    "cosine after turning": _torch_procrustes,
-    "same neighbours": _torch_overlap,
-    "OOD by cosine": _torch_ood,
-    "OOD by Mahalanobis": _torch_mahalanobis,
-}
-
-
-# --- measuring -------------------------------------------------------------------------------
+_IN_TORCH = (_torch_votes, _torch_similarity, _torch_mae, _torch_cka, _torch_procrustes)
+_IN_TORCH += (_torch_overlap, _torch_ood, _torch_mahalanobis)
+TORCH: Mapping[str, Callable[[Given], float]] = dict(zip(NUMPY, _IN_TORCH, strict=True))
 
 
 @dataclass(frozen=True)
@@ -256,7 +240,7 @@ def _kilobytes(key: str) -> int:
     return int(next(line for line in lines if line.startswith(f"{key}:")).split()[1])
 
 
-def _measure(figure: str, library: str, images: int, threads: int) -> Cost:
+def measure(figure: str, library: str, images: int, threads: int) -> Cost:
     """In a process of its own."""
     if library == "torch":
         import torch
@@ -267,8 +251,7 @@ def _measure(figure: str, library: str, images: int, threads: int) -> Cost:
     inputs = given(images)
     Path("/proc/self/clear_refs").write_text("5")  # the highest resident size starts anew
     before, started = _kilobytes("VmRSS"), time.perf_counter()
-    value = call(inputs)
-    seconds = time.perf_counter() - started
+    value, seconds = call(inputs), time.perf_counter() - started
     peak = (_kilobytes("VmHWM") - before) * 1024 / 1e6
     return Cost(figure, library, images, value, round(seconds, 3), round(max(0.0, peak), 1))
 
@@ -280,7 +263,7 @@ def run(sizes: tuple[int, ...], figures: tuple[str, ...], threads: int) -> list[
         for figure in figures:
             for library in ("numpy", "torch"):
                 with context.Pool(1) as pool:
-                    costs.append(pool.apply(_measure, (figure, library, images, threads)))
+                    costs.append(pool.apply(measure, (figure, library, images, threads)))
                 print(costs[-1], file=sys.stderr, flush=True)
             ours, theirs = costs[-2:]
             if abs(ours.value - theirs.value) > 1e-4:

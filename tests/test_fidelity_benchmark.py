@@ -53,7 +53,7 @@ def test_the_table_and_the_file(benchmark, monkeypatch, tmp_path):
 
 
 def test_memory_is_measured_beyond_the_embeddings(benchmark):
-    cost = benchmark._measure("cosine MAE", "numpy", 600, 1)
+    cost = benchmark.measure("cosine MAE", "numpy", 600, 1)
     assert (cost.figure, cost.images) == ("cosine MAE", 600)
     assert 0 < cost.value < 1
     assert cost.peak_mb < 200

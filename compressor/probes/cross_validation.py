@@ -54,7 +54,7 @@ def cross_validate(
     logits = np.empty(shape, np.float32)
     for repetition in range(repetitions):
         labels = training.labels[asked]
-        for fold in _folds(labels, FEWER_FOLDS if many else FOLDS, rng):
+        for fold in stratified_folds(labels, FEWER_FOLDS if many else FOLDS, rng):
             rest = training.only(np.setdiff1d(np.arange(len(training.labels)), asked[fold]))
             for number, candidate in enumerate(candidates):
                 answers = candidate.fit(rest).logits(training.unit[asked[fold]])
@@ -68,8 +68,8 @@ def _asked(training: TrainingSet) -> Ints:
     return training.labelled[of_class[training.labels[training.labelled]] > 1]
 
 
-def _folds(labels: Ints, count: int, rng: np.random.Generator) -> Iterator[Ints]:
-    """Stratified: the images of a class go round the folds, as far apart as they can.
+def stratified_folds(labels: Ints, count: int, rng: np.random.Generator) -> Iterator[Ints]:
+    """Yield the rows of each fold: the images of a class are dealt out one fold after the other.
 
     (scikit-learn's StratifiedKFold refuses more folds than the largest class has images.)
     """

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from compressor.models.compute import Compute, teacher_dtype, training_dtype
+from compressor.models.compute import Compute, autocast, teacher_dtype, training_dtype
 from runtime.errors import MissingDependencyError
 
 CPU = Compute(torch.device("cpu"), workers=0)
@@ -73,8 +73,11 @@ def test_what_is_asked_for_does_not_depend_on_the_processor(processor):
     assert teacher_dtype("fp32", CPU, transformer=True) is None
 
 
-def test_auto_runs_on_this_very_machine():
-    assert teacher_dtype("auto", CPU, transformer=True) in (None, torch.bfloat16)
+def test_what_auto_chooses_is_what_this_machine_then_computes_in():
+    dtype = teacher_dtype("auto", CPU, transformer=True)
+    with torch.inference_mode(), autocast(dtype, CPU):
+        computed = torch.nn.Linear(4, 4)(torch.ones(1, 4))
+    assert computed.dtype is (dtype or torch.float32)
 
 
 @both

@@ -15,7 +15,7 @@ PROTOTYPES = [Candidate("prototypes")]
 @settings(max_examples=50, deadline=None)
 def test_folds_share_the_images_out_class_by_class(labels, seed):
     labels = np.array(labels)
-    parts = list(cross_validation._folds(labels, 5, np.random.default_rng(seed)))
+    parts = list(cross_validation.stratified_folds(labels, 5, np.random.default_rng(seed)))
     assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(len(labels)))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
     for label in np.unique(labels):

@@ -1,15 +1,13 @@
 """YAML into frozen models: what a scalar means, and every mistake by file, line and key."""
 
-import math
 from typing import Annotated, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError
-from ruamel.yaml import YAML
 
-from compressor.recipe.document import Document, Section, dump
+from compressor.recipe.document import Document, Section
 from runtime.errors import InputError
 
 
@@ -94,29 +92,6 @@ def test_every_float_that_python_writes_is_read_back(tmp_path_factory, number):
     path = tmp_path_factory.getbasetemp() / "float.yaml"
     path.write_text(f"weight: {number!r}\n")
     assert Document(path).validate(Bike).weight == number
-
-
-@given(
-    st.dictionaries(
-        st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), min_size=1),
-        st.one_of(
-            st.none(),
-            st.booleans(),
-            st.integers(),
-            st.floats(allow_nan=False),
-            st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs"))),
-        ),
-    )
-)
-def test_what_is_dumped_is_read_back(tmp_path_factory, data):
-    path = tmp_path_factory.getbasetemp() / "dumped.yaml"
-    path.write_text(dump(data), encoding="utf-8")
-    assert Document(path).data == data
-
-
-def test_a_dumped_value_stays_on_its_line():
-    text = dump({"folder": "a folder of many words " * 20})
-    assert text.count("\n") == 1
 
 
 def test_values_are_plain_without_comments_or_lines(write):
@@ -316,13 +291,6 @@ def test_of_two_sets_of_a_key_the_last_is_named(mistakes):
 def test_a_mistake_in_the_file_is_still_named_by_line_beside_a_set(mistakes):
     [message] = mistakes("name: a\nweight: x\n", "gears=3")
     assert message.startswith("2: weight: ")
-
-
-def test_the_yaml_of_dump_is_yaml(tmp_path):
-    document = {"b": [1, 2], "a": {"x": None}, "date": "2024-05-01", "no": "no"}
-    text = dump(document)
-    assert list(YAML(typ="safe", pure=True).load(text)) == list(document)
-    assert math.isinf(YAML(typ="safe", pure=True).load(dump({"a": math.inf}))["a"])
 
 
 def test_a_section_whose_keys_are_all_commented_out_is_its_default(write):

@@ -6,6 +6,7 @@ import pytest
 from runtime.backends import engine_manifest, gpu
 from runtime.backends.base import OnDevice
 from runtime.backends.registry import open_session
+from runtime.backends.trt import GRAPH_AFTER
 from runtime.errors import InputError
 
 pytestmark = [
@@ -75,8 +76,12 @@ def test_time_without_transfers(session):
     assert min(times) > 0
 
 
-def test_graphs_are_used_where_they_pay(session):
-    assert session.graphs_pay(batch(1)) in (True, False)
+@pytest.mark.parametrize(("graph_s", "launches_s", "pay"), [(1.0, 2.0, True), (2.0, 1.0, False)])
+def test_graphs_are_used_where_they_pay(session, graph_s, launches_s, pay):
+    """A clock that shows how long each turn took: with a graph and without, by turns."""
+    warm_up = [0.0] * 2 * GRAPH_AFTER
+    readings = iter(warm_up + [0.0, graph_s, 0.0, launches_s] * 5)
+    assert session.graphs_pay(batch(1), runs=5, clock=lambda: next(readings)) is pay
     assert np.isfinite(session.run(batch(1)).embedding).all()
 
 
