@@ -44,9 +44,8 @@ def test_the_table_and_the_file(benchmark, monkeypatch, tmp_path):
     words = ["--images", "40", "--out", str(tmp_path)]
     done = CliRunner().invoke(benchmark.main, words, catch_exceptions=False)
     assert done.exit_code == 0
-    assert (
-        "| 40     | kNN votes            | 0.5000 | 0.25    | 0.25    | 12       | 12       |"
-        in (done.output)
+    assert "| 40     | kNN votes          | 0.5000 | 0.25    | 0.25    | 12       | 12       |" in (
+        done.output
     )
     found = json.loads((tmp_path / "fidelity.json").read_text())
     assert len(found["costs"]) == 16
