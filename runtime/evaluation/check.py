@@ -37,7 +37,6 @@ from runtime.results.making import PrecisionDecisions, Probe
 from runtime.results.report import (
     GoldenSummary,
     PreprocessingResult,
-    RecipeIdentity,
     Recommended,
     Report,
     Target,
@@ -96,7 +95,7 @@ def check(bundle: Bundle, golden: Golden, *, track: Track = silent) -> Report:
     number, recommended, verdict = _judge(bench, measured)
     probe = _probe(bundle.document.probe)
     report = Report(
-        recipe=RecipeIdentity(bundle.document.recipe.name, bundle.document.recipe.digest),
+        recipe=bundle.document.recipe,
         target=bench.target,
         machine=structs.replace(machine, while_timing=measured.load),
         golden=_summary(golden, contaminated),

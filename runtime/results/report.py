@@ -11,6 +11,7 @@ from msgspec import UNSET, Struct, UnsetType
 from runtime.benchmark.end_to_end import EndToEnd
 from runtime.benchmark.machine import Machine
 from runtime.benchmark.opened_files import ThreadLatency
+from runtime.bundle.schema import RecipeName
 from runtime.errors import InputError
 from runtime.files import read_versioned, write_json
 from runtime.results.findings import ClassResult, Disagreements, Robustness
@@ -22,13 +23,6 @@ SCHEMA_VERSION = 1
 """The version of report.json that is written, and the newest that is read."""
 
 FILE = "report.json"
-
-
-class RecipeIdentity(Struct, frozen=True):
-    """The recipe of the run."""
-
-    name: str
-    digest: str | None = None
 
 
 class Target(Struct, frozen=True):
@@ -92,7 +86,7 @@ class Report(Struct, frozen=True, kw_only=True):
     """A report. The parts after `verdict` are there where they apply."""
 
     schema_version: int = SCHEMA_VERSION
-    recipe: RecipeIdentity
+    recipe: RecipeName
     target: Target
     machine: Machine
     golden: GoldenSummary
