@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-pytest_plugins = ["browser"]  # tests/plugins
+pytest_plugins = ["browser", "hand_made_bundle"]  # tests/plugins
 
 SLOW = (
     "e2e/",
