@@ -40,12 +40,14 @@ def main(
 
     from compressor.distillation.centring import Centring
     from compressor.distillation.teacher_features import CachedFeatures
+    from compressor.pipeline.storage.run_files import RunFiles
     from runtime.text import table
 
     dataset = json.loads((run / "dataset.json").read_text(encoding="utf-8"))["images"]
     train = sum(each["split"] == "train" for each in dataset)
-    views = len({path.name.split("-")[0] for path in (run / "features").glob("view*")})
-    sample = CachedFeatures(run / "features", views, train).sample()
+    features = RunFiles(run, writable=False).path("features")
+    views = len({path.name.split("-")[0] for path in features.glob("view*")})
+    sample = CachedFeatures(features, views, train).sample()
     centring = Centring(sample, enabled=center)
     pooled = centring.apply(sample).pooled
     held = np.array([each["split"] == "holdout" for each in dataset])

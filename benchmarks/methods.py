@@ -139,9 +139,8 @@ def run_missing(
 
 def run_one(recipe: Path, cell: tuple[str, str, str], changes: tuple[str, ...], out: Path) -> None:
     """One recipe, student, method and seed: through the stages, and what was seen of it kept."""
-    from compressor.pipeline import stage as stages
+    from compressor.pipeline import runner
     from compressor.pipeline.context import Run
-    from compressor.pipeline.runner import way
     from compressor.recipe import plan as plans
 
     student, method, seed = cell
@@ -150,13 +149,10 @@ def run_one(recipe: Path, cell: tuple[str, str, str], changes: tuple[str, ...], 
     plan = plans.load(recipe, [*changes, *own])
     run = Run(plan, folder / "run")
     with run.locked():
-        for stage in way(run):
-            if stage.name == "to_onnx":
-                break
-            stages.run_stage(stage, run, run.folder)
+        runner.run_all(run, until="golden")
     seen = what_was_seen(run.folder)
     log = (run.folder / "train.jsonl").read_text(encoding="utf-8").splitlines()
-    seen["seconds"] = np.array(stages.seconds_of("distill", run.folder))
+    seen["seconds"] = np.array(run.files.seconds()["distill"])
     seen["epochs"] = np.array(len(log))
     temporary = folder / "seen.tmp.npz"
     np.savez(temporary, **seen)

@@ -87,11 +87,10 @@ def torch_eager(folder: Path, images: Any) -> Callable[[], object]:
     import torch
 
     from compressor.pipeline.context import Run
-    from compressor.pipeline.steps.learn import trained_student
     from compressor.recipe import plan as plans
 
     run = Run(plans.load_again(folder), folder)
-    module, shown = trained_student(run).module.eval(), torch.from_numpy(images)
+    module, shown = run.trained_student().module.eval(), torch.from_numpy(images)
     torch.set_num_threads(1)
 
     def answer() -> object:

@@ -64,7 +64,7 @@ class Student:
     def of(cls, folder: Path) -> Student:
         """Read what a run left."""
         from compressor.pipeline.context import Run
-        from compressor.pipeline.steps.calibration_images import MOST_VALIDATION, normalised
+        from compressor.pipeline.shared.calibration_images import MOST_VALIDATION, normalised
         from compressor.recipe import plan as plans
         from export.precision.int8 import Quantiser
         from runtime import documents
@@ -109,7 +109,7 @@ class Student:
 
 def calibrate_all(student: Student, seeds: int, images: int) -> tuple[list[dict[str, Any]], Any]:
     """Every choice of images by every method; also the calibration with the least error."""
-    from compressor.pipeline.steps.calibration_images import drawn, normalised, selected
+    from compressor.pipeline.shared.calibration_images import drawn, normalised, selected
     from export.precision.calibration import METHODS, calibrate
 
     rows, best = list[dict[str, Any]](), None

@@ -86,17 +86,13 @@ def main(
 
 def embedded(recipe: Path, folder: Path) -> tuple[Sample, Sample]:
     """The images to choose from and the held-out ones, by the first stages of a run."""
-    from compressor.pipeline import stage as stages
+    from compressor.pipeline import runner
     from compressor.pipeline.context import Run
-    from compressor.pipeline.runner import way
     from compressor.recipe import plan as plans
 
     run = Run(plans.load(recipe), folder)
     with run.locked():
-        for stage in way(run):
-            stages.run_stage(stage, run, run.folder)
-            if stage.name == "embeddings":
-                break
+        runner.run_embeddings(run)
     images = run.images()
     embeddings = run.tensors("embeddings.safetensors")["images"]
     labels = images.labels.astype(np.int64)

@@ -18,13 +18,10 @@ MOST_LINES, MOST_FILES = 300, 12
 
 # What does not meet a limit yet. An entry that is no longer needed fails the test: it must go.
 TOO_LONG: set[str] = {
-    "compressor/pipeline/steps/export.py",
-    "compressor/pipeline/steps/prepare.py",
     "tests/compressor/distillation/test_disk_budget.py",
     "tests/compressor/distillation/test_teacher_features.py",
     "tests/compressor/distillation/test_trainer.py",
     "tests/compressor/models/test_weights.py",
-    "tests/compressor/pipeline/test_cache.py",
     "tests/compressor/recipe/test_schema.py",
 }
 TOO_FULL: set[str] = set()

@@ -26,7 +26,7 @@ def loaded_by(statement):
         "import export",
         "import runtime.evaluation.check, runtime.report.markdown, runtime.__main__",
         "import compressor.cli.app",
-        "import compressor.data.dataset, compressor.pipeline.stage, export.bundle",
+        "import compressor.data.dataset, compressor.pipeline.storage.store, export.bundle",
     ],
 )
 def test_nothing_heavy_is_loaded(statement):

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import click
+import msgspec
 
 from compressor.cli.options import FILE, json_option, require_training_packages
 from runtime.errors import InputError
@@ -145,10 +146,10 @@ def cache(clear: bool, as_json: bool) -> None:
     0 is no cache).
     """
     from compressor.cli.console import set_up_logging
-    from compressor.pipeline.cache import Cache, examine, text
+    from compressor.pipeline.storage.cache import examine, shared_store, text
 
     set_up_logging()
-    found = examine(Cache.from_environment(), clear=clear)
-    click.echo(json.dumps(found) if as_json else text(found))
-    if found["entries"]:
+    found = examine(shared_store(), clear=clear)
+    click.echo(json.dumps(msgspec.to_builtins(found)) if as_json else text(found))
+    if found.entries:
         click.echo("Next: compressor cache --clear removes them", err=True)

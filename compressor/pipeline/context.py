@@ -1,11 +1,8 @@
-"""One run: its plan, its folder, and what its stages read from each other."""
+"""One run: its plan, its folder, its files, and the objects that several steps need."""
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import json
-import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,15 +10,17 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from filelock import FileLock, Timeout
+
 from compressor.data import dataset
 from compressor.data.dataset import ImageSet
-from compressor.data.image_files import files_below
 from compressor.events import Observer, Reporter, ignore
-from compressor.pipeline.cache import Cache
+from compressor.pipeline.storage.digests import FileDigests, digest
+from compressor.pipeline.storage.run_files import RunFiles
 from compressor.recipe.networks import Network
 from compressor.recipe.plan import Plan
 from runtime.errors import InputError
-from runtime.files import read_json, sha256_of
+from runtime.files import read_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,10 +32,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_OF_OLD_VERSIONS = (".stages", ".work", "pixels", "features")
 
-@dataclass(frozen=True)
+
+@dataclass
 class Run:
-    """What a stage is given."""
+    """What a step is given. Everything heavy is loaded when it is asked for."""
 
     plan: Plan
     folder: Path
@@ -60,39 +61,84 @@ class Run:
         """Yield every item, and report the progress; see `runtime.progress.Track`."""
         return self.reporter.track(items, label=label, total=total)
 
+    # --- files --------------------------------------------------------------------------------
+
+    @cached_property
+    def files(self) -> RunFiles:
+        """What the steps of this run have made."""
+        return RunFiles(self.folder)
+
+    def file(self, name: str) -> Path:
+        """Return where an output of an earlier step is."""
+        return self.files.path(name)
+
+    def outputs(self, step: str) -> dict[str, str]:
+        """Return the digest of each output of an earlier step."""
+        return self.files.record(step).digests()
+
+    def tensors(self, name: str) -> dict[str, npt.NDArray[np.float32]]:
+        """Return the arrays of a `.safetensors` that an earlier step has made."""
+        from safetensors.numpy import load_file
+
+        arrays: dict[str, npt.NDArray[np.float32]] = load_file(self.file(name))
+        return arrays
+
+    def shared(self, key: Any, name: str, make: Callable[[Path], None]) -> Path:
+        """Return a file that other recipes may use too, made if the store has none of this key.
+
+        Args:
+            key: JSON values of everything that decides the file's bytes.
+            name: of the file.
+            make: writes it to the path it is given, whole or not at all.
+        """
+        entry, made = self.files.store.make(
+            digest(key), (name,), lambda work: make(work / name), self.note, verify=True
+        )
+        if not made:
+            self.note(f"{name}: made by an earlier run, from the cache")
+        return entry.folder / name
+
+    # --- images -------------------------------------------------------------------------------
+
     @property
     def root(self) -> Path:
         """The images folder."""
         return self.plan.recipe.data.images
 
     def images(self) -> ImageSet:
-        """The usable images, as the first stage left them."""
-        return self._loaded()[0]
+        """Return the usable images, as the first step left them."""
+        return self._dataset().images
 
     def counts(self) -> dict[str, int]:
-        """How many images of each kind."""
-        return self._loaded()[1]
-
-    def _loaded(self) -> tuple[ImageSet, dict[str, int]]:
-        """Read again only when the first stage has written it anew: it is large for large sets."""
-        path = self.folder / "dataset.json"
-        written = path.stat().st_mtime_ns if path.exists() else 0
-        return _load_images(self.folder, self.root, written)
-
-    def ood_paths(self) -> list[Path]:
-        """Usable out-of-distribution images, as the first stage left them."""
-        return [self.root / name for name in self.ood_ids()]
+        """Return how many images of each kind there are."""
+        return self._dataset().counts
 
     def ood_ids(self) -> list[str]:
-        """Their paths relative to the images folder."""
-        listed = read_json(self.folder / "dataset.json")["ood_images"]
-        return [each["id"] for each in listed]
+        """Return the out-of-distribution images, as paths relative to the images folder."""
+        return [name for name, _ in self._dataset().ood]
+
+    def ood_paths(self) -> list[Path]:
+        """Return where the usable out-of-distribution images are."""
+        return [self.root / name for name in self.ood_ids()]
 
     def pixels_digest(self) -> str:
-        """Of the pixels and order of all images: what embeddings depend on."""
-        document = read_json(self.folder / "dataset.json")
-        keys = [(each["id"], each["pixels_sha256"]) for each in document["images"]]
-        return digest([keys, document["ood_images"]])
+        """Return the digest of the pixels and the order of all images."""
+        found = self._dataset()
+        ood = [{"id": name, "pixels_sha256": sha256} for name, sha256 in found.ood]
+        return digest([[[image.id, image.pixels_sha256] for image in found.images.records], ood])
+
+    def dataset_digest(self) -> str:
+        """Return the digest of all images with their labels and splits: of what steps use."""
+        found = self._dataset()
+        records = [list(vars(image).values()) for image in found.images.records]
+        return digest([found.images.classes, records, found.ood])
+
+    def _dataset(self) -> _Dataset:
+        """Read dataset.json, which is large for many images, only when it has changed."""
+        path = self.file("dataset.json")
+        return _load_dataset(path.parent, self.root, path.stat().st_mtime_ns)
+
+    # --- networks -----------------------------------------------------------------------------
 
     @cached_property
     def teacher(self) -> Encoder:
@@ -109,6 +155,17 @@ class Run:
         recipe = self.plan.recipe
         return create_student(recipe.student, seed=recipe.distill.seed)
 
+    def trained_student(self) -> Encoder:
+        """Return the student of the step `distill`, loaded anew."""
+        from safetensors.torch import load_file
+
+        from compressor.models.encoder import create_student
+
+        recipe = self.plan.recipe
+        student = create_student(recipe.student, seed=recipe.distill.seed)
+        student.module.load_state_dict(load_file(self.file("student.safetensors")))
+        return student
+
     @cached_property
     def disk_plan(self) -> DiskPlan:
         """What is kept on disk of the teacher's features, the decoded images and the views."""
@@ -117,48 +174,32 @@ class Run:
         train = self.images().part("train")
         return plan_disk(self.plan.recipe.distill, train, self.teacher, self.untrained_student)
 
-    @cached_property
-    def cache(self) -> Cache:
-        """The folder that runs share."""
-        return Cache.from_environment()
-
-    def once(self, key: Any, path: Path, make: Callable[[Path], None]) -> None:
-        """Make a file, unless it is there, or the shared cache holds one with the same key.
-
-        Args:
-            key: JSON values of everything that decides the file's bytes.
-            path: where it is wanted.
-            make: writes it to the path it is given, whole or not at all.
-        """
-        name = digest(key)
-        if path.exists():
-            return
-        if self.cache.fetch(name, path):
-            self.note(f"{path.name}: made by an earlier run, from the cache")
-            return
-        make(path)
-        self.cache.keep(name, path)
-
     def compute(self) -> Compute:
-        """Where networks run; this process is set for them."""
+        """Return where networks run; this process is set for them."""
         from compressor.models.compute import Compute, keep_freed_memory
 
         keep_freed_memory()
         distill = self.plan.recipe.distill
         return Compute.choose(distill.device, distill.workers)
 
-    def tensors(self, name: str) -> dict[str, npt.NDArray[np.float32]]:
-        """Arrays of a `.safetensors` of this run."""
-        from safetensors.numpy import load_file
+    @cached_property
+    def _file_digests(self) -> FileDigests:
+        return FileDigests(self.files.store.folder / "digests.json")
 
-        arrays: dict[str, npt.NDArray[np.float32]] = load_file(self.folder / name)
-        return arrays
+    def network_digest(self, network: Network) -> str:
+        """Return the digest of a network before training: its keys and the bytes of its weights."""
+        document = network.model_dump(mode="json")
+        if network.weights not in ("hub", "none"):
+            remember = self.files.writable
+            weights = self._file_digests.of(Path(network.weights), remember=remember)
+            document["weights"] = weights
+        return digest(document)
+
+    # --- the folder ---------------------------------------------------------------------------
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep a second run out of this folder.
-
-        The lock is the process's own: reader processes that outlive a kill do not hold it.
 
         Raises:
             InputError: another run is at work here, or the folder holds something else.
@@ -169,49 +210,41 @@ class Run:
                 f"{self.folder}: holds other files, which a run could overwrite.\n"
                 "  Name a new folder with --out."
             )
-        with (self.folder / ".lock").open("w") as lock:
-            try:
-                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except (BlockingIOError, PermissionError) as error:
-                raise InputError(
-                    f"{self.folder}: another run is at work in this folder.\n"
-                    "  Wait for it, or choose another folder with --out."
-                ) from error
-            for folder in (self.folder, self.folder / ".stages"):
-                for left_by_a_kill in folder.glob(".*.tmp"):
-                    left_by_a_kill.unlink()
+        lock = FileLock(self.folder / ".lock", is_singleton=False)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise InputError(
+                f"{self.folder}: another run is at work in this folder.\n"
+                "  Wait for it, or choose another folder with --out."
+            ) from error
+        try:
+            self._clean()
             yield
+        finally:
+            self.files.store.close()
+            lock.release()
+
+    def _clean(self) -> None:
+        """Remove what a killed run left, and what versions before the store kept here."""
+        for left in self.folder.glob(".*.tmp"):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        if (self.folder / ".stages").is_dir():
+            self.note(f"{self.folder}: from an older version; its steps are made anew")
+            for name in _OF_OLD_VERSIONS:
+                shutil.rmtree(self.folder / name, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class _Dataset:
+    images: ImageSet
+    counts: dict[str, int]
+    ood: list[tuple[str, str]]
+    """Path and digest of the pixels of each out-of-distribution image."""
 
 
 @lru_cache(maxsize=1)
-def _load_images(folder: Path, root: Path, written: int) -> tuple[ImageSet, dict[str, int]]:
-    return dataset.load(folder, root)
-
-
-def digest(document: Any) -> str:
-    """Hex sha256 of JSON values."""
-    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
-
-
-def listing_digest(run: Run) -> str:
-    """Of the names, sizes and times of all files that the first stage would look at."""
-    data = run.plan.recipe.data
-    folders = [each for each in (data.images, data.holdout, data.ood) if isinstance(each, Path)]
-    found = []
-    for folder in folders:
-        for path in files_below(folder, [run.folder.resolve()]):
-            name = os.path.relpath(path, data.images)
-            try:
-                status = path.stat()
-                found.append([name, status.st_size, status.st_mtime_ns])
-            except OSError:  # a dangling link: the audit will name it
-                found.append([name, -1, 0])
-    return digest(sorted(found))
-
-
-def network_digest(network: Network) -> str:
-    """Of everything that decides a network before training: its keys and its weights' bytes."""
-    document = network.model_dump(mode="json")
-    if network.weights not in ("hub", "none"):
-        document["weights"] = sha256_of(Path(network.weights))
-    return digest(document)
+def _load_dataset(folder: Path, root: Path, written: int) -> _Dataset:
+    images, counts = dataset.load(folder, root)
+    listed = read_json(folder / "dataset.json")["ood_images"]
+    return _Dataset(images, counts, [(each["id"], each["pixels_sha256"]) for each in listed])

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from compressor.data.dataset import ImageRecord, ImageSet
 from compressor.data.image_files import DecodedInfo, files_below, inspect
 from compressor.data.labels import UNLABELLED
-from compressor.pipeline import runner
-from compressor.pipeline import stage as stages
+from compressor.pipeline import engine
 from compressor.pipeline.context import Run
-from compressor.pipeline.stage import Stage, State
+from compressor.pipeline.engine import State
+from compressor.pipeline.step import Step
+from compressor.pipeline.step_list import BEFORE_SELECTION, steps_of
 from compressor.pipeline.steps import selection
 from compressor.recipe.document import dump
 from runtime.errors import InputError
@@ -24,6 +25,7 @@ from runtime.text import table
 if TYPE_CHECKING:
     from compressor.models.encoder import Encoder
 
+_SHOWN = {"stored": "cached"}
 _TIMED_IMAGES = 16
 _SIZED_IMAGES = 16  # files that are decoded to see how large the images are
 
@@ -37,26 +39,26 @@ def rehearse(run: Run) -> dict[str, Any]:
         "target": {"name": run.plan.target_name, **run.plan.target.model_dump(mode="json")},
         "folder": str(run.folder),
         "stages": [
-            {"stage": stage.name, "state": state, "what": stage.summary} for stage, state in planned
+            {"stage": step.name, "state": _SHOWN.get(state, state), "what": step.summary}
+            for step, state in planned
         ],
         "stops_after_selection": waits,
         "estimate": _estimate(run),
     }
 
 
-def _planned(run: Run) -> tuple[list[tuple[Stage[Run], State]], bool | None]:
-    """Each stage with its state, and whether the run would wait for labels; None: not known yet."""
+def _planned(run: Run) -> tuple[list[tuple[Step, State]], bool | None]:
+    """Each step with its state, and whether the run would wait for labels; None: not known yet."""
+    steps = steps_of(run)
+    planned = engine.plan(steps, run)
     if run.plan.recipe.label is None:
-        return stages.plan(runner.way(run), run, run.folder), False
-    planned = stages.plan(runner.way(run), run, run.folder)
+        return planned, False
     if planned[0][1] != "cached":
         return planned, None
     if not selection.short(run):
         return planned, False
-    at = len(runner.TO_SELECTION)
-    whole = runner.way(run)
-    way = (*whole[:at], selection.stage(run), *whole[at:])
-    return stages.plan(way, run, run.folder), True
+    at = len(BEFORE_SELECTION)
+    return engine.plan((*steps[:at], selection.step(run), *steps[at:]), run), True
 
 
 def text(found: dict[str, Any]) -> str:

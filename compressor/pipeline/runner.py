@@ -1,25 +1,23 @@
-"""The way of the data: the stages of a run, in order, each from files to files."""
+"""Runs the steps of a recipe in their order, and says what happens to the run's observer."""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import Literal
 
-from compressor.events import RunEnded, RunStarted, StepEnded, StepStarted
-from compressor.pipeline import stage as stages
+from compressor.events import RunEnded, RunStarted, StepEnded, StepStarted, StepWork, WorkPlanned
+from compressor.pipeline import engine
 from compressor.pipeline.context import Run
-from compressor.pipeline.stage import Stage
-from compressor.pipeline.steps import check, export, learn, prepare, selection
+from compressor.pipeline.step import Step
+from compressor.pipeline.step_list import BEFORE_SELECTION, LEARNING, steps_of
+from compressor.pipeline.steps import selection
+from compressor.pipeline.steps.files import engines
+from compressor.pipeline.work import planned_work
 
-TO_SELECTION = ("images", "embeddings")
 Outcome = Literal["done", "waiting"]
 """How a run ends: with a report, or waiting for labels."""
-
-
-def way(run: Run) -> tuple[Stage[Run], ...]:
-    """The whole way; with `label:` in the recipe, `selection` comes in while labels are missing."""
-    return (*prepare.STAGES, *learn.STAGES, *check.way(run))
 
 
 def run_all(run: Run, *, until: str | None = None) -> Outcome:
@@ -32,7 +30,7 @@ def run_all(run: Run, *, until: str | None = None) -> Outcome:
     Returns:
         "waiting" if it stops after `selection`, because labels are missing; else "done".
     """
-    steps = tuple(stage.name for stage in way(run))
+    steps = tuple(step.name for step in steps_of(run))
     run.observer(RunStarted(name=run.plan.recipe.name, folder=str(run.folder), steps=steps))
     outcome: Literal["done", "waiting", "failed"] = "failed"
     started = time.monotonic()
@@ -47,17 +45,31 @@ def run_all(run: Run, *, until: str | None = None) -> Outcome:
 
 
 def _run_all(run: Run, until: str | None) -> Outcome:
-    steps, waits = way(run), False
-    for number, stage in enumerate(steps, 1):
-        if waits and stage.name not in TO_SELECTION:
-            _run(selection.stage(run), run, number, number)
+    steps, waits = steps_of(run), False
+    engine.attach(run, steps)
+    for number, step in enumerate(steps, 1):
+        if waits and step.name not in BEFORE_SELECTION:
+            _run(selection.step(run), run, number, number)
             return "waiting"
-        _run(stage, run, number, len(steps))
-        if stage.name == until:
+        _run(step, run, number, len(steps))
+        if step.name == until:
             break
-        if stage.name == "images":
+        if step.name == "images":
+            run.observer(WorkPlanned(work=_work(run)))
             waits = selection.short(run)
     return "done"
+
+
+def _work(run: Run) -> tuple[StepWork, ...]:
+    """Return the countable work of the steps that are not cached."""
+    found, states = run.images(), planned(run)
+    work = planned_work(
+        run.plan.recipe,
+        train=len(found.part("train")),
+        images=len(found),
+        outside=len(run.ood_ids()),
+    )
+    return tuple(each for each in work if states[each.step] in ("to do", "waits"))
 
 
 def run_selection(run: Run, more: int | None) -> None:
@@ -68,27 +80,31 @@ def run_selection(run: Run, more: int | None) -> None:
         more: how many images beyond those labelled or proposed; None: up to the recipe's budget.
     """
     run_embeddings(run)
-    number = len(TO_SELECTION) + 1
-    _run(selection.stage(run, more=more), run, number, number)
+    number = len(BEFORE_SELECTION) + 1
+    _run(selection.step(run, more=more), run, number, number)
 
 
 def run_embeddings(run: Run) -> None:
     """Run the steps up to the teacher's embeddings; the folder must be locked."""
-    for number, stage in enumerate(way(run)[: len(TO_SELECTION)], 1):
-        _run(stage, run, number, len(TO_SELECTION))
+    steps = steps_of(run)
+    engine.attach(run, steps)
+    for number, step in enumerate(steps[: len(BEFORE_SELECTION)], 1):
+        _run(step, run, number, len(BEFORE_SELECTION))
 
 
-def _run(stage: Stage[Run], run: Run, number: int, total: int) -> None:
-    started = StepStarted(step=stage.name, summary=stage.summary, number=number, total=total)
+def _run(step: Step, run: Run, number: int, total: int) -> None:
+    started = StepStarted(step=step.name, summary=step.summary, number=number, total=total)
     run.observer(started)
-    run.reporter.step = stage.name
-    ended = stages.run_stage(stage, run, run.folder)
+    run.reporter.step = step.name
+    ended = engine.run_step(step, run)
     run.reporter.step = ""
-    state: Literal["made", "cached"] = "cached" if ended.state == "cached" else "made"
-    run.observer(StepEnded(step=stage.name, state=state, seconds=ended.seconds))
+    run.observer(StepEnded(step=step.name, state=ended.state, seconds=ended.seconds))
 
 
-LEARNING = ("embeddings", "pixels", "features", "distill")
+def planned(run: Run, steps: Sequence[Step] | None = None) -> dict[str, engine.State]:
+    """Return what would become of each step. Touches nothing, and makes nothing."""
+    found = engine.plan(steps_of(run) if steps is None else steps, run)
+    return {step.name: state for step, state in found}
 
 
 def refuse_early(run: Run) -> None:
@@ -98,7 +114,7 @@ def refuse_early(run: Run) -> None:
         InputError: a network cannot be built as the recipe says, or the two do not go together.
         MissingDependencyError: weights, device or precision asked for are not here.
     """
-    export.refuse_early(run)
+    engines.refuse_early(run)
     if learnt(run):
         return
     from compressor.distillation.disk_budget import require_maps
@@ -114,8 +130,6 @@ def refuse_early(run: Run) -> None:
 
 
 def learnt(run: Run) -> bool:
-    """Whether all that a student is made of is there and unchanged."""
-    if not (run.folder / ".stages").is_dir():
-        return False
-    states = {stage.name: state for stage, state in stages.plan(way(run), run, run.folder)}
-    return all(states[name] == "cached" for name in LEARNING)
+    """Return whether all that a student is made of is there and unchanged."""
+    states = planned(run)
+    return all(states[name] in ("cached", "stored") for name in LEARNING)

@@ -15,7 +15,8 @@ from typing import Any
 
 from msgspec.structs import asdict
 
-from compressor.pipeline.context import Run, digest
+from compressor.pipeline.context import Run
+from compressor.pipeline.storage.digests import digest
 from compressor.recipe.plan import Plan
 from compressor.recipe.schema import Student
 from runtime.benchmark import latency_table

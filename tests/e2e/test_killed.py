@@ -1,10 +1,8 @@
-"""SIGKILL and Ctrl-C in the real command line, in every stage."""
+"""SIGKILL in every step, and Ctrl-C in the real command line."""
 
-import json
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -30,50 +28,83 @@ def start(recipe, out):
     )
 
 
-def stop_when(process, line_start, how, *, after_s=0.0):
+def stop_when(process, line_start, how):
     """Send a signal once a line on stderr begins so; everything that was said."""
     said = []
     with process:
         for line in process.stderr:
             said.append(line)
             if line.startswith(line_start):
-                time.sleep(after_s)
                 process.send_signal(how)
                 break
         said += process.stderr.readlines()
     return "".join(said)
 
 
-def finish(process):
-    """Wait for the end; the exit code and everything that was said."""
-    with process:
-        said = process.communicate(timeout=300)[1]
-    return process.returncode, said
+KILLED = """
+import os, signal, sys
+from dataclasses import replace
+from pathlib import Path
+
+from compressor.events import Message
+from compressor.pipeline import runner
+from compressor.pipeline.context import Run
+from compressor.recipe import plan as plans
+
+moment, steps_of = sys.argv[3], runner.steps_of
+
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def observe(event):
+    if isinstance(event, Message) and event.text.startswith(moment):
+        kill()
+
+def killed(step):
+    def make(run, work):
+        step.make(run, work)
+        assert any(work.iterdir())
+        kill()  # its outputs are written, and nothing says so yet
+    return replace(step, make=make) if step.name == moment else step
+
+runner.steps_of = lambda run: tuple(map(killed, steps_of(run)))
+run = Run(plans.load(Path(sys.argv[1])), Path(sys.argv[2]), observe)
+with run.locked():
+    runner.run_all(run)
+print(" ".join(step.name for step in runner.steps_of(run)))
+"""
+
+
+def run_killed(recipe, out, moment=""):
+    """Run, and die in the step `moment`, or at the message that begins so; exit code and stdout."""
+    words = [sys.executable, "-c", KILLED, str(recipe), str(out), moment or "never"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300)
+    return done.returncode, done.stdout + done.stderr
 
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("student", ["cnn", "vit"])
-def test_killed_in_every_stage_it_ends_with_the_same_bits(
+def test_killed_in_every_step_it_ends_with_the_same_bits(
     write_recipe, tmp_path, student, monkeypatch
 ):
-    # Without the shared cache, where the killed run would find what the undisturbed one made.
+    # Without the shared store, where the killed run would find what the undisturbed one made.
     monkeypatch.setenv("EDGE_COMPRESSOR_CACHE_GB", "0")
     changes = {"distill.epochs": 12, "distill.views": 2, "distill.checkpoint_s": 0}
     recipe = write_recipe({**changes, **STUDENTS[student]})
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    assert finish(start(recipe, undisturbed))[0] == 0
-    # In the training twice: at its beginning, and after some epochs.
-    report = json.loads((undisturbed / "report.json").read_text(encoding="utf-8"))
-    moments = [f"{stage}: " for stage in report["timings_s"]] if student == "cnn" else ["distill: "]
-    for moment in [*moments[:4], "epoch 5: ", *moments[4:]]:
-        process = start(recipe, killed)
-        said = stop_when(process, moment, signal.SIGKILL, after_s=0.05)
-        assert process.returncode == -signal.SIGKILL, f"{moment} never came:\n{said}"
-    code, said = finish(start(recipe, killed))
-    assert code == 0, said
+    code, out = run_killed(recipe, undisturbed)
+    assert code == 0, out
+    steps = out.split()
+    at = steps.index("distill")
+    moments = [*steps[:at], "epoch 5: ", *steps[at:]] if student == "cnn" else ["epoch 5: "]
+    for moment in moments:
+        code, out = run_killed(recipe, killed, moment)
+        assert code == -signal.SIGKILL, f"{moment} never came:\n{out}"
+    code, out = run_killed(recipe, killed)
+    assert code == 0, out
     for name in ("student.safetensors", "embeddings.safetensors", "probes.safetensors"):
         assert (killed / name).read_bytes() == (undisturbed / name).read_bytes(), name
-    assert not list((killed / ".work").iterdir())
+    assert not list((killed / ".store" / "work").iterdir())
     assert not list(killed.rglob("*.tmp"))
 
 

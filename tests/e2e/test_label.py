@@ -98,7 +98,7 @@ def test_a_run_waits_for_labels_goes_on_with_them_and_asks_for_more(place, go):
     assert report["data"]["labelled"] == 6
     deployed = next(each for each in report["ledger"] if each["stage"] == "onnx-fp32")
     assert not [key for key in deployed if key.startswith("accuracy")]  # none is held out
-    made = stamps(place, "embeddings.safetensors", "student.safetensors", "features")
+    made = stamps(place, "embeddings.safetensors", "student.safetensors", "train.jsonl")
 
     code, _, err = go("label", "recipe.yaml", "--budget", 4)
     assert code == 0, err

@@ -90,8 +90,8 @@ def test_json_prints_one_document_and_a_missed_gate_is_exit_code_1(place):
     assert report["verdict"]["passed"] is False
     (gate,) = [each for each in report["verdict"]["requirements"] if each["passed"] is False]
     assert (gate["requirement"], gate["wanted"]) == ("size_mb", 0.1)
-    # Only the last two stages and the file's provenance know of the gate.
-    assert missed.stderr.count("unchanged, skipped") == 8
+    # Only the bundle and its check know of the gate.
+    assert missed.stderr.count("unchanged, skipped") == 9
     assert "failed (missed size_mb)" in (place / "runs/quickstart/report.md").read_text()
 
 

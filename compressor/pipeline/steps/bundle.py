@@ -1,4 +1,4 @@
-"""Everything the device needs, in one folder: the stage that puts it together."""
+"""Step `bundle`: everything the device needs, in one folder."""
 
 from __future__ import annotations
 
@@ -7,40 +7,38 @@ from typing import Any
 
 import numpy as np
 
-from compressor.pipeline import stage as stages
 from compressor.pipeline.context import Run
-from compressor.pipeline.stage import Stage
-from compressor.pipeline.steps import export as exporting
+from compressor.pipeline.shared import deployed
+from compressor.pipeline.step import Step
 from runtime import documents
 from runtime.documents import Precision
 from runtime.files import read_json
 
 
-def stage(run: Run) -> Stage[Run]:
-    """The stage that makes the bundle of the files that the recipe asks for."""
-    made = tuple(each.name for each in exporting.way(run))
-    return Stage(
+def step(before: tuple[str, ...]) -> Step:
+    """Return the step that makes the bundle of the files of some steps."""
+
+    def inputs(run: Run) -> dict[str, Any]:
+        return deployed.digests(run, before) | {
+            "export": run.plan.recipe.export.model_dump(mode="json"),
+            "golden": run.outputs("golden"),
+            "images": run.dataset_digest(),
+            "probes": run.outputs("probes"),
+            "teacher": run.outputs("embeddings")["teacher.json"],
+            "target": [run.plan.target_name, run.plan.target.model_dump(mode="json")],
+            "require": run.plan.recipe.require.model_dump(mode="json"),
+            "recipe": [run.plan.recipe.name, run.plan.digest],
+        }
+
+    return Step(
         name="bundle",
         summary="everything the device needs, with a manifest",
-        outputs=("bundle",),
-        needs=("images", "embeddings", "probes", "golden", *made),
-        inputs=_inputs,
+        version=1,
+        products=("bundle",),
+        needs=("images", "embeddings", "probes", "golden", *before),
+        inputs=inputs,
         make=_make,
-        code=("compressor.pipeline.steps.bundle",),
     )
-
-
-def _inputs(run: Run) -> dict[str, Any]:
-    return {
-        "files": {
-            stage.name: stages.outputs_digest(stage.name, run.folder)
-            for stage in exporting.way(run)
-        },
-        "export": run.plan.recipe.export.model_dump(mode="json"),
-        "golden": stages.outputs_digest("golden", run.folder),
-        "target": [run.plan.target_name, run.plan.target.model_dump(mode="json")],
-        "require": run.plan.recipe.require.model_dump(mode="json"),
-    }
 
 
 def _make(run: Run, work: Path) -> None:
@@ -51,23 +49,23 @@ def _make(run: Run, work: Path) -> None:
 
     plan, found = run.plan, run.images()
     student, teacher = (
-        documents.read(run.folder / f"{role}.json", schema.EncoderCard, what=role)
+        documents.read(run.file(f"{role}.json"), schema.EncoderCard, what=role)
         for role in ("student", "teacher")
     )
     embedded = run.tensors("probes.safetensors")["student"]
     scores = metrics.ood_scores(embedded[found.rows("validation")], embedded[found.rows("train")])
-    path = run.folder / "bundle.json"
-    probe = documents.read(run.folder / "probe.json", schema.ProbeChoice, what="probe")
+    path = work / "bundle.json"
+    probe = documents.read(run.file("probe.json"), schema.ProbeChoice, what="probe")
     files = [
         bundle.Deployable(f"onnx-{precision}", precision, path)
-        for precision, path in exporting.deployed(run).items()
+        for precision, path in deployed.onnx_files(run).items()
     ]
     pending: list[schema.PendingEngine] = []
     if plan.recipe.export.engines:
-        files += bundle.engines_in(run.folder / exporting.ENGINES)
+        files += bundle.engines_in(run.file(deployed.ENGINES))
         pending = [
             bundle.pending(engine["flavour"], engine["precision"])
-            for engine in read_json(run.folder / exporting.ENGINES / "to_build.json")
+            for engine in read_json(run.file(f"{deployed.ENGINES}/to_build.json"))
         ]
     document = schema.BundleDocument(
         name=plan.recipe.name,
@@ -91,18 +89,18 @@ def _make(run: Run, work: Path) -> None:
         teacher=teacher,
         student=student,
         probe=probe if found.classes else None,
-        onnx=documents.typed(facts(run.folder / exporting.file_of("fp32")), schema.OnnxFacts, path),
+        onnx=documents.typed(facts(run.file(deployed.file_of("fp32"))), schema.OnnxFacts, path),
         input=plan.recipe.export.input,
         precision=_decisions(run),
         engines=schema.EngineOrder(
             flavours=plan.recipe.export.engines,
-            batches=exporting.batches(run),
+            batches=deployed.batches(run),
             workspace_mb=plan.recipe.export.workspace_mb,
         ),
         engines_to_build=tuple(pending),
         artifacts=(),
     )
-    held_out = golden.load(run.folder / "holdout")
+    held_out = golden.load(run.file("holdout"))
     bundle.write(
         work / bundle.BUNDLE_NAME,
         document,
@@ -115,7 +113,7 @@ def _make(run: Run, work: Path) -> None:
 def _decisions(run: Run) -> dict[Precision, dict[str, Any]]:
     """How FP16 and INT8 came to be, for the report."""
     return {
-        precision: read_json(run.folder / f"{precision}.json")
+        precision: read_json(run.file(f"{precision}.json"))
         for precision in run.plan.recipe.export.precisions
         if precision != "fp32"
     }

@@ -1,18 +1,16 @@
-"""The golden set of a run: the held-out images with the answers of teacher and student."""
+"""Step `golden`, the golden set: the held-out images with the answers of teacher and student."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compressor.pipeline import stage
 from compressor.pipeline.context import Run
-from compressor.pipeline.stage import Stage
-from compressor.pipeline.steps import corruptions as robustness
+from compressor.pipeline.step import Step
 from runtime.arrays import Floats, Ints
 from runtime.files import write_json
 from runtime.images import corruptions
@@ -30,10 +28,10 @@ MAX_BANK = 20_000
 def _inputs(run: Run) -> dict[str, Any]:
     return {
         "root": str(run.root),
-        "embeddings": stage.outputs_digest("embeddings", run.folder),
-        "probes": stage.outputs_digest("probes", run.folder),
-        "robustness": stage.outputs_digest("robustness", run.folder),
-        "images": stage.outputs_digest("images", run.folder)["dataset.json"],
+        "embeddings": run.outputs("embeddings"),
+        "probes": run.outputs("probes"),
+        "robustness": run.outputs("robustness"),
+        "images": run.dataset_digest(),
     }
 
 
@@ -211,15 +209,12 @@ def bank_rows(labels: Ints, usable: Ints) -> Ints:
     return np.sort(np.concatenate(rows))
 
 
-STAGES: Sequence[Stage[Run]] = (
-    robustness.STAGE,
-    Stage(
-        name="golden",
-        summary="the answers of teacher and student to the held-out images",
-        outputs=("holdout", "untrained.json"),
-        needs=("images", "embeddings", "probes", "robustness"),
-        inputs=_inputs,
-        make=_make,
-        code=("compressor.pipeline.steps.golden",),
-    ),
+STEP = Step(
+    name="golden",
+    summary="the answers of teacher and student to the held-out images",
+    version=1,
+    products=("holdout", "untrained.json"),
+    needs=("images", "embeddings", "probes", "robustness"),
+    inputs=_inputs,
+    make=_make,
 )

@@ -1,16 +1,15 @@
-"""The stage that stops for a person: which images to label next, while labels are missing."""
+"""Step `selection`: which images to label next; a run stops after it while labels are missing."""
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from compressor.pipeline import stage as stages
-from compressor.pipeline.context import Run, digest
-from compressor.pipeline.stage import Stage
+from compressor.pipeline.context import Run
+from compressor.pipeline.step import Step
+from compressor.pipeline.storage.digests import digest
 from compressor.recipe.schema import Label
 from compressor.selection import state
 from compressor.selection.label_plan import LabelPlan
@@ -21,6 +20,8 @@ from runtime.errors import InputError, MissingDependencyError
 from runtime.files import replacing
 
 NAME = "selection"
+_MAP_VERSION = 1
+"""Raise it when the same embeddings give another map."""
 _LIBRARIES = ("openTSNE", "kmedoids", "scikit-learn", "numpy")
 
 
@@ -74,11 +75,11 @@ def require_packages() -> None:
         )
 
 
-def stage(run: Run, *, more: int | None = None) -> Stage[Run]:
-    """The stage that chooses.
+def step(run: Run, *, more: int | None = None) -> Step:
+    """Return the step that chooses.
 
     Args:
-        run: its stage `images` is made.
+        run: its step `images` is made.
         more: how many images beyond those labelled or proposed; None: up to the recipe's budget.
 
     Raises:
@@ -88,24 +89,25 @@ def stage(run: Run, *, more: int | None = None) -> Stage[Run]:
     now = standing(run)
     total = wanted(run, now) if more is None else len(now.settled) + more
     total = max(len(now.settled), min(total, len(now.pool)))
-    return Stage(
+    return Step(
         name=NAME,
         summary="which images to label first",
-        outputs=state.OUTPUTS,
+        version=1,
+        products=state.OUTPUTS,
         needs=("images", "embeddings"),
-        inputs=partial(_inputs, total),
-        make=partial(_make, total),
-        code=("compressor.selection.choose", "compressor.selection.state"),
+        inputs=lambda run: _inputs(run, total),
+        make=lambda run, work: _make(run, work, total),
         libraries=_LIBRARIES,
+        shared=False,  # a choice goes on from what was proposed in this folder
     )
 
 
-def _inputs(total: int, run: Run) -> dict[str, Any]:
+def _inputs(run: Run, total: int) -> dict[str, Any]:
     """Neither labels of proposed images nor the proposals themselves: they change no choice."""
     now = standing(run)
     return {
-        "embeddings": stages.outputs_digest("embeddings", run.folder),
-        "pool": digest([photo.id for photo in now.pool.records]),
+        "embeddings": run.outputs("embeddings")["embeddings.safetensors"],
+        "pool": digest([image.id for image in now.pool.records]),
         "elsewhere": digest([now.pool.records[row].id for row in now.elsewhere]),
         "strategy": settings(run).strategy,
         "seed": _seed(run),
@@ -113,9 +115,9 @@ def _inputs(total: int, run: Run) -> dict[str, Any]:
     }
 
 
-def _make(total: int, run: Run, work: Path) -> None:
+def _make(run: Run, work: Path, total: int) -> None:
     now, embeddings = standing(run), pool_embeddings(run)
-    on_map = _map(run, embeddings, work)
+    on_map = _map(run, embeddings)
     more = total - len(now.settled)
     plan = _choice(run, embeddings, on_map, more) if more else _as_it_is(run, embeddings, on_map)
     state.save(now, plan, work)
@@ -133,7 +135,7 @@ def pool_embeddings(run: Run) -> Floats:
     return embeddings
 
 
-def _map(run: Run, embeddings: Floats, work: Path) -> Floats | None:
+def _map(run: Run, embeddings: Floats) -> Floats | None:
     """Made once: asking for more goes on with the same map."""
     from safetensors.numpy import load_file, save_file
 
@@ -144,11 +146,15 @@ def _map(run: Run, embeddings: Floats, work: Path) -> Floats | None:
         with replacing(path) as temporary:
             save_file({"map": np.empty((0, 2), np.float32) if made is None else made}, temporary)
 
-    code = stages.code_digest(("compressor.selection.tsne_map",))
-    held = digest([photo.split for photo in run.images().records])
-    key = ["map", stages.outputs_digest("embeddings", run.folder), held, _seed(run), code]
-    run.once(key, work / "map.safetensors", make)
-    found: Floats = load_file(work / "map.safetensors")["map"]
+    held = digest([image.split for image in run.images().records])
+    key = [
+        "map",
+        run.outputs("embeddings")["embeddings.safetensors"],
+        held,
+        _seed(run),
+        _MAP_VERSION,
+    ]
+    found: Floats = load_file(run.shared(key, "map.safetensors", make))["map"]
     return found if len(found) else None
 
 

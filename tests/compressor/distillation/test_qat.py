@@ -15,7 +15,7 @@ from compressor.distillation.qat import (
     shorter,
 )
 from compressor.models.encoder import create_student
-from compressor.pipeline.steps.int8_screening import Foretold
+from compressor.pipeline.shared.int8_screening import ScreeningResult
 from compressor.recipe.schema import Distill, Require, Student
 
 SPECS = {
@@ -95,13 +95,13 @@ def test_the_schedule_is_short_and_gentle():
     ],
 )
 def test_what_a_file_would_miss(require, missed):
-    assert Foretold(0.8, 0.15, 0.6).missed(Require(**require)) == missed
+    assert ScreeningResult(0.8, 0.15, 0.6).missed(Require(**require)) == missed
 
 
 def test_without_labels_only_similarity_tells():
-    plain, better = Foretold(None, None, 0.5), Foretold(None, None, 0.6)
+    plain, better = ScreeningResult(None, None, 0.5), ScreeningResult(None, None, 0.6)
     assert plain.missed(Require(agreement=0.9, accuracy_drop=0.0)) == []
     assert better.better_than(plain)
     assert not plain.better_than(better)
-    assert Foretold(0.7, 0.1, 0.4).better_than(Foretold(0.6, 0.1, 0.9))
-    assert Foretold(0.7, 0.1, 0.9).better_than(Foretold(0.7, 0.1, 0.4))
+    assert ScreeningResult(0.7, 0.1, 0.4).better_than(ScreeningResult(0.6, 0.1, 0.9))
+    assert ScreeningResult(0.7, 0.1, 0.9).better_than(ScreeningResult(0.7, 0.1, 0.4))

@@ -9,8 +9,8 @@ from PIL import Image
 
 from compressor.pipeline import runner
 from compressor.pipeline.context import Run
-from compressor.pipeline.steps import corruptions as robustness
 from compressor.pipeline.steps import golden as golden_set
+from compressor.pipeline.steps import robustness
 from compressor.recipe import plan as plans
 from runtime import metrics
 from runtime.bundle import bundle, golden

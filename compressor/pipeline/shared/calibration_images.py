@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from compressor.pipeline.context import Run
 from compressor.selection.metric_space import Space, distinct
 from compressor.selection.strategies import k_medoids
 from runtime.arrays import Floats, Ints
+from runtime.files import read_json
 from runtime.images.preprocess import Preprocess
 from runtime.sampling import evenly
 
@@ -23,7 +25,7 @@ MOST_VALIDATION = 256
 
 
 @dataclass(frozen=True)
-class Material:
+class CalibrationImages:
     """Normalised images [N, 3, S, S]."""
 
     selected: Floats
@@ -35,27 +37,44 @@ class Material:
     """Which of the run's images those are."""
 
 
-def gather(run: Run, preprocess: Preprocess) -> Material:
+def inputs(run: Run) -> dict[str, Any]:
+    """Return what decides the images and the ONNX file that they are shown to."""
+    recipe, found = run.plan.recipe, run.images()
+    return {
+        "onnx": run.outputs("to_onnx"),
+        "student": run.outputs("probes")["probes.safetensors"],
+        "pixels": run.pixels_digest(),
+        "splits": [image.split for image in found.records],
+        "images": recipe.export.calibration_images,
+        "seed": recipe.distill.seed,
+    }
+
+
+def gather(run: Run) -> CalibrationImages:
     """Choose and decode the images of a run.
 
     Raises:
         InputError: one of them was moved or changed since the audit.
     """
+    preprocess = Preprocess.from_dict(read_json(run.file("student.json"))["preprocess"])
     wanted, seed = run.plan.recipe.export.calibration_images, run.plan.recipe.distill.seed
     embedded, found = run.tensors("probes.safetensors")["student"], run.images()
-    train, kept_back = found.rows("train"), found.rows("validation")
-    if not len(kept_back):
-        kept_back = train
+    train, others = found.rows("train"), found.rows("validation")
+    if not len(others):
+        others = train
     rows = {
         "selected": train[selected(embedded[train], wanted, seed)],
         "random": train[drawn(len(train), wanted, seed)],
-        "validation": kept_back[evenly(len(kept_back), MOST_VALIDATION)],
+        "validation": others[evenly(len(others), MOST_VALIDATION)],
     }
     paths = found.paths
     images = {
-        name: normalised([paths[row] for row in each], preprocess) for name, each in rows.items()
+        name: normalised([paths[row] for row in chosen], preprocess)
+        for name, chosen in rows.items()
     }
-    return Material(images["selected"], images["random"], images["validation"], rows["validation"])
+    return CalibrationImages(
+        images["selected"], images["random"], images["validation"], rows["validation"]
+    )
 
 
 def selected(embedded: Floats, wanted: int, seed: int) -> Ints:

@@ -1,4 +1,4 @@
-"""The answers of teacher and student to corrupted held-out images."""
+"""Step `robustness`: the embeddings of corrupted held-out images, by teacher and student."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compressor.pipeline import stage
-from compressor.pipeline.context import Run, network_digest
-from compressor.pipeline.stage import Stage
-from compressor.pipeline.steps import learn, prepare
+from compressor.pipeline.context import Run
+from compressor.pipeline.shared import teacher_views
+from compressor.pipeline.step import NETWORK_LIBRARIES, Step
 from runtime.arrays import Floats, Ints
 from runtime.files import replacing
 from runtime.images import corruptions
@@ -59,11 +58,11 @@ def chosen(run: Run) -> Chosen:
     """The held-out images that this run corrupts."""
     held = run.images().part("holdout")
     rows = _rows(run, len(held))
-    networks = (run.teacher, run.untrained_student)
+    networks, keys, paths = (run.teacher, run.untrained_student), held.keys, held.paths
     return Chosen(
         rows,
-        np.array([int(held.keys[row][:12], 16) for row in rows], np.int64),
-        tuple(held.paths[row] for row in rows),
+        np.array([int(keys[row][:12], 16) for row in rows], np.int64),
+        tuple(paths[row] for row in rows),
         max(each.preprocess.resize_px for each in networks),
     )
 
@@ -87,9 +86,9 @@ def _inputs(run: Run) -> dict[str, Any]:
     recipe, held = run.plan.recipe, run.images().part("holdout")
     keys = held.keys
     return {
-        "teacher": [network_digest(recipe.teacher), recipe.distill.teacher_precision],
-        "student": network_digest(recipe.student),
-        "weights": stage.outputs_digest("distill", run.folder)["student.safetensors"],
+        "teacher": [run.network_digest(recipe.teacher), recipe.distill.teacher_precision],
+        "student": run.network_digest(recipe.student),
+        "weights": run.outputs("distill")["student.safetensors"],
         "images": [keys[row] for row in _rows(run, len(held))],
         "corruptions": corruptions.VERSION,
     }
@@ -98,7 +97,7 @@ def _inputs(run: Run) -> dict[str, Any]:
 def _make(run: Run, work: Path) -> None:
     from safetensors.numpy import load_file, save_file
 
-    images, precision = chosen(run), prepare.teacher_precision(run)
+    images, precision = chosen(run), teacher_views.precision(run)
     passes = len(images.rows) * len(corruptions.cells())
     if passes:
         run.note(
@@ -114,12 +113,11 @@ def _make(run: Run, work: Path) -> None:
     # The teacher's part is kept for other students: it is the larger one.
     inputs, device = _inputs(run), run.compute().device.type
     key = [inputs["teacher"], inputs["images"], images.short_side_px, device, str(precision)]
-    code = stage.code_digest(("runtime.images.corruptions", "compressor.models.embed"))
-    run.once([*key, code], work / "teacher.safetensors", make)
-    arrays = load_file(work / "teacher.safetensors")
+    key += [inputs["corruptions"], teacher_views.code()]
+    arrays = load_file(run.shared(["corrupted", *key], "teacher.safetensors", make))
     arrays |= {"rows": images.rows, "seeds": images.seeds}
     arrays["short_side_px"] = np.array([images.short_side_px])
-    arrays["student"] = _embed(run, learn.trained_student(run), images, "student", work, None)
+    arrays["student"] = _embed(run, run.trained_student(), images, "student", work, None)
     save_file(arrays, work / "corrupted.safetensors")
 
 
@@ -168,13 +166,13 @@ def _embed_part(
     return np.stack(found)
 
 
-STAGE: Stage[Run] = Stage(
+STEP = Step(
     name="robustness",
     summary="the answers of teacher and student to corrupted held-out images",
-    outputs=("corrupted.safetensors",),
+    version=1,
+    products=("corrupted.safetensors",),
     needs=("images", "distill"),
     inputs=_inputs,
     make=_make,
-    code=("compressor.pipeline.steps.corruptions",),
-    libraries=prepare.LIBRARIES,
+    libraries=NETWORK_LIBRARIES,
 )

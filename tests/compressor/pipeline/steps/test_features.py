@@ -12,11 +12,10 @@ from compressor.data import dataset
 from compressor.data.image_files import open_rgb
 from compressor.events import Message
 from compressor.models.encoder import EmbeddingNet, load_teacher
-from compressor.pipeline import stage as stages
-from compressor.pipeline.cache import Cache
+from compressor.pipeline import runner
 from compressor.pipeline.context import Run
-from compressor.pipeline.steps import learn as learning
-from compressor.pipeline.steps import prepare
+from compressor.pipeline.storage.cache import shared_store
+from compressor.pipeline.storage.run_files import RunFiles
 from compressor.recipe.plan import load
 from compressor.recipe.schema import Teacher
 
@@ -43,10 +42,7 @@ def learn(write_recipe, tmp_path):
         said = []
         run = Run(load(path), tmp_path / "runs" / name, keep_messages(said))
         with run.locked():
-            for stage in (*prepare.STAGES, *learning.STAGES):
-                stages.run_stage(stage, run, run.folder)
-                if stage.name == upto:
-                    break
+            runner.run_all(run, until=upto)
         return run.folder, said
 
     return go
@@ -56,25 +52,27 @@ def student(folder):
     return (folder / "student.safetensors").read_bytes()
 
 
+def shards(folder, output="features"):
+    """The shards of a run, by name: links into the store."""
+    return {path.name: path for path in RunFiles(folder, writable=False).path(output).iterdir()}
+
+
 def test_a_second_run_finds_what_the_first_one_made(learn):
     first, _ = learn("first")
-    second, _ = learn("second", {"distill.lr": 5e-4})
-    kept = ["embeddings.safetensors", "pixels/pixels-0000000.npy"]
-    kept += [f"features/view{number:03d}-0000000.npy" for number in range(2)]
-    for name in kept:
-        assert (first / name).stat().st_ino == (second / name).stat().st_ino, name
+    second, said = learn("second", {"distill.lr": 5e-4})
+    assert not [line for line in said if line.startswith("the teacher")]
+    for output in ("pixels", "features"):
+        ours, theirs = shards(first, output), shards(second, output)
+        assert all(theirs[name].resolve() == path.resolve() for name, path in ours.items())
     assert student(first) != student(second)
 
 
 def test_more_views_ask_the_teacher_for_the_new_ones_only(learn):
     few, _ = learn("few", upto="features")
     many, _ = learn("many", {"distill.epochs": 4, "distill.views": 4}, upto="features")
-    names = sorted(path.name for path in (many / "features").iterdir())
-    assert len(names) == 4
+    ours, theirs = shards(few), shards(many)
     shared = [
-        (few / "features" / name).exists()
-        and (few / "features" / name).stat().st_ino == (many / "features" / name).stat().st_ino
-        for name in names
+        name in ours and ours[name].resolve() == theirs[name].resolve() for name in sorted(theirs)
     ]
     assert shared == [True, True, False, False]
 
@@ -87,8 +85,8 @@ def test_more_views_ask_the_teacher_for_the_new_ones_only(learn):
 def test_other_views_are_not_taken_for_the_same(learn, changes):
     first, _ = learn("first", upto="features")
     other, _ = learn("other", changes, upto="features")
-    name = "features/view001-0000000.npy"
-    assert (first / name).read_bytes() != (other / name).read_bytes()
+    name = "view001-0000000.npy"
+    assert shards(first)[name].read_bytes() != shards(other)[name].read_bytes()
 
 
 @pytest.fixture
@@ -113,7 +111,7 @@ def test_the_teacher_looks_at_a_training_image_once_in_each_view(learn, passes):
     train, others = len(found.part("train")), len(found.part("validation", "holdout"))
     assert sum(passes) == 2 * train + others
     embedded = load_file(folder / "embeddings.safetensors")["images"]
-    seen = np.load(folder / "features/view000-0000000.npy")["pooled"]
+    seen = np.load(shards(folder)["view000-0000000.npy"])["pooled"]
     assert np.array_equal(embedded[[each.split == "train" for each in found.records]], seen)
 
 
@@ -123,7 +121,7 @@ def test_the_teacher_looks_at_a_training_image_once_in_each_view(learn, passes):
 def test_a_teacher_whose_views_are_not_kept_looks_at_each_image_once(learn, passes, changes):
     folder, _ = learn("first", changes, upto="features")
     assert sum(passes) == len(dataset.load(folder, folder)[0])
-    assert not list((folder / "features").iterdir())
+    assert not shards(folder)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +135,7 @@ def test_a_teacher_whose_views_are_not_kept_looks_at_each_image_once(learn, pass
 )
 def test_what_is_learnt_from_changes_no_bit_of_the_embeddings(learn, changes):
     first, _ = learn("first", upto="embeddings")
-    Cache.from_environment().clear()
+    shared_store().clear()
     other, _ = learn("other", changes, upto="embeddings")
     name = "embeddings.safetensors"
     assert (first / name).read_bytes() == (other / name).read_bytes()
@@ -165,38 +163,47 @@ def test_embeddings_are_of_the_images_as_the_device_sees_them(learn, tmp_path, t
     assert cosine.min() > 0.9999  # bfloat16 where the processor has it
 
 
-def test_clearing_the_cache_leaves_a_run_whole(learn):
+def test_clearing_the_cache_leaves_a_run_whole(learn, passes):
     folder, _ = learn("first")
     before = student(folder)
-    assert Cache.from_environment().clear() >= 0
+    assert shared_store().clear() > 0
+    passes.clear()
     again, _ = learn("first")
-    assert student(again) == before
-    assert list((again / "features").iterdir())
-    assert not Cache.from_environment().entries()
+    assert (student(again), passes) == (before, [])
+    assert shared_store().entries() == []
 
 
-def test_a_damaged_entry_of_the_cache_is_made_again(learn):
+def test_cleared_features_are_made_again_only_when_a_step_needs_them(learn):
     first, _ = learn("first")
-    good = np.load(first / "features/view000-0000000.npy")["pooled"].copy()
-    for entry in Cache.from_environment().entries():
-        content = bytearray(entry.path.read_bytes())
-        content[-1] ^= 1
-        entry.path.unlink()
-        entry.path.write_bytes(content)
-    second, _ = learn("second")
-    assert np.array_equal(np.load(second / "features/view000-0000000.npy")["pooled"], good)
-    assert student(second) == student(first)
+    good = np.load(shards(first)["view000-0000000.npy"])["pooled"].copy()
+    shared_store().clear()
+    _, said = learn("first", {"distill.lr": 5e-4})
+    assert "features: no longer in the cache, made again" in said
+    assert np.array_equal(np.load(shards(first)["view000-0000000.npy"])["pooled"], good)
+
+
+def test_a_damaged_entry_of_the_store_is_made_again(learn):
+    first, _ = learn("first")
+    good = np.load(shards(first)["view000-0000000.npy"])["pooled"].copy()
+    for entry in shared_store().entries():
+        for name in entry.record.files:
+            content = bytearray((entry.folder / name).read_bytes())
+            content[-1] ^= 1
+            (entry.folder / name).write_bytes(content)
+    second, said = learn("second", {"distill.lr": 5e-4})
+    assert [line for line in said if "damaged; removed from the cache" in line]
+    assert np.array_equal(np.load(shards(second)["view000-0000000.npy"])["pooled"], good)
 
 
 def test_without_disk_for_images_and_views_the_student_is_the_same_to_the_bit(learn):
     again = {"distill.epochs": 3}  # the third epoch shows the first view again
     stored, said = learn("stored", again)
-    assert (stored / "pixels/pixels-0000000.npy").exists()
+    assert shards(stored, "pixels")["pixels-0000000.npy"].exists()
     assert any(line.startswith("decoded images: ") for line in said)
     assert any(line.startswith("the student's views, while it trains: ") for line in said)
-    features = sum(np.load(path).nbytes for path in (stored / "features").iterdir())
+    features = sum(np.load(path).nbytes for path in shards(stored).values())
     decoded, said = learn("decoded", {**again, "distill.disk_gb": (features + 1000) / 1e9})
-    assert not list((decoded / "pixels").iterdir())
+    assert not shards(decoded, "pixels")
     assert any("files are decoded again for every view" in line for line in said)
     assert any("each is cut again every time" in line for line in said)
     assert student(decoded) == student(stored)
@@ -205,13 +212,13 @@ def test_without_disk_for_images_and_views_the_student_is_the_same_to_the_bit(le
 def test_without_disk_for_the_maps_it_learns_without_and_says_so(learn):
     folder, said = learn("small", {"distill.disk_gb": 2 * 40 * 24 * 4 / 1e9})
     assert any("learning from the pooled features alone" in line for line in said)
-    assert np.load(folder / "features/view000-0000000.npy").dtype.names == ("pooled",)
+    assert np.load(shards(folder)["view000-0000000.npy"]).dtype.names == ("pooled",)
 
 
 def test_maps_that_are_wanted_put_the_teacher_online(learn):
     folder, said = learn("on", {"distill.token_maps": "on", "distill.disk_gb": 1e-6})
     assert any("the teacher runs at every step instead" in line for line in said)
-    assert not list((folder / "features").iterdir())
+    assert not shards(folder)
     assert len((folder / "train.jsonl").read_text().splitlines()) == 2
 
 
@@ -231,5 +238,5 @@ def test_an_online_teacher_teaches_what_a_cached_one_does(learn):
 
 def test_supervised_asks_for_no_features(learn):
     folder, _ = learn("supervised", {"distill.method": "supervised"})
-    assert not list((folder / "features").iterdir())
+    assert not shards(folder)
     assert "head" not in json.loads((folder / "training.json").read_text())

@@ -1,7 +1,8 @@
-"""What a file would get in `require`, told by validation images: the held-out ones are not asked.
+"""INT8 screening: how well an INT8 file does on validation images.
 
-The probes have seen these images, the teacher's as much as the student's; so it is a hint, which
-decides whether INT8 is worth more work, and no figure of a report.
+The held-out images stay unseen. The probes have seen the validation images, the teacher's as much
+as the student's; so the result is a hint, which decides whether INT8 is worth more work, and no
+metric of a report.
 """
 
 from __future__ import annotations
@@ -19,22 +20,22 @@ from runtime.backends.base import Outputs
 from runtime.backends.registry import open_session
 
 if TYPE_CHECKING:
-    from compressor.pipeline.steps.calibration_images import Material
+    from compressor.pipeline.shared.calibration_images import CalibrationImages
     from compressor.recipe.schema import Require
 
 _BATCH = 32
 
 
 @dataclass(frozen=True)
-class Foretold:
-    """Figures on validation images; None where there are no labels for them."""
+class ScreeningResult:
+    """Metrics on validation images; None if there are no labels for them."""
 
     agreement: float | None
     accuracy_drop: float | None
     similarity_correlation: float
 
     def missed(self, require: Require) -> list[str]:
-        """Gates of the recipe that it would miss."""
+        """Return the gates of the recipe that the file would miss."""
         missed = []
         for name in ("agreement", "similarity_correlation"):
             wanted, got = getattr(require, name), getattr(self, name)
@@ -45,8 +46,8 @@ class Foretold:
             missed.append("accuracy_drop")
         return missed
 
-    def better_than(self, other: Foretold) -> bool:
-        """More of the teacher's answers; without labels, more of its similarities."""
+    def better_than(self, other: ScreeningResult) -> bool:
+        """Return whether it agrees more often; without labels, whether it correlates better."""
         if self.agreement is not None and other.agreement is not None:
             mine, others = (self.agreement, other.agreement)
             if mine != others:
@@ -54,26 +55,26 @@ class Foretold:
         return self.similarity_correlation > other.similarity_correlation
 
     def to_dict(self) -> dict[str, float | None]:
-        """As plain JSON values."""
+        """Return plain JSON values."""
         return asdict(self)
 
 
-def foretell(run: Run, path: Path, material: Material) -> Foretold:
-    """Run an ONNX file on the validation images and hold it against the teacher."""
+def screen(run: Run, path: Path, images: CalibrationImages) -> ScreeningResult:
+    """Run an ONNX file on the validation images and compare it with the teacher."""
     from compressor.probes.fit import deployed_probe
 
-    session, rows = open_session(path, provider="cpu"), material.validation_rows
-    images = material.validation
-    answered = [session.run(images[n : n + _BATCH]) for n in range(0, len(images), _BATCH)]
+    session, rows = open_session(path, provider="cpu"), images.validation_rows
+    pixels = images.validation
+    answered = [session.run(pixels[n : n + _BATCH]) for n in range(0, len(pixels), _BATCH)]
     answers = Outputs.joined(answered)
     teacher = run.tensors("embeddings.safetensors")["images"][rows]
     similarity = float(metrics.pair_correlation(answers.embedding, teacher))
     probe = deployed_probe(run.tensors("probes.safetensors"), "teacher")
     if probe is None or answers.logits is None:
-        return Foretold(None, None, similarity)
+        return ScreeningResult(None, None, similarity)
     got, wanted = answers.logits.argmax(axis=1), probe.logits(teacher).argmax(axis=1)
     labels = run.images().labels[rows]
-    return Foretold(float((got == wanted).mean()), _drop(got, wanted, labels), similarity)
+    return ScreeningResult(float((got == wanted).mean()), _drop(got, wanted, labels), similarity)
 
 
 def _drop(

@@ -1,0 +1,1 @@
+"""What several steps of a run need: views for the teacher, training material, deployed files."""

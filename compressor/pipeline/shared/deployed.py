@@ -1,0 +1,63 @@
+"""The files that a run deploys: their names, where they are, and how a student becomes one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compressor.pipeline.context import Run
+from runtime.documents import Precision
+
+if TYPE_CHECKING:
+    from compressor.models.encoder import Encoder
+    from export.onnx_file import Deployed
+
+CAMERA = "camera"
+"""Folder of the files that take pixels, if `export.input` asks for them."""
+ENGINES = "engines"
+
+
+def file_of(precision: str) -> str:
+    """Return the name of the ONNX file of a precision."""
+    return f"student.{precision}.onnx"
+
+
+def step_of(precision: str) -> str:
+    """Return the name of the step that makes a precision."""
+    return "to_onnx" if precision == "fp32" else precision
+
+
+def steps(run: Run) -> tuple[str, ...]:
+    """Return the names of the steps whose files are deployed or are the source of those."""
+    export = run.plan.recipe.export
+    made = ["to_onnx", *(each for each in ("fp16", "int8") if each in export.precisions)]
+    made += [CAMERA] if export.input == "uint8" else []
+    return (*made, ENGINES) if export.engines else tuple(made)
+
+
+def digests(run: Run, names: tuple[str, ...]) -> dict[str, Any]:
+    """Return the digests of the outputs of some steps, and which precisions are deployed."""
+    files = {name: run.outputs(name) for name in names}
+    return {"files": files, "precisions": list(run.plan.recipe.export.precisions)}
+
+
+def onnx_files(run: Run) -> dict[Precision, Path]:
+    """Return the finished ONNX files by precision: those that take pixels, if they are wanted."""
+    export = run.plan.recipe.export
+    below = f"{CAMERA}/" if export.input == "uint8" else ""
+    return {each: run.file(below + file_of(each)) for each in export.precisions}
+
+
+def batches(run: Run) -> tuple[int, int, int]:
+    """Return the batch sizes of an engine: from, tuned for, up to."""
+    given, of_target = run.plan.recipe.export.batches, run.plan.target.batches
+    return given or (1, of_target[0], max(of_target))
+
+
+def with_probe(run: Run, student: Encoder) -> Deployed:
+    """Return a student and the probe that was fitted on the run's."""
+    from compressor.probes.fit import deployed_probe
+    from export.onnx_file import Deployed
+
+    probe = deployed_probe(run.tensors("probes.safetensors"), "student")
+    return Deployed(student.module, probe.module() if probe else None)

@@ -1,0 +1,133 @@
+"""The teacher on views of the training images: shards that recipes share, or at every step."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compressor.data.augmentation import PLAIN
+from compressor.pipeline.context import Run
+from compressor.pipeline.step import NETWORK_LIBRARIES
+from compressor.pipeline.storage.digests import digest
+from compressor.recipe.choices import METHODS
+
+if TYPE_CHECKING:
+    import torch
+
+    from compressor.data.image_store import ImageStore
+    from compressor.data.loading import Augmentation, Views
+    from compressor.distillation.teacher_features import FeatureSource, TeacherRunner
+    from compressor.models.features import Grid
+
+_SHARDS_VERSION = 1
+"""Raise it when the same view of the same image gives other features."""
+
+
+def inputs(run: Run) -> dict[str, Any]:
+    """Return what decides the features, and what is kept on the disk at all."""
+    recipe, spec = run.plan.recipe, run.plan.recipe.distill
+    keys = run.images().part("train").keys
+    return {
+        "teacher": run.network_digest(recipe.teacher),
+        "student": run.network_digest(recipe.student),
+        "train": digest(keys),
+        "views": [spec.views_for(len(keys)), spec.seed, spec.crop_scale],
+        "learns": [not METHODS[spec.method].needs_teacher, spec.teacher, spec.teacher_precision],
+        "maps": [spec.token_maps, spec.resample, spec.disk_gb],
+    }
+
+
+def shards(run: Run, numbers: Iterable[int]) -> list[Path]:
+    """Return shards of the teacher's features of some views of the training images, each made once.
+
+    They are entries of the store with keys of their own, so that recipes share them.
+    """
+    from compressor.distillation.teacher_features import SHARD_IMAGES, shard_name, write_shard
+
+    # Without shards of views there are none of maps either: the disk may not have room for them
+    plan = run.disk_plan
+    runner = _teacher_runner(run, None if plan.features == "online" else plan.grid)
+    keys, cut = run.images().part("train").keys, augment(run)
+    computed = [str(runner.precision), runner.grid, runner.compute.device.type]
+    found = []
+    for number in numbers:
+        whole = number == PLAIN
+        dataset = _views_for_teacher(run, whole=whole)
+        view = None if whole else [cut.seed, cut.scale, cut.side_px]
+        key = ["features", run.network_digest(run.plan.recipe.teacher), view, computed, code()]
+        for start in range(0, len(keys), SHARD_IMAGES):
+            make = partial(
+                write_shard,
+                runner=runner,
+                dataset=dataset,
+                number=number,
+                start=start,
+                track=run.track,
+            )
+            images, name = keys[start : start + SHARD_IMAGES], shard_name(number, start)
+            found.append(run.shared([*key, number, images], name, make))
+    return found
+
+
+def code() -> list[Any]:
+    """Return the versions of code and libraries that decide a shard."""
+    return [_SHARDS_VERSION, {name: metadata.version(name) for name in NETWORK_LIBRARIES}]
+
+
+def precision(run: Run) -> torch.dtype | None:
+    """Return the precision of the teacher: for images as the device sees them and for views."""
+    from compressor.models.compute import teacher_dtype
+
+    wanted, transformer = run.plan.recipe.distill.teacher_precision, run.teacher.is_transformer
+    return teacher_dtype(wanted, run.compute(), transformer=transformer)
+
+
+def augment(run: Run) -> Augmentation:
+    """Return what decides the views."""
+    from compressor.data.loading import Augmentation
+
+    spec = run.plan.recipe.distill
+    return Augmentation(spec.seed, spec.crop_scale, run.disk_plan.side_px)
+
+
+def decoded(run: Run) -> ImageStore | None:
+    """Return the decoded training images; None if the disk had no room for them."""
+    from compressor.data.image_store import ImageStore
+
+    count = len(run.images().part("train"))
+    return ImageStore(run.file("pixels"), count) if run.disk_plan.keep_images else None
+
+
+def feature_source(run: Run) -> FeatureSource | None:
+    """Return where training gets the teacher's features; None for a method without a teacher."""
+    from compressor.distillation.teacher_features import CachedFeatures, OnlineFeatures
+
+    if run.disk_plan.features == "none":
+        return None
+    if run.disk_plan.features == "online":
+        runner = _teacher_runner(run, run.disk_plan.grid)
+        return OnlineFeatures(runner, _views_for_teacher(run, whole=False))
+    count = len(run.images().part("train"))
+    views = run.plan.recipe.distill.views_for(count)
+    return CachedFeatures(run.file("features"), views, count)
+
+
+def _teacher_runner(run: Run, grid: Grid | None) -> TeacherRunner:
+    from compressor.distillation.teacher_features import TeacherRunner
+
+    return TeacherRunner(run.teacher, run.compute(), precision(run), grid)
+
+
+def _views_for_teacher(run: Run, *, whole: bool) -> Views:
+    """Cut from the images as they are, or from those that are kept decoded and shrunk."""
+    from compressor.data.loading import Views
+
+    train, inputs = run.images().part("train"), (run.teacher.preprocess,)
+    if whole:
+        return Views(train, replace(augment(run), side_px=sys.maxsize), inputs)
+    return Views(train, augment(run), inputs, decoded(run))

@@ -1,0 +1,28 @@
+"""What a student of a run is made from, as the steps before the training left it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from compressor.pipeline.context import Run
+from compressor.pipeline.shared import teacher_views
+
+if TYPE_CHECKING:
+    from compressor.distillation.training_data import TrainingData
+
+
+def of(run: Run) -> TrainingData:
+    """Return the images, the teacher's features and the validation set of a run."""
+    from compressor.distillation.training_data import TrainingData
+
+    found = run.images()
+    embedded = run.tensors("embeddings.safetensors")["images"]
+    return TrainingData(
+        train=found.part("train"),
+        augment=teacher_views.augment(run),
+        store=teacher_views.decoded(run),
+        keep_views=run.disk_plan.keep_views,
+        teacher=teacher_views.feature_source(run),
+        validation=found.part("validation"),
+        validation_features=embedded[found.rows("validation")],
+    )

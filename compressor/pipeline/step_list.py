@@ -1,0 +1,55 @@
+"""The steps of a run, in the order in which data flows: the one list.
+
+Run, dry run, resume, `compressor export` and the README's table follow it.
+"""
+
+from __future__ import annotations
+
+from compressor.pipeline.context import Run
+from compressor.pipeline.shared import deployed
+from compressor.pipeline.step import Step
+from compressor.pipeline.steps import (
+    bundle,
+    check,
+    distill,
+    embeddings,
+    features,
+    golden,
+    images,
+    pixels,
+    probes,
+    robustness,
+)
+from compressor.pipeline.steps.files import camera, engines, fp16, int8, onnx
+
+BEFORE_SELECTION = ("images", "embeddings")
+"""Steps that a choice of images to label needs. `selection` comes after them if labels are missing:
+the run stops there (see `compressor.pipeline.steps.selection`)."""
+LEARNING = ("embeddings", "pixels", "features", "distill")
+"""Steps that a student comes from."""
+
+
+def steps_of(run: Run) -> tuple[Step, ...]:
+    """Return the steps that a recipe needs."""
+    export = run.plan.recipe.export
+    files = deployed.steps(run)
+    onnx_files = tuple(name for name in files if name not in (deployed.CAMERA, deployed.ENGINES))
+    chosen: list[tuple[Step, bool]] = [
+        (images.STEP, True),
+        (embeddings.STEP, True),
+        (pixels.STEP, True),
+        (features.STEP, True),
+        (distill.STEP, True),
+        (probes.STEP, True),
+        (robustness.STEP, True),
+        (golden.STEP, True),
+        (onnx.STEP, True),
+        (fp16.STEP, "fp16" in export.precisions),
+        (int8.SCREENING, "int8" in export.precisions),
+        (int8.STEP, "int8" in export.precisions),
+        (camera.step(onnx_files), export.input == "uint8"),
+        (engines.step(files[:-1]), bool(export.engines)),
+        (bundle.step(files), True),
+        (check.STEP, True),
+    ]
+    return tuple(step for step, wanted in chosen if wanted)

@@ -1,0 +1,72 @@
+"""Step `embeddings`: the teacher on every image, as the device sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compressor.data.augmentation import PLAIN
+from compressor.pipeline.context import Run
+from compressor.pipeline.shared import teacher_views
+from compressor.pipeline.step import NETWORK_LIBRARIES, Step
+from compressor.pipeline.storage.digests import digest
+from runtime.arrays import Floats
+from runtime.files import replacing, write_json
+
+
+def _inputs(run: Run) -> dict[str, Any]:
+    return {
+        "teacher": run.network_digest(run.plan.recipe.teacher),
+        "precision": run.plan.recipe.distill.teacher_precision,
+        "pixels": run.pixels_digest(),
+        "train": digest(run.images().part("train").keys),
+    }
+
+
+def _make(run: Run, work: Path) -> None:
+    import torch
+    from safetensors.numpy import save_file
+
+    from compressor.distillation.teacher_features import pooled_of, require_finite
+    from compressor.models.embed import embed
+
+    teacher, precision = run.teacher, teacher_views.precision(run)
+
+    def look(name: str, paths: Sequence[Path]) -> Floats:
+        found = embed(
+            teacher,
+            paths,
+            run.compute(),
+            label=f"teacher on {name} images",
+            precision=precision,
+            keep=work / "parts" / name,
+            track=run.track,
+        )
+        require_finite(torch.from_numpy(found), precision or torch.float32)
+        return found
+
+    # The training images as they are: their first view, which the student learns from too
+    found = run.images()
+    of_all = np.empty((len(found), teacher.dim), np.float32)
+    of_all[found.rows("train")] = pooled_of(teacher_views.shards(run, [PLAIN]))
+    others = found.part("validation", "holdout")
+    of_all[found.rows("validation", "holdout")] = look("other", others.paths)
+    with replacing(work / "embeddings.safetensors") as temporary:
+        save_file({"images": of_all, "ood": look("ood", run.ood_paths())}, temporary)
+    computed_in = str(precision or torch.float32).removeprefix("torch.")
+    write_json(work / "teacher.json", teacher.card() | {"computed_in": computed_in})
+
+
+STEP = Step(
+    name="embeddings",
+    summary="the teacher on every image",
+    version=1,
+    products=("embeddings.safetensors", "teacher.json"),
+    needs=("images",),
+    inputs=_inputs,
+    make=_make,
+    libraries=NETWORK_LIBRARIES,
+)

@@ -1,0 +1,141 @@
+"""Steps `int8_screening` and `int8`: plain INT8, then quantisation-aware training if needed.
+
+They are two steps because gates decide only the second: it trains where the screening says that
+plain INT8 would miss a gate. Another gate with the same outcome makes neither again.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from compressor.pipeline.context import Run
+from compressor.pipeline.shared import calibration_images, deployed, training_data
+from compressor.pipeline.shared.calibration_images import CalibrationImages
+from compressor.pipeline.shared.int8_screening import ScreeningResult, screen
+from compressor.pipeline.step import Step
+from runtime.files import read_json, write_json
+
+_PLAIN, _SCREENING = "plain.int8.onnx", "int8_screening.json"
+
+
+def _make_plain(run: Run, work: Path) -> None:
+    from export.precision import int8
+
+    images, path = calibration_images.gather(run), work / _PLAIN
+    choices = {"selected": images.selected, "random": images.random}
+    source = run.file(deployed.file_of("fp32"))
+    decision = int8.make(source, path, choices, images.validation, track=run.track)
+    result = screen(run, path, images)
+    document = {"decision": decision.to_dict(), "screening": result.to_dict()}
+    write_json(work / _SCREENING, document)
+
+
+def _missed(run: Run) -> list[str]:
+    """Return the gates for whose sake the student should learn INT8's rounding."""
+    if not run.plan.recipe.export.qat_epochs:
+        return []
+    return _screening(run).missed(run.plan.recipe.require)
+
+
+def _screening(run: Run) -> ScreeningResult:
+    return ScreeningResult(**read_json(run.file(_SCREENING))["screening"])
+
+
+def _inputs(run: Run) -> dict[str, Any]:
+    missed = _missed(run)
+    inputs: dict[str, Any] = {"screening": run.outputs("int8_screening"), "missed": missed}
+    if missed:
+        recipe = run.plan.recipe
+        inputs |= {
+            "qat_epochs": recipe.export.qat_epochs,
+            "distill": recipe.distill.model_dump(mode="json"),
+            "features": run.outputs("features"),
+        }
+    return inputs
+
+
+def _make(run: Run, work: Path) -> None:
+    from export import precision_proof
+
+    path, plain = work / deployed.file_of("int8"), _screening(run)
+    shutil.copyfile(run.file(_PLAIN), path)
+    document = read_json(run.file(_SCREENING))["decision"]
+    if missed := _missed(run):
+        run.note(f"INT8 would miss {', '.join(missed)}: learning its rounding")
+        images = calibration_images.gather(run)
+        trained, decision = _trained_with_rounding(run, work, images)
+        after = screen(run, trained, images)
+        kept = after.better_than(plain)
+        if kept:
+            trained.replace(path)
+            document = decision
+        document["qat"] = {
+            "epochs": run.plan.recipe.export.qat_epochs,
+            "missed": missed,
+            "before": plain.to_dict(),
+            "after": after.to_dict(),
+            "kept": kept,
+        }
+    write_json(work / "int8.json", document | {"proof": precision_proof.prove(path, "int8")})
+
+
+def _trained_with_rounding(
+    run: Run, work: Path, images: CalibrationImages
+) -> tuple[Path, dict[str, Any]]:
+    """Return the INT8 file of a student that learnt the rounding, and how it was made."""
+    from compressor.distillation import qat
+    from export.onnx_file import export
+    from export.precision import int8
+
+    recipe, student = run.plan.recipe, run.trained_student()
+    folder = work / "qat"
+    folder.mkdir(exist_ok=True)
+    qat.finetune(
+        student,
+        training_data.of(run),
+        qat.shorter(recipe.distill, recipe.export.qat_epochs, transformer=student.is_transformer),
+        run.compute(),
+        folder,
+        track=run.track,
+        note=run.note,
+        on_epoch=run.observer,
+    )
+    source, path = folder / deployed.file_of("fp32"), folder / deployed.file_of("int8")
+    export(deployed.with_probe(run, student), student.preprocess.size_px, source, {})
+    choices = {"selected": images.selected}
+    decision = int8.make(source, path, choices, images.validation, track=run.track)
+    return path, decision.to_dict()
+
+
+SCREENING = Step(
+    name="int8_screening",
+    summary="plain INT8: calibrations tried, sensitive layers left in float; on validation images",
+    version=1,
+    products=(_SCREENING,),
+    kept=(_PLAIN,),
+    needs=("images", "embeddings", "probes", "to_onnx"),
+    inputs=calibration_images.inputs,
+    make=_make_plain,
+    libraries=("onnx", "onnxruntime", "kmedoids"),
+)
+STEP = Step(
+    name="int8",
+    summary="the student in INT8; it learns the rounding where plain INT8 would miss a gate",
+    version=1,
+    products=(deployed.file_of("int8"), "int8.json"),
+    needs=(
+        "images",
+        "embeddings",
+        "pixels",
+        "features",
+        "distill",
+        "probes",
+        "to_onnx",
+        "int8_screening",
+    ),
+    inputs=_inputs,
+    make=_make,
+    libraries=("onnx", "onnxruntime"),
+)

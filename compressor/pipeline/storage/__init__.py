@@ -1,0 +1,1 @@
+"""Where finished outputs lie: the store that runs share, and the record of each run folder."""

@@ -1,0 +1,193 @@
+"""The store: finished outputs by key, shared by all runs. It is the one place where they are made.
+
+entries/KEY/   outputs and record.json; appears whole, by one rename
+work/KEY/      outputs being made; survives a kill, so that the next attempt continues there
+locks/KEY      held while KEY is made: a second process waits for the first
+in_use/RUN     held by a live run, with the keys that it uses: these are never removed
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from compressor.pipeline.storage import entries
+from compressor.pipeline.storage.entries import Entry
+from compressor.pipeline.storage.in_use import UseList
+
+_WORK_KEPT_S = 24 * 3600
+_OF_OLD_VERSIONS = re.compile(r"\.?[0-9a-f]{64}\.[0-9a-f]{64}(\.\d+\.tmp)?")
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of entries; those not used for longest make room for new ones."""
+
+    folder: Path
+    limit_bytes: int | None
+    """None: no limit (the private store of one run)."""
+    uses: UseList
+
+    @classmethod
+    def at(cls, folder: Path, limit_bytes: int | None) -> Store:
+        """Return the store in a folder. Nothing is written before something is made."""
+        return cls(folder, limit_bytes, UseList(folder / "in_use"))
+
+    def peek(self, key: str) -> Entry | None:
+        """Return the whole entry of a key; touches nothing."""
+        return entries.load(self.folder / "entries" / key)
+
+    def find(self, key: str) -> Entry | None:
+        """Return the whole entry of a key, and protect it from removal while this run lives."""
+        if self.peek(key) is None:
+            return None
+        with self.uses.guarded():
+            if (entry := self.peek(key)) is not None:
+                self.uses.add([key, *entry.record.links])
+                for used in (key, *entry.record.links):
+                    os.utime(self.folder / "entries" / used)
+        return entry
+
+    def make(
+        self,
+        key: str,
+        outputs: tuple[str, ...],
+        fill: Callable[[Path], None],
+        note: Callable[[str], None],
+        *,
+        verify: bool = False,
+    ) -> tuple[Entry, bool]:
+        """Return the entry of a key, and whether it was made now.
+
+        Args:
+            key: hex sha256 of everything that decides the outputs.
+            outputs: names of files and folders; anything else in the folder is removed at the end.
+            fill: writes them into a folder, where a killed attempt may have left work. Only one
+                process at a time makes a key.
+            note: receives a line if another process is making it, or if it is damaged.
+            verify: read what is there before it is used: for files that are never copied.
+        """
+        with self._locked(key, note):
+            entry = self.find(key)
+            if entry is not None and verify and (damaged := entry.damaged()):
+                note(f"warning: {damaged}: damaged; removed from the cache")
+                entry = None
+            if entry is not None:
+                return entry, False
+            work = self.folder / "work" / key
+            work.mkdir(parents=True, exist_ok=True)
+            os.utime(work)
+            with self.uses.guarded():
+                self.uses.add([key])
+            for half_written in work.rglob(".*.tmp"):  # left by a kill; it would become an output
+                half_written.unlink()
+            started = time.monotonic()
+            fill(work)
+            entry = self._finish(key, work, outputs, round(time.monotonic() - started, 2))
+        self.trim()
+        return entry, True
+
+    def remove(self, key: str) -> None:
+        """Remove an entry: first from sight, then from the disk."""
+        gone = self.folder / "work" / f".removed-{key}-{os.getpid()}"
+        gone.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            (self.folder / "entries" / key).replace(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+    def entries(self) -> list[Entry]:
+        """Return all whole entries, the least recently used first."""
+        found = [entries.load(path) for path in _below(self.folder / "entries")]
+        whole = [entry for entry in found if entry is not None]
+        return sorted(whole, key=lambda entry: (entry.last_used, entry.key))
+
+    def trim(self) -> None:
+        """Remove what is beyond the limit, the least recently used first, and stale work."""
+        if not self.folder.is_dir():
+            return
+        with self.uses.guarded():
+            used = self.uses.keys()
+            self._remove_left_over(used, _WORK_KEPT_S)
+            if self.limit_bytes is None:
+                return
+            found = self.entries()
+            over = sum(entry.size_bytes for entry in found) - self.limit_bytes
+            for entry in found:
+                if over > 0 and entry.key not in used:
+                    over -= entry.size_bytes
+                    self.remove(entry.key)
+
+    def clear(self) -> int:
+        """Remove everything that no live run uses; return how many bytes that were."""
+        if not (self.folder / "entries").is_dir():
+            self._remove_left_over(set(), 0)
+            return 0
+        freed = 0
+        with self.uses.guarded():
+            used = self.uses.keys()
+            for entry in self.entries():
+                if entry.key not in used:
+                    freed += entry.size_bytes
+                    self.remove(entry.key)
+            self._remove_left_over(used, 0)
+        return freed
+
+    def close(self) -> None:
+        """End the protection of what this run used, and keep to the limit."""
+        self.uses.release()
+        self.trim()
+
+    def _finish(self, key: str, work: Path, outputs: tuple[str, ...], seconds: float) -> Entry:
+        for path in work.iterdir():
+            if path.name not in outputs:  # parts, checkpoints
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        record = entries.write_record(work, self.folder / "entries", seconds)
+        folder = self.folder / "entries" / key
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        self.remove(key)  # damaged, or a link of it leads nowhere
+        work.replace(folder)
+        with self.uses.guarded():
+            self.uses.add(record.links)
+        return Entry(key, folder, record)
+
+    @contextmanager
+    def _locked(self, key: str, note: Callable[[str], None]) -> Iterator[None]:
+        path = self.folder / "locks" / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path, is_singleton=False)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            note("another run is making the same files; waiting for it")
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _remove_left_over(self, used: set[str], kept_s: float) -> None:
+        """Remove work that killed processes left, and what versions before this one kept here."""
+        for path in _below(self.folder / "work"):
+            with suppress(FileNotFoundError):
+                if path.name not in used and time.time() - path.stat().st_mtime >= kept_s:
+                    shutil.rmtree(path, ignore_errors=True)
+        present = {path.name for path in _below(self.folder / "entries")}
+        present |= {path.name for path in _below(self.folder / "work")}
+        for path in _below(self.folder / "locks"):
+            if path.name not in used | present:
+                path.unlink(missing_ok=True)
+        for path in _below(self.folder):
+            if _OF_OLD_VERSIONS.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+
+
+def _below(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
