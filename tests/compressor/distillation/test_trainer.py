@@ -4,17 +4,13 @@ import json
 import math
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from compressor.data.dataset import ImageRecord, ImageSet
-from compressor.data.loading import Augmentation, Views, load_batches
-from compressor.distillation.teacher_features import CachedFeatures, shard_name
+from compressor.data.loading import Augmentation, load_batches
+from compressor.distillation.teacher_features import CachedFeatures
 from compressor.distillation.trainer import distill
 from compressor.distillation.training import Training
-from compressor.distillation.training_data import TrainingData
 from compressor.models.compute import Compute
 from compressor.models.embed import embed
 from compressor.models.encoder import create_student
@@ -36,58 +32,6 @@ SPEC = Distill(
 )
 AUGMENT = Augmentation(seed=0, scale=(0.25, 1.0), side_px=64)
 GRID = (2, 2)
-
-
-@pytest.fixture(scope="module")
-def with_maps(tmp_path_factory):
-    """Forty pictures of coloured bars, and a made-up teacher that sees their colours."""
-    root = tmp_path_factory.mktemp("bars")
-    rng = np.random.default_rng(0)
-    photos = []
-    for number in range(40):
-        colour = rng.integers(0, 256, 3)
-        pixels = np.zeros((32, 32, 3), np.uint8)
-        pixels[:, 8:24] = colour
-        name = f"{number:02d}.png"
-        Image.fromarray(pixels).save(root / name)
-        split = "validation" if number % 4 == 0 else "train"
-        photos.append(ImageRecord(name, f"{number:064x}", 32, 32, number % 2, split))
-    images = ImageSet(root, ("a", "b"), tuple(photos))
-    train, validation = images.part("train"), images.part("validation")
-    mixing = rng.normal(size=(3, 20)).astype(np.float32)
-
-    def teacher(pixels):  # [n, S, S, 3] -> mean colour -> 20 numbers
-        colour = np.asarray(pixels, np.float32).mean(axis=(1, 2)) / 255 - 0.3
-        return (colour @ mixing).astype(np.float32)
-
-    views = Views(train, AUGMENT, (create_student(CNN, seed=0).preprocess,))
-    folder = tmp_path_factory.mktemp("features")
-    record = np.dtype([("pooled", np.float32, (20,)), ("maps", np.float16, (*GRID, 20))])
-    for number in range(SPEC.views):
-        jobs = [(row, number) for row in range(len(train))]
-        ((pixels,),) = load_batches(views, [jobs], 0)
-        seen = pixels.numpy()  # type: ignore[attr-defined]
-        shard = np.zeros(len(train), record)
-        shard["pooled"] = teacher(seen)
-        for row, column in np.ndindex(*GRID):
-            quarter = seen[:, 16 * row :, 16 * column :][:, :16, :16]
-            shard["maps"][:, row, column] = teacher(quarter)
-        np.save(folder / shard_name(number, 0), shard)
-    cached = CachedFeatures(folder, SPEC.views, len(train))
-    still = teacher([np.asarray(Image.open(path)) for path in validation.paths])
-    return TrainingData(train, AUGMENT, None, False, cached, validation, still)
-
-
-@pytest.fixture(scope="module")
-def data(with_maps, tmp_path_factory):
-    """The same, of the pooled features alone."""
-    folder = tmp_path_factory.mktemp("pooled")
-    for path in with_maps.teacher.folder.glob("*.npy"):
-        shard = np.load(path)
-        pooled = np.zeros(len(shard), np.dtype([("pooled", np.float32, (20,))]))
-        pooled["pooled"] = shard["pooled"]
-        np.save(folder / path.name, pooled)
-    return replace(with_maps, teacher=replace(with_maps.teacher, folder=folder))
 
 
 def log_of(work):
@@ -275,72 +219,3 @@ def test_without_validation_figures_nothing_stops_early(data, tmp_path):
     spec = SPEC.model_copy(update={"patience": 1})
     train(few, tmp_path, spec=spec)
     assert len(log_of(tmp_path)) == 3
-
-
-@pytest.mark.parametrize("maps", ["maps", "pooled"])
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"method": "proteus"},
-        {"method": "cosine"},
-        {"method": "supervised"},
-        {"head": "pca"},
-        {"head": "pca-then-learned"},
-        {"head": "identity-when-it-fits"},
-        {"head_fit": "first"},
-        {"center": False},
-    ],
-    ids=lambda changes: "-".join(map(str, changes.values())),
-)
-def test_every_method_learns_in_the_same_loop(data, with_maps, tmp_path, changes, maps):
-    spec = SPEC.model_copy(update={"epochs": 8, "center": True, **changes})
-    narrow = VIT.model_copy(
-        update={"args": {**VIT.args, "embed_dim": 16, "patch_size": 16}}  # 2 x 2 tokens
-    )
-    chosen = with_maps if maps == "maps" else data
-    if spec.method == "supervised":
-        chosen = replace(chosen, teacher=None)
-    train(chosen, tmp_path, student=narrow, spec=spec)
-    log = log_of(tmp_path)
-    assert log[-1]["student_loss"] < log[0]["student_loss"]
-    is_joint = spec.method == "tintem" and spec.head in ("learned", "pca-then-learned")
-    if is_joint and spec.head_fit == "joint":
-        assert log[-1]["head_loss"] > 0
-    else:
-        assert log[-1]["head_loss"] == 0
-
-
-def test_a_head_that_is_fitted_first_stays_as_it_is(data):
-    spec = SPEC.model_copy(update={"head_fit": "first"})
-    training = Training(create_student(CNN, seed=0), data, spec, CPU, print)
-    before = {key: value.clone() for key, value in training.method.head.state_dict().items()}
-    loaded = load_batches(data.views(training.encoder), training.schedule.batches(), 0)
-    for jobs, batch in zip(training.schedule.batches(), loaded, strict=True):
-        training.step(jobs, batch)
-    assert same(before, training.method.head.state_dict())
-    again = Training(create_student(CNN, seed=0), data, spec, CPU, print)
-    assert same(before, again.method.head.state_dict())
-
-
-def test_the_head_is_measured_on_images_it_was_not_fitted_on(data, tmp_path):
-    train(data, tmp_path, spec=SPEC.model_copy(update={"head": "pca", "center": True}))
-    found = json.loads((tmp_path / "training.json").read_text())
-    assert found["head"] == "pca"
-    assert "head_fit" not in found
-    # The made-up teacher has three dimensions: sixteen directions keep all its angles.
-    kept = found["head_fidelity"]
-    assert kept["cosine_mae"] < 1e-3
-    assert kept["cosine_correlation"] > 0.999
-    assert kept["semi_orthogonality_defect"] < 1e-5
-    # To take the mean off is to move the angles, and the report says by how much.
-    assert found["head_and_centring"]["cosine_mae"] > 0.05
-    train(data, tmp_path / "b", spec=SPEC.model_copy(update={"method": "cosine"}))
-    assert "head" not in json.loads((tmp_path / "b" / "training.json").read_text())
-    train(data, tmp_path / "c", spec=SPEC)
-    assert json.loads((tmp_path / "c" / "training.json").read_text())["head_fit"] == "joint"
-
-
-def test_a_pca_head_cannot_be_wider_than_the_teacher(data, tmp_path):
-    wide = CNN.model_copy(update={"embedding": 32})
-    with pytest.raises(InputError, match=r"20 teacher features has no 32 directions"):
-        train(data, tmp_path, student=wide, spec=SPEC.model_copy(update={"head": "pca"}))

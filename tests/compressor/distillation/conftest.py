@@ -1,0 +1,120 @@
+"""A made-up teacher of coloured bars, and a small ViT as a teacher of real images."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from compressor.data import loading
+from compressor.data.dataset import ImageRecord, ImageSet
+from compressor.data.loading import Augmentation, Views, load_batches
+from compressor.distillation import teacher_features
+from compressor.distillation.teacher_features import CachedFeatures, shard_name
+from compressor.distillation.training_data import TrainingData
+from compressor.models.compute import Compute
+from compressor.models.encoder import create_student
+from compressor.recipe.schema import Distill, Student
+
+CPU = Compute(torch.device("cpu"), workers=0)
+CNN = Student(model="mobilenetv3_small_050", image_size=32, embedding=16)
+SPEC = Distill(
+    epochs=3, batch=8, views=2, lr=2e-3, checkpoint_s=1e9, head="learned", head_fit="joint"
+)
+BARS = Augmentation(seed=0, scale=(0.25, 1.0), side_px=64)
+GRID = (2, 2)
+
+
+AUGMENT = Augmentation(seed=1, scale=(0.25, 1.0), side_px=64)
+SMALL_VIT = Student(
+    model="vit_tiny_patch16_224",
+    image_size=32,
+    args={"patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2, "drop_path_rate": 0.5},
+)
+
+
+@pytest.fixture(scope="module")
+def with_maps(tmp_path_factory):
+    """Forty pictures of coloured bars, and a made-up teacher that sees their colours."""
+    root = tmp_path_factory.mktemp("bars")
+    rng = np.random.default_rng(0)
+    photos = []
+    for number in range(40):
+        colour = rng.integers(0, 256, 3)
+        pixels = np.zeros((32, 32, 3), np.uint8)
+        pixels[:, 8:24] = colour
+        name = f"{number:02d}.png"
+        Image.fromarray(pixels).save(root / name)
+        split = "validation" if number % 4 == 0 else "train"
+        photos.append(ImageRecord(name, f"{number:064x}", 32, 32, number % 2, split))
+    images = ImageSet(root, ("a", "b"), tuple(photos))
+    train, validation = images.part("train"), images.part("validation")
+    mixing = rng.normal(size=(3, 20)).astype(np.float32)
+
+    def teacher(pixels):  # [n, S, S, 3] -> mean colour -> 20 numbers
+        colour = np.asarray(pixels, np.float32).mean(axis=(1, 2)) / 255 - 0.3
+        return (colour @ mixing).astype(np.float32)
+
+    views = Views(train, BARS, (create_student(CNN, seed=0).preprocess,))
+    folder = tmp_path_factory.mktemp("features")
+    record = np.dtype([("pooled", np.float32, (20,)), ("maps", np.float16, (*GRID, 20))])
+    for number in range(SPEC.views):
+        jobs = [(row, number) for row in range(len(train))]
+        ((pixels,),) = load_batches(views, [jobs], 0)
+        seen = pixels.numpy()  # type: ignore[attr-defined]
+        shard = np.zeros(len(train), record)
+        shard["pooled"] = teacher(seen)
+        for row, column in np.ndindex(*GRID):
+            quarter = seen[:, 16 * row :, 16 * column :][:, :16, :16]
+            shard["maps"][:, row, column] = teacher(quarter)
+        np.save(folder / shard_name(number, 0), shard)
+    cached = CachedFeatures(folder, SPEC.views, len(train))
+    still = teacher([np.asarray(Image.open(path)) for path in validation.paths])
+    return TrainingData(train, BARS, None, False, cached, validation, still)
+
+
+@pytest.fixture(scope="module")
+def data(with_maps, tmp_path_factory):
+    """The same, of the pooled features alone."""
+    folder = tmp_path_factory.mktemp("pooled")
+    for path in with_maps.teacher.folder.glob("*.npy"):
+        shard = np.load(path)
+        pooled = np.zeros(len(shard), np.dtype([("pooled", np.float32, (20,))]))
+        pooled["pooled"] = shard["pooled"]
+        np.save(folder / path.name, pooled)
+    return replace(with_maps, teacher=replace(with_maps.teacher, folder=folder))
+
+
+def make_teacher():
+    """A small ViT that sees 4 x 4 patches of 32 pixels."""
+    teacher = create_student(SMALL_VIT, seed=0)
+    assert (teacher.dim, teacher.map_shape) == (24, (4, 4, 24))
+    return teacher
+
+
+@pytest.fixture(scope="module")
+def images(folder_of_images):
+    paths = sorted(folder_of_images.rglob("*.png"))
+    photos = tuple(
+        ImageRecord(path.relative_to(folder_of_images).as_posix(), f"{n:064x}", 32, 32, 0, "train")
+        for n, path in enumerate(paths)
+    )
+    return ImageSet(folder_of_images, ("a",), photos)
+
+
+@pytest.fixture(scope="module")
+def teacher():
+    return make_teacher()
+
+
+@pytest.fixture(scope="module")
+def views(images, teacher):
+    return Views(images, AUGMENT, (teacher.preprocess,))
+
+
+@pytest.fixture
+def small_shards(monkeypatch):
+    """Three shards a view."""
+    monkeypatch.setattr(teacher_features, "SHARD_IMAGES", 20)
+    monkeypatch.setattr(loading, "BATCH", 7)

@@ -1,0 +1,167 @@
+"""Networks that cannot be built: no hub, no such model, wrong arguments; each with the way out."""
+
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+
+from compressor.models.encoder import create_student, load_teacher
+from compressor.recipe.schema import Student, Teacher
+from runtime.errors import InputError, MissingDependencyError
+
+VIT = "vit_tiny_patch16_224"
+ARGS = {"img_size": 32, "patch_size": 16, "embed_dim": 24, "depth": 1, "num_heads": 2}
+WAY_OUT = r"torch\.save\(model\.state_dict\(\), 'weights\.pth'\)"
+
+
+def make(seed=1, **changes):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return timm.create_model(VIT, **{"num_classes": 0, **ARGS, **changes})
+
+
+def equal(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+@pytest.fixture
+def no_cache(tmp_path, monkeypatch):
+    """A machine where nothing was fetched before, and no proxy is set."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "HF_HUB_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("no_cache")
+@pytest.mark.parametrize("role", ["teacher", "student"])
+def test_no_hub_says_which_file_to_fetch_and_how_to_name_it(monkeypatch, role):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(MissingDependencyError) as caught:
+        if role == "teacher":
+            load_teacher(Teacher(model="test_vit"))
+        else:
+            create_student(Student(model="test_vit", weights="hub"), seed=0)
+    assert str(caught.value) == (
+        f"{role}.weights: the model hub http://127.0.0.1:9 cannot be reached from here.\n"
+        "  On a machine that can, fetch "
+        "http://127.0.0.1:9/timm/test_vit.r160_in1k/resolve/main/model.safetensors\n"
+        "  copy it beside the recipe, and write\n"
+        f"    {role}:\n      model: test_vit\n      weights: model.safetensors"
+    )
+
+
+@pytest.mark.usefixtures("no_cache")
+def test_offline_mode_asks_nobody(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{listening.getsockname()[1]}")
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        with pytest.raises(MissingDependencyError, match="cannot be reached from here"):
+            load_teacher(Teacher(model="test_vit"))
+
+
+class Refuses(BaseHTTPRequestHandler):
+    """A server that is there and has no file to give, as behind a company's gate."""
+
+    def do_HEAD(self):
+        self.send_error(401)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.mark.usefixtures("no_cache")
+def test_a_download_that_fails_says_the_same_way_out(monkeypatch):
+    from huggingface_hub import constants
+
+    with HTTPServer(("127.0.0.1", 0), Refuses) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        endpoint = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setenv("HF_ENDPOINT", endpoint)
+        monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+        monkeypatch.setattr(
+            constants,
+            "HUGGINGFACE_CO_URL_TEMPLATE",
+            endpoint + "/{repo_id}/resolve/{revision}/{filename}",
+        )
+        with pytest.raises(MissingDependencyError, match=r"the download failed: .*401") as caught:
+            load_teacher(Teacher(model="test_vit"))
+        server.shutdown()
+    assert f"fetch {endpoint}/timm/test_vit.r160_in1k/resolve/main/model.safetensors" in str(
+        caught.value
+    )
+
+
+def test_a_model_that_the_hub_does_not_have_is_refused():
+    with pytest.raises(
+        InputError, match=r"timm has no pretrained weights for it; use a local file"
+    ):
+        load_teacher(Teacher(model="vit_small_patch16_18x2_224"))
+    with pytest.raises(InputError, match=r"its weights are not on the hub; fetch https://.*\n.*"):
+        load_teacher(Teacher(model="gcvit_xxtiny"))
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("vit_tiny_patch16_22", r"teacher\.model: timm .* knows no 'vit_tiny_patch16_22'; "
+         r"did you mean vit_tiny_patch16_224 or "),
+        ("VIT_tiny_patch16_224.a", "knows no 'VIT_tiny_patch16_224.a'; did you mean vit_tiny_"),
+        ("zzzzzz", "knows no 'zzzzzz'$"),
+        ("vit_tiny_patch16_224.nope", r"Invalid pretrained tag \(nope\) .* Known: "
+         r"vit_tiny_patch16_224\.augreg_in21k, "),
+    ],
+)  # fmt: skip
+def test_an_unknown_model_or_tag_is_refused_with_the_nearest(model, message):
+    with pytest.raises(InputError, match=message):
+        load_teacher(Teacher(model=model))
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ({"dept": 2}, r"timm cannot build .* unexpected keyword argument 'dept'"),
+        ({"depth": "two"}, "teacher: timm cannot build vit_tiny_patch16_224 so: "),
+        ({"num_heads": 5}, "should be divisible by num_heads"),
+        ({"num_heads": 0}, "timm cannot build .* zero|modulo"),
+        ({"act_layer": "reluu"}, "timm cannot build .* no such choice: 'reluu'"),
+        ({"global_pool": "average"}, "timm cannot build "),
+        ({"global_pool": ""}, r"gives \[5, 24\] values for an image, not one embedding"),
+        ({"img_size": [32, 64]}, "its input cannot be prepared here"),
+        ({"num_classes": 3}, r"teacher\.args\.num_classes: the classifier is always left out"),
+        ({"in_chans": 1}, r"teacher\.args\.in_chans: images have three channels; remove it"),
+        ({"pretrained": True}, r"teacher\.args\.pretrained: `weights` says it; remove it"),
+        ({"checkpoint_path": "x.pth"}, r"teacher\.args\.checkpoint_path: `weights` says it"),
+        ({"features_only": True}, r"teacher\.args\.features_only: an image has one embedding"),
+    ],
+)
+def test_a_wrong_argument_of_a_model_is_refused(args, message):
+    with pytest.raises(InputError, match=message):
+        load_teacher(Teacher(model=VIT, weights="none", args={**ARGS, **args}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": "mobilenetv3_smal_050"}, r"student\.model: .* mean mobilenetv3_small_050 or "),
+        ({"args": {"dept": 2}}, "student: timm cannot build mobilenetv3_small_050 so: "),
+        ({"args": {"global_pool": ""}}, r"gives \[1024, 1, 1\] values for an image"),
+        ({"model": "efficientformer_l1"}, "efficientformer_l1: cannot take images of 32 px: "),
+        ({"model": VIT, "args": ARGS, "image_size": 64}, "cannot take images of 64 px: "),
+    ],
+)
+def test_a_student_that_cannot_be_is_refused(changes, message):
+    spec = {"model": "mobilenetv3_small_050", "image_size": 32, **changes}
+    with pytest.raises(InputError, match=message):
+        create_student(Student(**spec), seed=0)
+
+
+def test_the_tiny_teacher_of_the_other_tests_loads(tiny_teacher):
+    teacher = load_teacher(Teacher(**tiny_teacher))
+    assert (teacher.dim, teacher.preprocess.size_px) == (24, 32)
+    assert teacher.origin["weights"] == Path(tiny_teacher["weights"]).name
