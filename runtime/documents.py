@@ -42,10 +42,27 @@ def read(path: Path, kind: type[T], *, what: str, newest: int | None = None) -> 
     Raises:
         InputError: the file is missing, is not JSON, is of a newer version, or a key is wrong.
     """
-    document = read_json(path)
-    if newest is not None:
-        _check_version(path, document, what, newest)
+    document = read_json(path) if newest is None else read_object(path, what=what, newest=newest)
     return typed(document, kind, path)
+
+
+def read_object(path: Path, *, what: str, newest: int) -> dict[str, Any]:
+    """Read a JSON object that carries a `schema_version`.
+
+    Raises:
+        InputError: the file is missing, is something else, or is of a newer version.
+    """
+    document = read_json(path)
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    if not isinstance(version, int):
+        raise InputError(f"{path}: does not describe a {what} (it has no `schema_version`)")
+    if version > newest:
+        raise InputError(
+            f"{path}: version {version} of the {what}; this edge-compressor reads up to {newest}. "
+            "Install a newer one."
+        )
+    versioned: dict[str, Any] = document
+    return versioned
 
 
 def typed(document: object, kind: type[T], path: Path) -> T:
@@ -63,17 +80,6 @@ def typed(document: object, kind: type[T], path: Path) -> T:
 def plain(document: object) -> Any:
     """Return a struct as plain JSON values: dicts, lists, text and numbers."""
     return msgspec.json.decode(msgspec.json.encode(document))
-
-
-def _check_version(path: Path, document: object, what: str, newest: int) -> None:
-    version = document.get("schema_version") if isinstance(document, dict) else None
-    if not isinstance(version, int):
-        raise InputError(f"{path}: does not describe a {what} (it has no `schema_version`)")
-    if version > newest:
-        raise InputError(
-            f"{path}: version {version} of the {what}; this edge-compressor reads up to {newest}. "
-            "Install a newer one."
-        )
 
 
 _ABOUT_A_KEY = re.compile(r"Object (missing required|contains unknown) field `(.+)`")

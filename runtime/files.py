@@ -72,30 +72,6 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not a JSON number")
 
 
-def read_versioned(path: Path, *, newest: int, what: str) -> dict[str, Any]:
-    """Read a JSON document that carries a `schema_version`.
-
-    Args:
-        path: the file.
-        newest: the highest version that this code reads.
-        what: what it is a document of, for messages.
-
-    Raises:
-        InputError: it is missing, something else, or of a newer version.
-    """
-    document = read_json(path)
-    version = document.get("schema_version") if isinstance(document, dict) else None
-    if not isinstance(version, int):
-        raise InputError(f"{path}: does not describe a {what}")
-    if version > newest:
-        raise InputError(
-            f"{path}: version {version} of the {what}; this edge-compressor reads up to {newest}. "
-            "Install a newer one."
-        )
-    versioned: dict[str, Any] = document
-    return versioned
-
-
 def stays_below(name: str) -> bool:
     """Whether a relative name, with `/` between its parts, leads nowhere but into its folder."""
     path = PurePosixPath(name)

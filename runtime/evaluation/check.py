@@ -30,13 +30,13 @@ from runtime.evaluation.verdict import judge
 from runtime.findings import disagreements, robustness
 from runtime.findings.contamination import drop_contaminated
 from runtime.images import preprocessing_check
+from runtime.images.preprocessing_check import PreprocessingResult
 from runtime.metrics import Bank
 from runtime.progress import Track, silent
 from runtime.results.ledger import LedgerEntry
 from runtime.results.making import PrecisionDecisions, Probe
 from runtime.results.report import (
     GoldenSummary,
-    PreprocessingResult,
     Recommended,
     Report,
     Target,
@@ -160,8 +160,7 @@ def _summary(golden: Golden, contaminated: tuple[str, ...]) -> GoldenSummary:
 
 def _preprocessing(bundle: Bundle) -> PreprocessingResult | None:
     """The preprocessing check, repeated here; None where the bundle carries none."""
-    repeated = preprocessing_check.repeat(bundle.folder / "golden", bundle.preprocess)
-    return msgspec.convert(repeated, PreprocessingResult | None)
+    return preprocessing_check.repeat(bundle.folder / "golden", bundle.preprocess)
 
 
 def _open(

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from PIL import Image
 
-from runtime.errors import InputError
-from runtime.files import read_json, stays_below, write_json
+from runtime import documents
+from runtime.documents import Text
+from runtime.files import stays_below, write_json
 from runtime.images.preprocess import Preprocess
 from runtime.images.source import ImageSource
 
@@ -23,59 +25,69 @@ FILE = "contract.json"
 STEPS = ("decode", "resize", "crop", "normalise")
 
 
-def steps(path: Path, preprocess: Preprocess) -> dict[str, str]:
-    """Return the hex sha256 of each step's result for an image: sizes and values.
+class StepDigests(Struct, frozen=True):
+    """One image of contract.json: the hex sha256 of each step's result, sizes and values."""
+
+    image: Text
+    """Its name below the golden set's folder."""
+    decode: str
+    resize: str
+    crop: str
+    normalise: str
+
+    def __post_init__(self) -> None:
+        if not stays_below(self.image):
+            raise ValueError(f"image: {self.image!r} points outside the bundle; refused")
+
+    def first_difference(self, other: StepDigests) -> str | None:
+        """Return the first step whose digest is another one; None where all are the same."""
+        return next((step for step in STEPS if getattr(self, step) != getattr(other, step)), None)
+
+
+class PreprocessingResult(Struct, frozen=True):
+    """The preprocessing check: the first step whose result differs from the training machine's."""
+
+    images: int
+    first_difference: str | None
+    differ: tuple[str, ...]
+
+
+def digests(folder: Path, image: str, preprocess: Preprocess) -> StepDigests:
+    """Return the digests of the steps for an image below a folder.
 
     Raises:
         InputError: it cannot be read.
     """
-    decoded = ImageSource(path).open()
+    decoded = ImageSource(folder / image).open()
     resized = preprocess.resize(decoded)
     cropped = preprocess.crop(resized)
-    made = (_pixels(decoded), _pixels(resized), _pixels(cropped), preprocess(decoded))
-    return {step: _digest(values) for step, values in zip(STEPS, made, strict=True)}
+    results = (_pixels(decoded), _pixels(resized), _pixels(cropped), preprocess(decoded))
+    return StepDigests(image, *map(_digest, results))
 
 
 def save(folder: Path, images: Sequence[str], preprocess: Preprocess) -> None:
     """Write the digests of the steps for some images below a folder."""
-    made = [{"image": name, **steps(folder / name, preprocess)} for name in images]
-    write_json(folder / FILE, made)
+    entries = [digests(folder, image, preprocess) for image in images]
+    write_json(folder / FILE, documents.plain(entries))
 
 
-def repeat(folder: Path, preprocess: Preprocess) -> dict[str, Any] | None:
+def repeat(folder: Path, preprocess: Preprocess) -> PreprocessingResult | None:
     """Repeat the steps on this machine; None for a golden set without digests.
 
-    Returns:
-        `images`: of how many; `first_difference`: the first step that differs in any of them, or
-        None; `differ`: the images in which it does.
-
     Raises:
-        InputError: the contract is damaged, or an image cannot be read.
+        InputError: the file of digests is damaged, or an image cannot be read.
     """
     path = folder / FILE
     if not path.is_file():
         return None
-    wanted = read_json(path)
-    if not isinstance(wanted, list) or not all(_is_entry(each) for each in wanted):
-        raise InputError(f"{path}: not a contract of preprocessing")
+    wanted = documents.read(path, list[StepDigests], what="preprocessing check")
     differing: dict[str, list[str]] = {step: [] for step in STEPS}
-    for each in wanted:
-        found = steps(folder / Path(each["image"]), preprocess)
-        first = next((step for step in STEPS if found[step] != each[step]), None)
+    for entry in wanted:
+        first = entry.first_difference(digests(folder, entry.image, preprocess))
         if first is not None:
-            differing[first].append(each["image"])
+            differing[first].append(entry.image)
     first = next((step for step in STEPS if differing[step]), None)
-    return {
-        "images": len(wanted),
-        "first_difference": first,
-        "differ": differing[first] if first else [],
-    }
-
-
-def _is_entry(value: Any) -> bool:
-    if not isinstance(value, dict) or not isinstance(value.get("image"), str):
-        return False
-    return stays_below(value["image"]) and all(isinstance(value.get(step), str) for step in STEPS)
+    return PreprocessingResult(len(wanted), first, tuple(differing[first]) if first else ())
 
 
 def _pixels(image: Image.Image) -> np.ndarray[Any, Any]:

@@ -12,8 +12,10 @@ from runtime.benchmark.end_to_end import EndToEnd
 from runtime.benchmark.machine import Machine
 from runtime.benchmark.opened_files import ThreadLatency
 from runtime.bundle.schema import RecipeName
+from runtime.documents import read_object
 from runtime.errors import InputError
-from runtime.files import read_versioned, write_json
+from runtime.files import write_json
+from runtime.images.preprocessing_check import PreprocessingResult
 from runtime.results.findings import ClassResult, Disagreements, Robustness
 from runtime.results.ledger import LedgerEntry
 from runtime.results.making import PrecisionDecisions, Probe, StudentSearch, Training
@@ -42,14 +44,6 @@ class GoldenSummary(Struct, frozen=True):
     digest: str
     """Of the labels and the teacher's embeddings: equal for equal images and teachers."""
     set_apart_as_seen_in_training: tuple[str, ...]
-
-
-class PreprocessingResult(Struct, frozen=True):
-    """The preprocessing check: the first step whose result differs from the training machine's."""
-
-    images: int
-    first_difference: str | None
-    differ: tuple[str, ...]
 
 
 class Recommended(Struct, frozen=True):
@@ -145,7 +139,7 @@ def load(path: Path) -> Report:
     """
     if path.is_dir():
         path = path / FILE
-    document = read_versioned(path, newest=SCHEMA_VERSION, what="report")
+    document = read_object(path, newest=SCHEMA_VERSION, what="report")
     if missing := _REQUIRED - document.keys():
         raise InputError(
             f"{path}: not a report (it lacks {', '.join(sorted(missing))}). "

@@ -123,6 +123,7 @@ def places(node, path=()):
             yield from places(node[key], (*path, key))
 
 
+@pytest.mark.timeout(600)
 def test_a_description_with_another_value_anywhere_ends_in_words(
     check, sound_bundle, tmp_path, seal
 ):

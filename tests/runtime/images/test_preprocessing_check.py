@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -11,6 +12,7 @@ from runtime.bundle import golden
 from runtime.errors import InputError
 from runtime.evaluation.check import check
 from runtime.images import preprocessing_check
+from runtime.images.preprocessing_check import PreprocessingResult
 from runtime.report.markdown import markdown, text
 
 IMAGES = [f"images/{n:02d}.png" for n in range(4)]
@@ -31,13 +33,12 @@ def preprocess(sound_bundle):
 
 def test_here_the_steps_are_the_same(folder, preprocess):
     found = preprocessing_check.repeat(folder / "golden", preprocess)
-    assert found == {"images": 4, "first_difference": None, "differ": []}
+    assert found == PreprocessingResult(4, None, ())
 
 
 def test_each_step_has_a_digest_of_its_own(folder, preprocess):
-    made = preprocessing_check.steps(folder / "golden" / IMAGES[0], preprocess)
-    assert list(made) == ["decode", "resize", "crop", "normalise"]
-    assert len(set(made.values())) == 4
+    made = preprocessing_check.digests(folder / "golden", IMAGES[0], preprocess)
+    assert len({made.decode, made.resize, made.crop, made.normalise}) == 4
 
 
 @pytest.mark.parametrize("step", preprocessing_check.STEPS)
@@ -49,7 +50,7 @@ def test_the_first_step_that_differs_is_named(folder, preprocess, step):
             each[later] = "0" * 64  # a step that differs changes all that come after it
     path.write_text(json.dumps(wanted))
     found = preprocessing_check.repeat(folder / "golden", preprocess)
-    assert found == {"images": 4, "first_difference": step, "differ": [IMAGES[1], IMAGES[3]]}
+    assert found == PreprocessingResult(4, step, (IMAGES[1], IMAGES[3]))
 
 
 def test_another_way_of_decoding_is_seen(folder, preprocess):
@@ -60,7 +61,7 @@ def test_another_way_of_decoding_is_seen(folder, preprocess):
     image.putpixel((0, 0), (red ^ 1, green, blue))
     image.save(path)
     found = preprocessing_check.repeat(folder / "golden", preprocess)
-    assert (found["first_difference"], found["differ"]) == ("decode", [IMAGES[2]])
+    assert (found.first_difference, found.differ) == ("decode", (IMAGES[2],))
 
 
 def test_the_report_says_it(folder, seal):
@@ -79,8 +80,27 @@ def test_a_bundle_of_before_has_none(sound_bundle, preprocess):
     assert preprocessing_check.repeat(sound_bundle / "golden", preprocess) is None
 
 
-@pytest.mark.parametrize("content", ["{}", "[1]", '[{"image": "../x"}]', '[{"image": "x"}]'])
-def test_a_damaged_one_is_refused(folder, preprocess, content):
-    (folder / "golden" / preprocessing_check.FILE).write_text(content)
-    with pytest.raises(InputError, match="not a contract"):
+def test_the_file_of_version_1_is_read():
+    old = Path(__file__).parents[2] / "fixtures" / "bundle_v1"
+    found = preprocessing_check.repeat(old / "golden", bundles.load(old).preprocess)
+    assert found.images == 8
+    assert found.first_difference is None  # PNGs, which every decoder reads alike
+
+
+DIGESTS = {step: "0" * 64 for step in preprocessing_check.STEPS}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({}, "the document: expected array, got object of 0"),
+        ([1], r"\[0\]: expected object, got int 1"),
+        ([{"image": "x"}], r"\[0\]\.decode: missing"),
+        ([{"image": "../x", **DIGESTS}], r"\[0\]\.image: '\.\./x' points outside the bundle"),
+    ],
+)
+def test_a_damaged_one_is_refused(folder, preprocess, content, message):
+    path = folder / "golden" / preprocessing_check.FILE
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(InputError, match=rf"contract\.json: {message}"):
         preprocessing_check.repeat(folder / "golden", preprocess)
