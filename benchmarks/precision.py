@@ -137,13 +137,13 @@ def files_of(student: Student, calibration: Any, batch: int) -> list[dict[str, A
     import onnx
 
     from export.precision import fp16
-    from export.precision.int8 import sensitivities, worth_floating
+    from export.precision.int8 import choose_float_layers, sensitivities
     from runtime.backends.registry import open_session
     from runtime.benchmark import latency
 
     quantiser = student.quantiser
     found = sensitivities(quantiser, calibration)
-    kept, steps = worth_floating(quantiser, calibration, found)
+    kept, steps = choose_float_layers(quantiser, calibration, found)
     typical = 1 / len(found)
     order = [
         each.layer
@@ -151,9 +151,9 @@ def files_of(student: Student, calibration: Any, batch: int) -> list[dict[str, A
     ]
     validation = quantiser.validation
     with TemporaryDirectory() as folder:
-        half_path = Path(folder) / "half.onnx"
-        fp16.make(student.source, half_path, validation, validation)
-        models = {"fp32": onnx.load(student.source), "fp16": onnx.load(half_path)}
+        fp16_path = Path(folder) / "fp16.onnx"
+        fp16.make(student.source, fp16_path, validation, validation)
+        models = {"fp32": onnx.load(student.source), "fp16": onnx.load(fp16_path)}
         facts: dict[str, dict[str, Any]] = {"fp32": {}, "fp16": {}}
         for step in steps:
             name = f"int8, {step.layers} layers float"

@@ -41,7 +41,7 @@ def head(model: ModelProto) -> tuple[str, ...]:
 
 def save(model: ModelProto, path: Path, facts: Mapping[str, object]) -> None:
     """Check a model and write it atomically, with extra metadata."""
-    properties = {each.key: each.value for each in model.metadata_props}
+    properties = {entry.key: entry.value for entry in model.metadata_props}
     for key, value in facts.items():
         properties[key] = value if isinstance(value, str) else json.dumps(value)
     helper.set_model_props(model, properties)
@@ -77,9 +77,9 @@ class Weight:
 
 def weights(model: ModelProto) -> list[Weight]:
     """Return the stored weights of the matrix operators before the head."""
-    stored = {each.name: each for each in model.graph.initializer}
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
     made, behind = producers(model), set(head(model))
-    found = []
+    in_file = []
     for node in model.graph.node:
         if node.op_type not in MATRIX_OPERATORS or node.name in behind:
             continue
@@ -88,16 +88,16 @@ def weights(model: ModelProto) -> list[Weight]:
             if tensor is not None:
                 through = name in made and made[name].op_type == "DequantizeLinear"
                 size = prod(tensor.dims)
-                found.append(Weight(node.name, tensor.name, tensor.data_type, size, through))
-    return found
+                in_file.append(Weight(node.name, tensor.name, tensor.data_type, size, through))
+    return in_file
 
 
 def float_outputs(model: ModelProto) -> dict[str, str]:
     """Return the float32 tensors that nodes make, with their nodes."""
     inferred = onnx.shape_inference.infer_shapes(model)
     known = {
-        each.name: each.type.tensor_type.elem_type
-        for each in (*inferred.graph.value_info, *inferred.graph.output)
+        value.name: value.type.tensor_type.elem_type
+        for value in (*inferred.graph.value_info, *inferred.graph.output)
     }
     return {
         name: node.name
@@ -121,11 +121,11 @@ def observe(model: ModelProto, images: Floats) -> dict[str, Observed]:
     """Return largest magnitude and shape of every float tensor, over images [N, 3, S, S]."""
     open_model = copy.deepcopy(model)
     names = list(float_outputs(model))
-    there = {each.name for each in open_model.graph.output}
+    present = {value.name for value in open_model.graph.output}
     open_model.graph.output.extend(
         helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
         for name in names
-        if name not in there
+        if name not in present
     )
     session = session_of(open_model)
     peaks, shapes = dict.fromkeys(names, 0.0), dict[str, tuple[int, ...]]()
@@ -162,8 +162,8 @@ def cosines(got: Floats, expected: Floats) -> Floats:
     """Return the cosine of each row with its reference; -1 if a row is not finite or zero."""
     with np.errstate(all="ignore"):
         norms = np.linalg.norm(got, axis=1) * np.linalg.norm(expected, axis=1)
-        found = (got * expected).sum(axis=1) / norms
-    return np.where(np.isfinite(found), found, np.float32(-1)).astype(np.float32)
+        cosine = (got * expected).sum(axis=1) / norms
+    return np.where(np.isfinite(cosine), cosine, np.float32(-1)).astype(np.float32)
 
 
 def multiplications(

@@ -37,9 +37,8 @@ def prove(path: Path, precision: Precision) -> dict[str, Any]:
     """
     model = onnx.load(path)
     _prove_ends(path, model)
-    found = graph.weights(model)
     counted = Counter[str]()
-    for weight in found:
+    for weight in graph.weights(model):
         counted[_name(weight.type)] += weight.elements
     total = sum(counted.values())
     shares = {name: round(count / total, 4) for name, count in counted.most_common()}
@@ -57,8 +56,8 @@ def prove(path: Path, precision: Precision) -> dict[str, Any]:
 
 
 def _prove_ends(path: Path, model: ModelProto) -> None:
-    inputs = {each.name: each.type.tensor_type.elem_type for each in model.graph.input}
-    outputs = {each.name: each.type.tensor_type.elem_type for each in model.graph.output}
+    inputs = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}
+    outputs = {value.name: value.type.tensor_type.elem_type for value in model.graph.output}
     wrong = [
         f"{name} is {_name(kind)}"
         for names, allowed in (
@@ -78,7 +77,7 @@ def _prove_ends(path: Path, model: ModelProto) -> None:
 def _prove_placement(path: Path, model: ModelProto) -> None:
     """Every quantised weight meets a quantised activation; symmetric; no int32; none left over."""
     made, problems = graph.producers(model), list[str]()
-    stored = {each.name: each for each in model.graph.initializer}
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
     behind = set(graph.head(model))
     for node in model.graph.node:
         if node.op_type in graph.MATRIX_OPERATORS:

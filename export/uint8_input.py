@@ -17,24 +17,24 @@ def take_pixels(source: Path, path: Path, preprocess: Preprocess) -> None:
     """Write a file like `source` that takes uint8 [B, S, S, 3], RGB, and normalises inside.
 
     Cast, transposition, one multiplication and one addition: the steps of `Preprocess.normalise`
-    with the same float32 constants. Resizing and cropping stay outside: a camera frame must have
+    with the same float32 constants. Resizing and cropping stay outside: the caller gives images of
     the right size.
 
     Args:
         source: takes float32 [B, 3, S, S] as `images`.
         path: the file to write.
-        preprocess: of the student.
+        preprocess: the student's.
     """
     model = onnx.load(source)
     images = model.graph.input[0]
     batch, _, height, width = (
-        each.dim_param or each.dim_value for each in images.type.tensor_type.shape.dim
+        side.dim_param or side.dim_value for side in images.type.tensor_type.shape.dim
     )
     constants = {"scale": preprocess.scale, "shift": preprocess.shift}
     for name, value in constants.items():
         tensor = numpy_helper.from_array(value.reshape(1, 3, 1, 1), f"{PIXELS}/{name}")
         model.graph.initializer.append(tensor)
-    cast, planes, scaled = (f"{PIXELS}/{each}" for each in ("float", "planes", "scaled"))
+    cast, planes, scaled = (f"{PIXELS}/{name}" for name in ("float", "planes", "scaled"))
     nodes = [
         helper.make_node("Cast", [PIXELS], [cast], cast, to=TensorProto.FLOAT),
         # [B, S, S, 3] -> [B, 3, S, S]
@@ -42,9 +42,9 @@ def take_pixels(source: Path, path: Path, preprocess: Preprocess) -> None:
         helper.make_node("Mul", [planes, f"{PIXELS}/scale"], [scaled], scaled),
         helper.make_node("Add", [scaled, f"{PIXELS}/shift"], [images.name], f"{PIXELS}/normalised"),
     ]
-    before = list(model.graph.node)
+    network = list(model.graph.node)
     del model.graph.node[:]
-    model.graph.node.extend([*nodes, *before])
+    model.graph.node.extend([*nodes, *network])
     sides = [batch, height, width, 3]
     taken = helper.make_tensor_value_info(PIXELS, TensorProto.UINT8, sides)
     model.graph.input[0].CopyFrom(taken)

@@ -1,4 +1,4 @@
-"""What INT8 is calibrated on and how: ranges of every tensor, by three methods."""
+"""Calibration of INT8: the range of every tensor on some images, by one of three methods."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from runtime.arrays import Floats
 Method = Literal["minmax", "entropy", "percentile"]
 METHODS: tuple[Method, ...] = get_args(Method)
 PERCENTILE = 99.99
-"""Of a tensor's magnitudes; what lies above is clipped (the usual choice)."""
+"""Magnitudes of a tensor above this percentile are clipped (the usual choice)."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Ranges of the tensors of a graph, and where they come from."""
+    """Ranges of the tensors of a graph, and how they were measured."""
 
     images: str
     """How the images were chosen: `selected` or `random`."""
@@ -34,8 +34,8 @@ class Calibration:
     """onnxruntime.quantization's `TensorsData`."""
 
 
-def prepared(source: Path) -> ModelProto:
-    """A float32 file with its constants folded and its shapes known, as quantisation wants it."""
+def prepare(source: Path) -> ModelProto:
+    """Return a float32 file with constants folded and shapes inferred, as quantisation needs it."""
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     with TemporaryDirectory() as folder:
@@ -45,7 +45,14 @@ def prepared(source: Path) -> ModelProto:
 
 
 def calibrate(model: ModelProto, images: Floats, *, name: str, method: Method) -> Calibration:
-    """Watch every tensor around a matrix operator over images [N, 3, S, S], normalised."""
+    """Measure the tensors around matrix operators over images [N, 3, S, S], normalised.
+
+    Args:
+        model: see `prepare`.
+        images: training images.
+        name: how they were chosen.
+        method: how a range follows from the values.
+    """
     from onnxruntime.quantization.calibrate import CalibrationMethod, create_calibrator
 
     methods = {
@@ -56,18 +63,18 @@ def calibrate(model: ModelProto, images: Floats, *, name: str, method: Method) -
     options: dict[str, Any] = {"symmetric": True}
     if method == "percentile":
         options |= {"percentile": PERCENTILE, "num_bins": 2048}
-    # It prints what it does; stdout is the caller's.
+    # The calibrator prints; stdout belongs to the caller.
     with TemporaryDirectory() as folder, redirect_stdout(StringIO()):
         path = Path(folder) / "model.onnx"
         onnx.save(model, path)
         calibrator = create_calibrator(
             str(path),
             list(graph.MATRIX_OPERATORS),
-            augmented_model_path=str(Path(folder) / "watched.onnx"),
+            augmented_model_path=str(Path(folder) / "calibrated.onnx"),
             calibrate_method=methods[method],
             extra_options=options,
         )
-        # In chunks: the histograms keep every tensor of what they are given at once.
+        # In chunks: the histograms keep every tensor of the images that they get at once.
         for start in range(0, len(images), CHUNK):
             calibrator.collect_data(_reader(images[start : start + CHUNK]))
         return Calibration(name, method, calibrator.compute_data())
@@ -78,10 +85,10 @@ def _reader(images: Floats) -> Any:
 
     class Reader(CalibrationDataReader):  # type: ignore[misc, unused-ignore]
         def __init__(self) -> None:
-            self._left: Iterator[Floats] = iter([images])
+            self._chunks: Iterator[Floats] = iter([images])
 
         def get_next(self) -> dict[str, Floats] | None:
-            chunk = next(self._left, None)
+            chunk = next(self._chunks, None)
             return None if chunk is None else {"images": chunk}
 
     return Reader()

@@ -1,9 +1,9 @@
-"""INT8: the student as Q/DQ by static quantisation, with the best calibration that was found.
+"""INT8 files: static quantisation with Q/DQ nodes, the best of several calibrations.
 
 Symmetric, per-channel weights, no quantised bias (TensorRT refuses the int32), convolutions and
 matrix products only, so that ONNX Runtime and TensorRT read the same file. The probe stays float.
-Everything is chosen by how near the embeddings of validation images stay to those of the float32
-file: agreement with the teacher moves in steps of one image, and is reported, not chosen by.
+All decisions compare the embeddings of validation images with those of the float32 file: agreement
+with the teacher moves in steps of one image, so it is reported and decides nothing.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from typing import Any
 from onnx import ModelProto
 
 from export import graph
-from export.precision.calibration import METHODS, Calibration, Method, calibrate, prepared
+from export.precision.calibration import METHODS, Calibration, Method, calibrate, prepare
 from runtime.arrays import Floats
 from runtime.progress import Track, silent
 
 WORTH = 2.0
-"""Layers stay in float while they take off at least this share of the error for their share of the
-multiply-adds: 10 % of the work back in float must remove 20 % of the error."""
+"""Layers go back to float while they remove at least this multiple of their share of the work
+(multiply-adds) from the error: 10 % of the work in float must remove 20 % of the error."""
 SEARCH_IMAGES = 64
-"""Validation images of the search for sensitive layers, at most; it looks at every layer."""
+"""Most validation images in the search for sensitive layers, which measures every layer."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One calibration and what came of it."""
+    """One calibration and its error."""
 
     images: str
     method: Method
@@ -40,7 +40,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """What one layer costs alone."""
+    """The error that one layer alone causes."""
 
     layer: str
     error: float
@@ -51,7 +51,7 @@ class Sensitivity:
 
 @dataclass(frozen=True)
 class Step:
-    """So many of the most sensitive layers in float."""
+    """A step of the search: so many of the most sensitive layers in float."""
 
     layers: int
     error: float
@@ -61,7 +61,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Decision:
-    """How the INT8 file came to be."""
+    """The calibration and the float layers of an INT8 file, with all that was tried."""
 
     trials: tuple[Trial, ...]
     images: str
@@ -71,13 +71,13 @@ class Decision:
     error: float
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """Return plain JSON values."""
         return {
             "calibration_images": self.images,
             "calibration_method": self.method,
-            "calibrations_tried": [asdict(each) for each in self.trials],
+            "calibrations_tried": [asdict(trial) for trial in self.trials],
             "layers_kept_float": list(self.float_layers),
-            "layers_steps": [asdict(each) for each in self.steps],
+            "layers_steps": [asdict(step) for step in self.steps],
             "worth": WORTH,
             "error": self.error,
         }
@@ -85,23 +85,23 @@ class Decision:
 
 @dataclass(frozen=True)
 class Quantiser:
-    """A prepared float32 graph and what its embeddings should be."""
+    """A prepare float32 graph and its embeddings of validation images."""
 
     model: ModelProto
     validation: Floats
-    """Images [N, 3, S, S], normalised: what is chosen by."""
+    """Images [N, 3, S, S], normalised, that errors are measured on."""
     expected: Floats
-    """[N, D]: the float32 file's answers to them."""
+    """[N, D]: their embeddings by the float32 file."""
 
     @classmethod
     def of(cls, source: Path, validation: Floats) -> Quantiser:
-        """Of a float32 file."""
-        model = prepared(source)
+        """Prepare a float32 file."""
+        model = prepare(source)
         return cls(model, validation, graph.embeddings(model, validation))
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Nodes that can be quantised, in order."""
+        """Names of the nodes that can be quantised, in order."""
         behind = set(graph.head(self.model))
         return tuple(
             node.name
@@ -110,7 +110,7 @@ class Quantiser:
         )
 
     def quantised(self, calibration: Calibration, layers: Collection[str]) -> ModelProto:
-        """The graph with Q/DQ around some layers."""
+        """Return the graph with Q/DQ around some layers."""
         from onnxruntime.quantization import QuantType
         from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
@@ -128,7 +128,7 @@ class Quantiser:
                 "ActivationSymmetric": True,
                 "WeightSymmetric": True,
                 "QuantizeBias": False,
-                # The last product of a CNN is its embedding: an answer is not rounded.
+                # The last product of a CNN is its embedding: an output is not rounded.
                 "OpTypesToExcludeOutputQuantization": ["Gemm"],
             },
         )
@@ -138,7 +138,7 @@ class Quantiser:
         return model
 
     def error(self, model: ModelProto, most: int | None = None) -> float:
-        """1 - mean cosine with what the embeddings should be, on validation images."""
+        """Return 1 - mean cosine with the float32 embeddings, on validation images."""
         got = graph.embeddings(model, self.validation[:most])
         return float(1 - graph.cosines(got, self.expected[:most]).mean())
 
@@ -156,14 +156,14 @@ def make(
     Args:
         source: the student in float32.
         path: the file to write.
-        calibration: choices of training images by name (`selected`, `random`), each [N, 3, S, S].
-        validation: images [N, 3, S, S] that the choices are compared on; no held-out ones.
+        calibration: sets of training images [N, 3, S, S], by name (`selected`, `random`).
+        validation: images [N, 3, S, S] that errors are measured on; no held-out ones.
         track: shows the progress.
     """
     quantiser = Quantiser.of(source, validation)
     best, trials = best_calibration(quantiser, calibration, track=track)
-    found = sensitivities(quantiser, best, track=track)
-    float_layers, steps = worth_floating(quantiser, best, found)
+    sensitive = sensitivities(quantiser, best, track=track)
+    float_layers, steps = choose_float_layers(quantiser, best, sensitive)
     kept = [layer for layer in quantiser.layers if layer not in float_layers]
     model = quantiser.quantised(best, kept)
     decision = Decision(
@@ -176,21 +176,21 @@ def make(
 def best_calibration(
     quantiser: Quantiser, choices: Mapping[str, Floats], *, track: Track = silent
 ) -> tuple[Calibration, tuple[Trial, ...]]:
-    """Of every choice of images by every method, the one with the least error."""
-    wanted = [(name, method) for name in choices for method in METHODS]
+    """Calibrate every set of images by every method; the one with the least error comes first."""
+    pairs = [(name, method) for name in choices for method in METHODS]
     tried = []
-    for name, method in track(wanted, label="calibrating INT8", total=len(wanted)):
-        each = calibrate(quantiser.model, choices[name], name=name, method=method)
-        error = quantiser.error(quantiser.quantised(each, quantiser.layers))
-        tried.append((error, each))
+    for name, method in track(pairs, label="calibrating INT8", total=len(pairs)):
+        calibration = calibrate(quantiser.model, choices[name], name=name, method=method)
+        error = quantiser.error(quantiser.quantised(calibration, quantiser.layers))
+        tried.append((error, calibration))
     best = min(tried, key=lambda pair: pair[0])[1]
-    return best, tuple(Trial(each.images, each.method, error) for error, each in tried)
+    return best, tuple(Trial(one.images, one.method, error) for error, one in tried)
 
 
 def sensitivities(
     quantiser: Quantiser, calibration: Calibration, *, track: Track = silent
 ) -> tuple[Sensitivity, ...]:
-    """Every layer's error when it alone is quantised, and its share of the work."""
+    """Measure the error of every layer when it alone is quantised, and its share of the work."""
     work = _work(quantiser)
     layers = quantiser.layers
     return tuple(
@@ -203,23 +203,22 @@ def sensitivities(
     )
 
 
-def worth_floating(
-    quantiser: Quantiser, calibration: Calibration, found: Sequence[Sensitivity]
+def choose_float_layers(
+    quantiser: Quantiser, calibration: Calibration, sensitive: Sequence[Sensitivity]
 ) -> tuple[tuple[str, ...], tuple[Step, ...]]:
-    """The layers that stay float, and the steps by which they were found.
+    """Return the layers that stay float, and the steps of the search.
 
-    Layers are taken by their error for their work, twice as many at each step up to half of all. A
-    step is kept if it takes off enough of the error (`WORTH`) for the work it takes back.
+    Layers go back to float in the order of error per work, twice as many at each step up to half of
+    all. A step is kept if it removes enough of the error (`WORTH`) for its work.
     """
-    # A layer's turn costs something however small it is: a conversion on either side.
-    typical = 1 / len(found)
-    order = sorted(found, key=lambda each: each.error / (each.work + typical), reverse=True)
+    # Even a small float layer costs time: a conversion on either side.
+    typical = 1 / len(sensitive)
+    order = sorted(sensitive, key=lambda one: one.error / (one.work + typical), reverse=True)
 
     def measured(count: int) -> Step:
-        taken = order[:count]
-        left = [each.layer for each in order[count:]]
-        error = quantiser.error(quantiser.quantised(calibration, left), SEARCH_IMAGES)
-        return Step(count, error, round(sum(each.work for each in taken), 4))
+        in_float, in_int8 = order[:count], [one.layer for one in order[count:]]
+        error = quantiser.error(quantiser.quantised(calibration, in_int8), SEARCH_IMAGES)
+        return Step(count, error, round(sum(one.work for one in in_float), 4))
 
     steps = [measured(0)]
     kept = steps[0]
@@ -227,26 +226,26 @@ def worth_floating(
     while count <= len(order) // 2:
         step = measured(count)
         steps.append(step)
-        taken_off = (kept.error - step.error) / max(steps[0].error, 1e-12)
-        if taken_off >= WORTH * (step.work - kept.work) and taken_off > _NOISE:
+        removed = (kept.error - step.error) / max(steps[0].error, 1e-12)
+        if removed >= WORTH * (step.work - kept.work) and removed > _NOISE:
             kept = step
         count *= 2
-    return tuple(each.layer for each in order[: kept.layers]), tuple(steps)
+    return tuple(one.layer for one in order[: kept.layers]), tuple(steps)
 
 
 _NOISE = 0.05
-"""Less of the error than this is none: other images would order the layers otherwise."""
+"""A smaller share of the error is noise: other images would order the layers differently."""
 
 
 def _work(quantiser: Quantiser) -> dict[str, float]:
     model = quantiser.model
-    seen = graph.observe(model, quantiser.validation[:1])
-    shapes = {each.name: tuple(each.dims) for each in model.graph.initializer}
+    observed = graph.observe(model, quantiser.validation[:1])
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
     layers = set(quantiser.layers)
-    counted = {
-        node.name: graph.multiplications(node, seen, shapes)
+    multiplications = {
+        node.name: graph.multiplications(node, observed, shapes)
         for node in model.graph.node
         if node.name in layers
     }
-    total = sum(counted.values())
-    return {name: count / total for name, count in counted.items()}
+    total = sum(multiplications.values())
+    return {name: count / total for name, count in multiplications.items()}

@@ -25,7 +25,7 @@ def test_half_the_size_float32_at_both_ends_and_nearly_the_same_answers(
     expected = open_session(source, provider="cpu").run(images)
     assert graph.cosines(got.embedding, expected.embedding).min() > 0.9999
     assert np.allclose(got.logits[:, :2], expected.logits[:, :2], atol=0.01)
-    assert len(np.unique(got.logits[:, 0])) == 64  # not rounded to half on the way out
+    assert len(np.unique(got.logits[:, 0])) == 64  # not rounded to fp16 on the way out
     properties = {each.key: each.value for each in model.metadata_props}
     assert (properties["note"], properties["precision"]) == ("kept", "fp16")
     assert json.loads(properties["fp16"])["parity_wanted"] == fp16.PARITY
@@ -61,22 +61,22 @@ def branch(peak):
 
 
 def test_what_overflows_on_the_images_stays_float32(images):
-    assert fp16.choose(branch(10), images, images, wanted=0.9999).overflowing == ()
-    found = fp16.choose(branch(1e5), images, images, wanted=0.9999)
+    assert fp16.find_float32_parts(branch(10), images, images, parity=0.9999).overflowing == ()
+    found = fp16.find_float32_parts(branch(1e5), images, images, parity=0.9999)
     assert found.overflowing == ("grow", "shrink")
     assert found.parity_cosine_min > 0.9999
-    # Where nothing is kept, half precision gives infinities, and that is seen.
+    # Where nothing is kept, fp16 gives infinities, and the parity shows it.
     spoilt = graph.embeddings(fp16.rounded(branch(1e5), []), images)
     assert graph.cosines(spoilt, graph.embeddings(branch(1e5), images)).min() == -1
 
 
 def test_what_overflows_does_so_in_no_file(images, tmp_path):
     onnx.save(branch(1e5), tmp_path / "source.onnx")
-    fp16.make(tmp_path / "source.onnx", tmp_path / "half.onnx", images, images)
-    got = open_session(tmp_path / "half.onnx", provider="cpu").run(images).embedding
+    fp16.make(tmp_path / "source.onnx", tmp_path / "fp16.onnx", images, images)
+    got = open_session(tmp_path / "fp16.onnx", provider="cpu").run(images).embedding
     assert graph.cosines(got, graph.embeddings(branch(1e5), images)).min() > 0.9999
     kinds = {
-        each.name: each.data_type for each in onnx.load(tmp_path / "half.onnx").graph.initializer
+        each.name: each.data_type for each in onnx.load(tmp_path / "fp16.onnx").graph.initializer
     }
     assert kinds["weight/half"] == TensorProto.FLOAT16
     assert kinds["peak"] == TensorProto.FLOAT
@@ -84,19 +84,19 @@ def test_what_overflows_does_so_in_no_file(images, tmp_path):
 
 def test_operators_are_kept_by_what_they_cost_and_only_when_parity_asks(images, students):
     model = onnx.load(students("vit"))
-    relaxed = fp16.choose(model, images[:8], images[8:24], wanted=0.99)
+    relaxed = fp16.find_float32_parts(model, images[:8], images[8:24], parity=0.99)
     assert (relaxed.operators, relaxed.tried) == ((), ())
-    strict = fp16.choose(model, images[:8], images[8:24], wanted=1 - 1e-9)
+    strict = fp16.find_float32_parts(model, images[:8], images[8:24], parity=1 - 1e-9)
     assert strict.operators
     assert strict.parity_cosine_min > relaxed.parity_cosine_min
     first = dict(reversed(strict.tried))[strict.operators[0]]
     assert first == max(parity for _, parity in strict.tried[: len({n for n, _ in strict.tried})])
 
 
-def test_a_file_with_kept_operators_loads_and_is_half_precision(images, students, tmp_path):
+def test_a_file_with_kept_operators_loads_and_is_fp16(images, students, tmp_path):
     path = tmp_path / "strict.onnx"
-    choice = fp16.make(students("vit"), path, images[:8], images[8:24], wanted=1 - 1e-9)
-    assert choice.operators
+    parts = fp16.make(students("vit"), path, images[:8], images[8:24], parity=1 - 1e-9)
+    assert parts.operators
     assert precision_proof.prove(path, "fp16")["weights"]["float16"] > 0.9
     got = open_session(path, provider="cpu").run(images[:4])
     assert np.isfinite(got.embedding).all()
