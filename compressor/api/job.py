@@ -55,7 +55,7 @@ def reopen_job(folder: Path, observer: Observer) -> Run:
     if not runner.learnt(settled(job, keep=False)):
         raise InputError(
             f"{folder}: its student is not finished, or recipe, images or code have changed since."
-            f"\n  compressor run {origin.path} --out {folder} makes it anew."
+            f"\n  compressor run {origin.path} --out {folder} makes it again."
         )
     return job
 
@@ -162,7 +162,7 @@ def _done(job: Run) -> RunResult:
         summary=f"{job.plan.recipe.name}: {markdown.verdict_line(report)}\n"
         f"  report  {job.folder / 'report.html'} (and .md, .json)\n"
         f"  bundle  {bundle} ({size_of(bundle) / 1e6:.1f} MB)",
-        next_step="Next: copy the bundle to the device and type there\n"
+        next_step="Next: copy the bundle to the device, and run there\n"
         "  python -m runtime check bundle",
     )
 

@@ -91,7 +91,7 @@ def next_step(found: dict[str, Any], run: Run) -> str:
     else:
         lines = [f"Next: save the labels as {relative(Path(labels))}, then", f"  {again}"]
     if run.plan.recipe.label is not None and chosen["labelled"]:
-        lines.append(f"With no more than these: {again} --set label.budget={chosen['labelled']}")
+        lines.append(f"To continue with these: {again} --set label.budget={chosen['labelled']}")
     elif run.plan.recipe.label is not None:
         lines.append("With fewer labels: --set label.budget=N; with none: without `label:`.")
     if not chosen["held_out_labelled"]:

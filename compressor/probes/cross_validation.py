@@ -37,7 +37,7 @@ def cross_validate(
 ) -> Trial | None:
     """Fit every candidate on all folds but one, and predict that one.
 
-    Only images with another label of their class beside them are asked for; the others are always
+    Only images whose class has another labelled image are predicted; the others are always
     learnt from, so every class can be answered in every fold.
 
     Returns:

@@ -95,7 +95,7 @@ def measure(folder: Path, *, track: Track = silent) -> LatencyTable:
     if not path.is_file():
         raise InputError(
             f"{folder}: no {CANDIDATES}; `compressor candidates RECIPE --out {folder.name}` writes "
-            "it, on the machine where the student is to be trained"
+            "it, on the training machine"
         )
     candidates = read(path, Candidates, what="set of candidates", newest=SCHEMA_VERSION)
     models, rows = candidates.models, list[Timed]()

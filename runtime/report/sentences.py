@@ -48,13 +48,14 @@ def contaminated(report: Report) -> str:
 
 
 def preprocessing(report: Report) -> str:
-    """Where the preprocessing differs from the desk's; nothing if it does not."""
+    """Where the preprocessing differs from the training machine's; nothing if it does not."""
     found, levels = report.preprocess_contract, report.preprocess_max_difference_levels
     if found is None or found.first_difference is None:
         return ""
     largest = "" if levels is None else f"; after resize and crop by up to {levels} of 255 levels"
     return (
-        f"**Preprocessing differs from the desk**, first in the step `{found.first_difference}`: "
+        "**Preprocessing differs from the training machine**, first in the step "
+        f"`{found.first_difference}`: "
         f"in {len(found.differ)} of {found.images} images{largest}."
     )
 
