@@ -97,3 +97,21 @@ def test_recipes_and_targets_are_listed():
     listed = (ROOT / "recipes" / "README.md").read_text(encoding="utf-8")
     assert set(target.names()) <= set(re.findall(r"^\| `([\w-]+)` \|", listed, re.MULTILINE))
     assert all((ROOT / "recipes" / name).exists() for name in re.findall(r"`(\S+\.yaml)`", listed))
+
+
+def test_the_table_shows_the_steps_of_a_run_in_order(tmp_path):
+    from compressor.pipeline.context import Run
+    from compressor.pipeline.step_list import BEFORE_SELECTION, steps_of
+    from compressor.recipe import plan as plans
+
+    (text,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    export = "export: {precisions: [fp32, fp16, int8], engines: [tensorrt-rtx], input: uint8}\n"
+    (tmp_path / "recipe.yaml").write_text(text + export, encoding="utf-8")
+    for folder in ("photos", "other-photos"):
+        (tmp_path / folder).mkdir()
+    steps = steps_of(Run(plans.load(tmp_path / "recipe.yaml"), tmp_path / "run"))
+    _, table = README.split("| step | makes |\n|---|---|\n", 1)
+    rows = table.split("\n\n", 1)[0].splitlines()
+    shown = [name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+    assert shown[len(BEFORE_SELECTION)] == "selection"
+    assert [name for name in shown if name != "selection"] == [step.name for step in steps]

@@ -9,7 +9,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 TOP = ("compressor", "export", "runtime", "recipes", "tests", "benchmarks", "docs", "tools")
-CLOSED = {"tests": "one folder for each folder above, and `e2e` for whole runs"}
+CLOSED = {
+    "recipes": "the embedded example and the target devices",
+    "tests": "one folder for each folder above, and `e2e` for whole runs",
+    "docs": "documents, decisions, results, JSON Schemas",
+}
 """Folders shown without their subfolders, and why."""
 BLOCK = re.compile(r"(<!-- tree: tools/room_tree.py -->\n```\n).*?(```\n)", re.DOTALL)
 
