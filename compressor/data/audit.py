@@ -146,7 +146,9 @@ def audit(root: Path, settings: AuditSettings, track: Track = silent) -> Audit:
     """
     labels, holdout = settings.labels, settings.holdout
     if holdout == root:
-        raise InputError(f"{root}: both data.images and data.holdout; hold out another or a share")
+        raise InputError(
+            f"{root}: both data.images and data.holdout; hold out another folder, or a share"
+        )
     files = _files(root, settings)
     ids = {path: _id_of(path, root) for _, path in files}
     if not files:

@@ -215,7 +215,7 @@ class Run:
             lock.acquire(timeout=0)
         except Timeout as error:
             raise InputError(
-                f"{self.folder}: another run is at work in this folder.\n"
+                f"{self.folder}: another run is using this folder.\n"
                 "  Wait for it, or choose another folder with --out."
             ) from error
         try:
@@ -230,7 +230,7 @@ class Run:
         for left in self.folder.glob(".*.tmp"):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
         if (self.folder / ".stages").is_dir():
-            self.note(f"{self.folder}: from an older version; its steps are made anew")
+            self.note(f"{self.folder}: from an older version; its steps are made again")
             for name in _OF_OLD_VERSIONS:
                 shutil.rmtree(self.folder / name, ignore_errors=True)
 

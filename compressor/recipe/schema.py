@@ -33,7 +33,7 @@ def _share_or_folder(value: object) -> object:
         return Path(value)
     if isinstance(value, float) and 0 < value < 1:
         return value
-    raise ValueError("a share between 0 and 1 is wanted, or a folder")
+    raise ValueError("expected a share between 0 and 1, or a folder")
 
 
 class Data(Section):

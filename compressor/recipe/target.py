@@ -115,7 +115,7 @@ def path_of(name: str, relative_to: Path) -> Path:
         return recipes_folder() / "targets" / f"{name}.yaml"
     close = difflib.get_close_matches(name, names(), n=1)
     hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(names())}"
-    raise InputError(f"{name!r} is no target; {hint} (or a path to a .yaml of your own)")
+    raise InputError(f"{name!r} is not a target; {hint} (or a path to a .yaml of your own)")
 
 
 def load(path: Path) -> Target:

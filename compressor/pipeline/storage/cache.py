@@ -31,7 +31,7 @@ def shared_store() -> Store:
         limit_gb = math.nan
     if not 0 <= limit_gb < math.inf:
         raise InputError(
-            f"EDGE_COMPRESSOR_CACHE_GB is {limit!r}; a number of GB is wanted, such as 20, "
+            f"EDGE_COMPRESSOR_CACHE_GB is {limit!r}; expected a number of GB, such as 20, "
             "or 0 for no cache"
         )
     try:

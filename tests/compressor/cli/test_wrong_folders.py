@@ -62,7 +62,7 @@ def test_folder_where_another_run_is_at_work(project, refused):
         other.stdout.readline()  # it holds the lock
         message = refused("run", "recipe.yaml")
         other.communicate(b"\n")
-    assert message.startswith("runs/tiny: another run is at work in this folder.\n")
+    assert message.startswith("runs/tiny: another run is using this folder.\n")
     assert "choose another folder with --out" in message
     assert [path.name for path in folder.iterdir()] == [".lock"]
 

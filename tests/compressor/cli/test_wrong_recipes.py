@@ -61,7 +61,7 @@ def test_agreement_without_labels(project, refused):
 
 def test_unknown_target(project, refused):
     project.change(target="jetson-orin-nanoo")
-    assert "target: 'jetson-orin-nanoo' is no target; did you mean jetson-orin-nano?" in refused(
+    assert "target: 'jetson-orin-nanoo' is not a target; did you mean jetson-orin-nano?" in refused(
         "run", "recipe.yaml"
     )
 

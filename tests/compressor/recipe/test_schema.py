@@ -124,7 +124,7 @@ def test_a_plan_knows_how_to_load_itself_again(write, tmp_path, monkeypatch):
          "8: require.agreement: should be less than 1 (got 85)"),
         (SMALLEST + "require: {ood_auroc: 0.8}\n", "8: require.ood_auroc: needs data.ood"),
         (SMALLEST + "target: rasberry-pi-5\n",
-         "8: target: 'rasberry-pi-5' is no target; did you mean raspberry-pi-5?"),
+         "8: target: 'rasberry-pi-5' is not a target; did you mean raspberry-pi-5?"),
         (SMALLEST + "target: mine.yaml\n", "8: target: no such file: "),
         (SMALLEST.replace("flowers", "my flowers"), "1: name: should match pattern "),
         (SMALLEST.replace("flowers", "../flowers"), "1: name: should match pattern "),
@@ -146,7 +146,7 @@ def test_a_share_or_a_folder_is_held_out(write, mistakes):
         assert plans.load(path).recipe.data.holdout == wanted
     for value in ("0", "1", "1.0", "-0.1", "true", "[0.1]"):
         [line] = mistakes(SMALLEST.replace("photos", f"photos\n  holdout: {value}"))
-        assert line.startswith("4: data.holdout: a share between 0 and 1 is wanted, or a folder")
+        assert line.startswith("4: data.holdout: expected a share between 0 and 1, or a folder")
 
 
 def test_mistakes_between_keys_come_at_once_in_the_order_of_the_file(mistakes):
@@ -163,7 +163,7 @@ def test_a_mistake_between_a_file_and_a_set_names_the_set(mistakes):
     [line] = mistakes(SMALLEST, override)
     assert line == f"--set {override}: require.agreement: needs labels, and data.labels is none"
     [line] = mistakes(SMALLEST, "target=cpuu")
-    assert line.startswith("--set target=cpuu: target: 'cpuu' is no target; did you mean cpu?")
+    assert line.startswith("--set target=cpuu: target: 'cpuu' is not a target; did you mean cpu?")
     [line] = mistakes(SMALLEST, "data.images=fotos")
     assert line.startswith("--set data.images=fotos: data.images: no such folder: ")
 

@@ -39,9 +39,13 @@ def test_a_target_says_how_to_know_its_device():
 
 
 def test_an_unknown_target_is_refused_with_the_nearest():
-    with pytest.raises(InputError, match=r"'rasberry-pi-5' is no target; did you mean raspberry-"):
+    with pytest.raises(
+        InputError, match=r"'rasberry-pi-5' is not a target; did you mean raspberry-"
+    ):
         target.path_of("rasberry-pi-5", Path())
-    with pytest.raises(InputError, match=r"'toaster' is no target; known: cpu, jetson-orin-nano,"):
+    with pytest.raises(
+        InputError, match=r"'toaster' is not a target; known: cpu, jetson-orin-nano,"
+    ):
         target.path_of("toaster", Path())
 
 

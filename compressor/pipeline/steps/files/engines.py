@@ -32,7 +32,7 @@ def refuse_early(run: Run) -> None:
     import_flavour("tensorrt-rtx")
     if plan.target.compute_capability is None and gpu.find() is None:
         raise InputError(
-            f"export.engines: tensorrt-rtx must know what GPU to build for, and the target "
+            f"export.engines: tensorrt-rtx needs to know which GPU to build for, and the target "
             f"{plan.target_name} names none.\n"
             '  Put `compute_capability: "8.9"` (or what the device has) into a target file of your '
             "own, and name it as `target:`."

@@ -63,7 +63,7 @@ def _make(run: Run, work: Path) -> None:
     shutil.copyfile(run.file(_PLAIN), path)
     document = read_json(run.file(_SCREENING))["decision"]
     if missed := _missed(run):
-        run.note(f"INT8 would miss {', '.join(missed)}: learning its rounding")
+        run.note(f"INT8 would miss {', '.join(missed)}: training with its rounding")
         images = calibration_images.gather(run)
         trained, decision = _trained_with_rounding(run, work, images)
         after = screen(run, trained, images)
