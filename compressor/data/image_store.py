@@ -40,7 +40,8 @@ def new_shard(path: Path, dtype: npt.DTypeLike, count: int) -> np.memmap[Any, An
         path, mode="w+", dtype=np.dtype(dtype), shape=(count,)
     )
     with path.open("rb+") as file:
-        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        if hasattr(os, "posix_fallocate"):  # not on macOS and Windows
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     return shard
 
 

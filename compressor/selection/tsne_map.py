@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 
 from compressor.selection.metric_space import Space, blocks, distances, distinct
 from runtime.arrays import Floats, Ints
+from runtime.benchmark.machine import cores
 from runtime.errors import MissingDependencyError
 
 FEWEST_IMAGES = 12
@@ -65,7 +64,7 @@ def _tsne(space: Space, rng: np.random.Generator, seed: int) -> Floats:
             "openTSNE is not installed here.\n  pip install 'edge-compressor[train]'"
         ) from error
     perplexity = min(PERPLEXITY, (len(space) - 1) / 3)
-    jobs = len(os.sched_getaffinity(0)) if len(space) >= _SHARED else 1
+    jobs = cores() if len(space) >= _SHARED else 1
     neighbours = PrecomputedNeighbors(*_neighbours(space, min(len(space) - 1, int(3 * perplexity))))
     affinities = PerplexityBasedNN(knn_index=neighbours, perplexity=perplexity, n_jobs=jobs)
     model = openTSNE.TSNE(n_jobs=jobs, random_state=seed)

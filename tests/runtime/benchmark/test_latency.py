@@ -100,6 +100,14 @@ def test_percentiles_of_a_hundred_runs():
     assert got.images_per_s == pytest.approx(4 / 50.5e-3, rel=1e-9)
 
 
+def test_the_raw_times_stand_in_the_order_measured_and_give_the_same_percentiles():
+    order = (np.random.default_rng(0).permutation(100) + 1.0).tolist()
+    got = percentiles_of(order)
+    assert got.times_ms == pytest.approx(order, abs=1e-3)
+    again = np.percentile(got.times_ms, [50, 95, 99])
+    assert again == pytest.approx([got.median_ms, got.p95_ms, got.p99_ms], abs=1e-3)
+
+
 @pytest.mark.parametrize("runs", [2, 3, 20, 500])
 def test_the_interval_holds_the_median_and_stays_within_the_runs(runs):
     got = percentiles_of(list(range(1, runs + 1)))
