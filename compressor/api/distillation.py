@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -81,7 +81,7 @@ def distill(
     epochs: int | None = None,
     labels: Sequence[int] | Ints | None = None,
     validation: float | Images = 0.1,
-    settings: dict[str, Any] | None = None,
+    settings: Mapping[str, object] | None = None,
     on_event: Observer = ignore,
 ) -> Distilled:
     """Train a student to give the teacher's embeddings; the given networks are left as they are.
@@ -121,7 +121,7 @@ def distill(
     return Distilled(replace(encoder, module=module.eval()), tuple(ended))
 
 
-def _settings(keys: dict[str, Any]) -> Distill:
+def _settings(keys: Mapping[str, object]) -> Distill:
     try:
         return Distill.model_validate({key: keys[key] for key in keys if keys[key] is not None})
     except ValidationError as error:

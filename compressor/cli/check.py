@@ -82,7 +82,8 @@ def compare(reports: tuple[Path, ...], not_worse: bool, as_json: bool) -> None:
         click.echo(json.dumps(comparison.document(names, loaded)))
     else:
         click.echo(comparison.text(names, loaded))
-    judged = [each for other in loaded[1:] for each in comparison.changes(loaded[0], other)]
-    if not_worse and (worse := [each.figure for each in judged if each.outcome == "worse"]):
+    changes = [change for other in loaded[1:] for change in comparison.changes(loaded[0], other)]
+    worse = [change.figure for change in changes if change.outcome == "worse"]
+    if not_worse and worse:
         click.echo(f"worse: {', '.join(dict.fromkeys(worse))}", err=True)
         sys.exit(1)

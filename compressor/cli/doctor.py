@@ -16,12 +16,13 @@ from runtime.benchmark import machine as device
 from runtime.errors import MissingDependencyError
 
 _TRAINING = ("torch", "torchvision", "timm", "safetensors", "scikit-learn", "openTSNE", "kmedoids",
-             "onnx", "onnxscript", "pydantic", "ruamel.yaml", "rich")  # fmt: skip
+             "onnx", "onnxscript", "pydantic", "ruamel.yaml", "rich", "filelock", "matplotlib",
+             "scipy")  # fmt: skip
 _DEVICE = ("onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx", "cuda-python")
 
 
 def examine() -> dict[str, Any]:
-    """Look, without changing anything."""
+    """Return what is installed and what works here; changes nothing."""
     installed = {name: device.version_of(name) for name in (*_TRAINING, *_DEVICE)}
     return {
         "machine": to_builtins(device.describe()),
@@ -29,25 +30,25 @@ def examine() -> dict[str, Any]:
         "packages": installed,
         "torch_sees_gpu": _torch_sees_gpu(),
         "onnxruntime_providers": _providers(),
-        "tensorrt": {each: installed_version(each) for each in ("tensorrt", "tensorrt-rtx")},
-        "backends": {each.name: to_builtins(each.available()) for each in BACKENDS},
+        "tensorrt": {name: installed_version(name) for name in ("tensorrt", "tensorrt-rtx")},
+        "backends": {backend.name: to_builtins(backend.available()) for backend in BACKENDS},
         "advice": _advice(installed),
     }
 
 
-def text(found: dict[str, Any]) -> str:
-    """The findings to read."""
-    machine = found["machine"]
+def text(findings: dict[str, Any]) -> str:
+    """Return the findings as text."""
+    machine = findings["machine"]
     gpu = {None: "torch is not installed", True: "seen by torch", False: "not seen by torch"}
     lines = [
         f"machine      {machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']} GB, "
         f"{machine['arch']}, load {machine['load_1min']}",
-        f"GPU          {machine['gpu'] or 'none found'} ({gpu[found['torch_sees_gpu']]})",
-        f"disk         {found['free_disk_gb']} GB free here",
+        f"GPU          {machine['gpu'] or 'none found'} ({gpu[findings['torch_sees_gpu']]})",
+        f"disk         {findings['free_disk_gb']} GB free here",
     ]
-    lines += [f"{name:<12} {each['details']}" for name, each in found["backends"].items()]
-    lines += [f"  {name:<16}{version or '-'}" for name, version in found["packages"].items()]
-    lines += [f"-> {each}" for each in found["advice"]] or ["Everything for a run is here."]
+    lines += [f"{name:<12} {state['details']}" for name, state in findings["backends"].items()]
+    lines += [f"  {name:<16}{version or '-'}" for name, version in findings["packages"].items()]
+    lines += [f"-> {line}" for line in findings["advice"]] or ["Everything for a run is here."]
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""What several commands share."""
+"""Options and checks that several commands share."""
 
 from __future__ import annotations
 
@@ -24,10 +24,14 @@ set_option = click.option(
 
 
 def require_training_packages() -> None:
-    """One message for a base install, instead of an import error somewhere below."""
+    """Refuse a base install with one message, before an import fails somewhere below.
+
+    Raises:
+        MissingDependencyError: names the packages, and how to install them.
+    """
     from importlib.util import find_spec
 
-    needed = ("pydantic", "ruamel.yaml", "rich", "torch", "timm", "sklearn", "onnx", "safetensors")
+    needed = ("pydantic", "ruamel.yaml", "rich", "torch", "timm", "sklearn", "onnx", "filelock")
     missing = [name for name in needed if not _is_there(find_spec, name)]
     if missing:
         raise MissingDependencyError(

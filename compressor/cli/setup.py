@@ -26,22 +26,22 @@ def audit(folder: Path, labels: str, as_json: bool) -> None:
     set_up_logging()
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
-    where = labels if labels in ("folders", "none") else str(Path(labels).resolve())
-    settings = AuditSettings(labels=where, holdout=0.2, validation=0.1, seed=0)
+    source = labels if labels in ("folders", "none") else str(Path(labels).resolve())
+    settings = AuditSettings(labels=source, holdout=0.2, validation=0.1, seed=0)
     with Console() as console:
-        found = audit_folder(folder.resolve(), settings, Reporter(console).track)
-    counts = found.counts()
+        result = audit_folder(folder.resolve(), settings, Reporter(console).track)
+    counts = result.counts()
     if as_json:
         document = {
             "counts": counts,
-            "rejected": [vars(each) for each in found.rejected],
-            "duplicates": [vars(each) for each in found.duplicates],
+            "rejected": [vars(rejected) for rejected in result.rejected],
+            "duplicates": [vars(duplicate) for duplicate in result.duplicates],
         }
         click.echo(json.dumps(document))
         return
-    for rejected in found.rejected:
+    for rejected in result.rejected:
         click.echo(f"rejected   {rejected.id}: {rejected.reason}")
-    for duplicate in found.duplicates:
+    for duplicate in result.duplicates:
         click.echo(f"duplicate  {duplicate.id} has the pixels of {duplicate.twin}")
     click.echo(
         f"{counts['images']} usable images, {counts['rejected']} files rejected, "
@@ -91,16 +91,17 @@ def targets(as_json: bool) -> None:
     from compressor.recipe import target
     from runtime.text import table
 
-    found = {
+    devices = {
         name: target.load(target.recipes_folder() / "targets" / f"{name}.yaml")
         for name in target.names()
     }
     if as_json:
-        click.echo(json.dumps({name: each.model_dump(mode="json") for name, each in found.items()}))
+        document = {name: device.model_dump(mode="json") for name, device in devices.items()}
+        click.echo(json.dumps(document))
         return
     rows = [
-        [name, each.provider, ", ".join(each.precisions), each.description]
-        for name, each in found.items()
+        [name, device.provider, ", ".join(device.precisions), device.description]
+        for name, device in devices.items()
     ]
     click.echo(table(["target", "provider", "precisions", "device"], rows))
 
@@ -132,8 +133,8 @@ def doctor(as_json: bool) -> None:
     """Say what this machine can do, and what to install for the rest."""
     from compressor.cli.doctor import examine, text
 
-    found = examine()
-    click.echo(json.dumps(found) if as_json else text(found))
+    findings = examine()
+    click.echo(json.dumps(findings) if as_json else text(findings))
 
 
 @click.command()
