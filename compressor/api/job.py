@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from compressor.api.result import RunResult
-from compressor.events import Event, Observer, StepEnded, WorkPlanned
+from compressor.events import Observer
 from compressor.observers import event_log
 from compressor.observers.event_log import EventLog
 from compressor.observers.fan_out import fan_out
@@ -17,7 +16,6 @@ from compressor.pipeline import dry_run, labelling, runner, simulation_report
 from compressor.pipeline.context import Run
 from compressor.pipeline.steps import selection
 from compressor.pipeline.student_search import AUTO, settled
-from compressor.pipeline.work import planned_work
 from compressor.recipe import plan as plans
 from compressor.recipe.document import dump
 from runtime import documents
@@ -71,7 +69,6 @@ def complete(job: Run) -> RunResult:
         with job.locked():
             job = settled(job)
     runner.refuse_early(job)
-    job = _announcing_work(job)
     with job.locked():
         _write_recipe(job)
         if runner.run_all(job) == "waiting":
@@ -124,21 +121,6 @@ def rehearse(job: Run) -> dict[str, Any]:
 def assignments_of(overrides: Mapping[str, object]) -> list[str]:
     """Return changes of a recipe, `{"distill.epochs": 2}`, as `key=value`."""
     return [f"{key}={json.dumps(value, default=str)}" for key, value in overrides.items()]
-
-
-def _announcing_work(job: Run) -> Run:
-    """Return a job that sends `WorkPlanned` as soon as its images are known."""
-
-    def send(event: Event) -> None:
-        job.observer(event)
-        if isinstance(event, StepEnded) and event.step == "images":
-            images, recipe = running.images(), running.plan.recipe
-            train, outside = len(images.part("train")), len(running.ood_ids())
-            work = planned_work(recipe, train=train, images=len(images), outside=outside)
-            job.observer(WorkPlanned(work=work))
-
-    running = replace(job, observer=send)
-    return running
 
 
 def _write_recipe(job: Run) -> None:
