@@ -144,10 +144,10 @@ def test_the_schema_has_every_key_of_a_real_report():
 
 def test_no_decision_of_the_export_is_lost_in_the_report():
     """A key that `export.precision` adds must be added to the types of the report too."""
-    from export.precision.fp16 import Choice
+    from export.precision.fp16 import Float32Parts
     from export.precision.int8 import Decision, Step, Trial
 
-    fp16 = Choice(("a",), ("Softmax",), 0.9999, 0.999, (("Softmax", 0.9998),)).to_dict()
+    fp16 = Float32Parts(("a",), ("Softmax",), 0.9999, 0.999, (("Softmax", 0.9998),)).to_dict()
     trial, step = Trial("selected", "percentile", 1e-5), Step(0, 1e-5, 0.0)
     int8 = Decision((trial,), "selected", "percentile", ("head",), (step,), 1e-5).to_dict()
     decisions = {"fp16": fp16, "int8": int8}
