@@ -202,7 +202,7 @@ class Run:
         """Keep a second run out of this folder.
 
         Raises:
-            InputError: another run is at work here, or the folder holds something else.
+            InputError: another run is using it, or the folder holds something else.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         if any(self.folder.iterdir()) and not (self.folder / ".lock").exists():

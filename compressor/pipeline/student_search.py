@@ -124,7 +124,7 @@ def _timings(plan: Plan) -> Iterator[Timed]:
     if timed and not device.matches(device.describe(), target.pattern):
         raise MissingDependencyError(
             f"student.model is auto, and this machine is not the target {plan.target_name}: its "
-            "latencies say nothing of that.\n"
+            "latencies say nothing about it.\n"
             "  Here:       compressor candidates RECIPE --out candidates\n"
             "  There:      python -m runtime latency-table candidates\n"
             "  Then here:  student.latency_table: latency.json"

@@ -256,6 +256,6 @@ def test_a_folder_of_an_older_version_is_made_anew_and_the_users_files_stay(plan
         (folder / name).write_text("x")
     said = []
     assert go(plan, folder, said=said) == ["copy", "large", "shout"]
-    assert said == [f"{folder}: from an older version; its steps are made anew"]
+    assert said == [f"{folder}: from an older version; its steps are made again"]
     names = {path.name for path in folder.iterdir()}
     assert names == {".lock", "to_label.csv", "copy.txt", "loud", "steps.json"}
