@@ -21,7 +21,7 @@ def write_files(run: Run) -> dict[str, Any]:
     Raises:
         InputError: the to_label.csv that is there cannot be read, so labels in it would be lost.
     """
-    now, everything = selection.standing(run), run.images()
+    now, everything = selection.labelling_state(run), run.images()
     embeddings = selection.pool_embeddings(run)
     plan = state.load(now, run.folder)
     typed = files.typed_labels(run.folder, [photo.id for photo in everything.records])

@@ -37,7 +37,7 @@ class SelectionDocument(Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class Standing:
+class LabellingState:
     """Which images of a pool were proposed for labelling, and which are labelled."""
 
     pool: ImageSet
@@ -66,25 +66,25 @@ class Standing:
         return np.setdiff1d(self.labelled, self.proposed)
 
 
-def standing(pool: ImageSet, folder: Path) -> Standing:
+def read(pool: ImageSet, folder: Path) -> LabellingState:
     """Read the state from the folder of a run, without images that were removed since."""
     row_of = {photo.id: row for row, photo in enumerate(pool.records)}
     rows = [row_of[name] for name in _proposed_in(folder) if name in row_of]
-    return Standing(pool, np.array(rows, np.int64))
+    return LabellingState(pool, np.array(rows, np.int64))
 
 
 def _proposed_in(folder: Path) -> list[str]:
     path = folder / _NAME
     if not path.exists():
         return []
-    return [proposal.image for proposal in _read(path).proposed]
+    return [proposal.image for proposal in _document(path).proposed]
 
 
-def _read(path: Path) -> SelectionDocument:
+def _document(path: Path) -> SelectionDocument:
     return documents.read(path, SelectionDocument, newest=SCHEMA_VERSION, what="selection")
 
 
-def save(now: Standing, plan: LabelPlan, folder: Path) -> None:
+def save(now: LabellingState, plan: LabelPlan, folder: Path) -> None:
     """Write everything that was proposed, with the plan's images last, and the plan's arrays.
 
     Args:
@@ -105,11 +105,11 @@ def save(now: Standing, plan: LabelPlan, folder: Path) -> None:
     save_file({"centre": plan.centre, "distance": plan.distance, "map": on_map}, folder / _ARRAYS)
 
 
-def load(now: Standing, folder: Path) -> LabelPlan:
+def load(now: LabellingState, folder: Path) -> LabelPlan:
     """Read the plan: proposed images without a label are `chosen`, labelled ones `settled`."""
     from safetensors.numpy import load_file
 
-    document = _read(folder / _NAME)
+    document = _document(folder / _NAME)
     arrays = load_file(folder / _ARRAYS)
     on_map: Floats = arrays["map"]
     return LabelPlan(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal, get_args
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 from msgspec import Meta
@@ -104,8 +103,3 @@ class Preprocess:
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
         return asdict(self)
-
-    @classmethod
-    def from_dict(cls, document: dict[str, Any]) -> Preprocess:
-        """From what `to_dict` gave."""
-        return msgspec.convert(document, cls)

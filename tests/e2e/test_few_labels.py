@@ -13,8 +13,7 @@ from compressor.pipeline.context import Run
 from compressor.probes.fit import deployed_probe, other_than_linear
 from compressor.recipe.plan import load
 from runtime.backends.registry import open_session
-from runtime.bundle import golden
-from runtime.images.preprocess import Preprocess
+from runtime.bundle import bundle, golden
 from runtime.metrics import log_softmax
 from runtime.report import markdown
 from runtime.results.report import load as load_report
@@ -68,9 +67,7 @@ def test_few_labels_are_deployed(finished, per_class, calibrated):
     # The file answers what the chosen probe answers in numpy.
     held = golden.load(folder / "holdout")
     file = folder / "bundle" / "student.fp32.onnx"
-    preprocess = Preprocess.from_dict(
-        json.loads((folder / "student.json").read_text())["preprocess"]
-    )
+    preprocess = bundle.load(folder / "bundle").preprocess
     images = np.stack([preprocess(Image.open(held.root / name)) for name in held.images])
     outputs = open_session(file, provider="cpu").run(images)
     arrays = load_file(folder / "probes.safetensors")

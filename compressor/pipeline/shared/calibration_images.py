@@ -15,8 +15,9 @@ from compressor.data.image_files import open_rgb
 from compressor.pipeline.context import Run
 from compressor.selection.metric_space import Space, distinct
 from compressor.selection.strategies import k_medoids
+from runtime import documents
 from runtime.arrays import Floats, Ints
-from runtime.files import read_json
+from runtime.bundle.schema import EncoderCard
 from runtime.images.preprocess import Preprocess
 from runtime.sampling import evenly
 
@@ -56,7 +57,7 @@ def gather(run: Run) -> CalibrationImages:
     Raises:
         InputError: one of them was moved or changed since the audit.
     """
-    preprocess = Preprocess.from_dict(read_json(run.file("student.json"))["preprocess"])
+    preprocess = documents.read(run.file("student.json"), EncoderCard, what="student").preprocess
     wanted, seed = run.plan.recipe.export.calibration_images, run.plan.recipe.distill.seed
     embedded, found = run.tensors("probes.safetensors")["student"], run.images()
     train, others = found.rows("train"), found.rows("validation")

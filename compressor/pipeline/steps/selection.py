@@ -13,7 +13,7 @@ from compressor.pipeline.storage.digests import digest
 from compressor.recipe.schema import Label
 from compressor.selection import state
 from compressor.selection.label_plan import LabelPlan
-from compressor.selection.state import Standing
+from compressor.selection.state import LabellingState
 from runtime.arrays import Floats
 from runtime.benchmark.machine import version_of
 from runtime.errors import InputError, MissingDependencyError
@@ -25,9 +25,9 @@ _MAP_VERSION = 1
 _LIBRARIES = ("openTSNE", "kmedoids", "scikit-learn", "numpy")
 
 
-def standing(run: Run) -> Standing:
+def labelling_state(run: Run) -> LabellingState:
     """How far the labelling is; reads what the stage `images` has made."""
-    return state.standing(run.images().part("train", "validation"), run.folder)
+    return state.read(run.images().part("train", "validation"), run.folder)
 
 
 def settings(run: Run) -> Label:
@@ -35,7 +35,7 @@ def settings(run: Run) -> Label:
     return run.plan.recipe.label or Label()
 
 
-def wanted(run: Run, now: Standing) -> int:
+def wanted(run: Run, now: LabellingState) -> int:
     """Labelled images wanted in all: the recipe's budget, or every image where there are fewer."""
     return min(settings(run).budget, len(now.pool))
 
@@ -48,7 +48,7 @@ def short(run: Run) -> bool:
     """
     if run.plan.recipe.label is None:
         return False
-    now = standing(run)
+    now = labelling_state(run)
     if len(now.labelled) < wanted(run, now):
         return True
     if len(found := run.images().classes) < 2:
@@ -86,7 +86,7 @@ def step(run: Run, *, more: int | None = None) -> Step:
         MissingDependencyError: a package that choosing needs is not installed.
     """
     require_packages()
-    now = standing(run)
+    now = labelling_state(run)
     total = wanted(run, now) if more is None else len(now.settled) + more
     total = max(len(now.settled), min(total, len(now.pool)))
     return Step(
@@ -104,7 +104,7 @@ def step(run: Run, *, more: int | None = None) -> Step:
 
 def _inputs(run: Run, total: int) -> dict[str, Any]:
     """Neither labels of proposed images nor the proposals themselves: they change no choice."""
-    now = standing(run)
+    now = labelling_state(run)
     return {
         "embeddings": run.outputs("embeddings")["embeddings.safetensors"],
         "pool": digest([image.id for image in now.pool.records]),
@@ -116,7 +116,7 @@ def _inputs(run: Run, total: int) -> dict[str, Any]:
 
 
 def _make(run: Run, work: Path, total: int) -> None:
-    now, embeddings = standing(run), pool_embeddings(run)
+    now, embeddings = labelling_state(run), pool_embeddings(run)
     on_map = _map(run, embeddings)
     more = total - len(now.settled)
     plan = _choice(run, embeddings, on_map, more) if more else _as_it_is(run, embeddings, on_map)
@@ -161,7 +161,7 @@ def _map(run: Run, embeddings: Floats) -> Floats | None:
 def _choice(run: Run, embeddings: Floats, on_map: Floats | None, more: int) -> LabelPlan:
     from compressor.selection.choose import Request, choose
 
-    now, spec = standing(run), settings(run)
+    now, spec = labelling_state(run), settings(run)
     run.note(f"choosing {more} of {len(embeddings):,} images by {spec.strategy}")
     asked = Request(strategy=spec.strategy, budget=more, seed=_seed(run), settled=now.settled)
     return choose(embeddings, asked, on_map=on_map)
@@ -171,7 +171,7 @@ def _as_it_is(run: Run, embeddings: Floats, on_map: Floats | None) -> LabelPlan:
     """Nothing more is wanted, but labels came from elsewhere, or the recipe changed."""
     from compressor.selection.metric_space import Space
 
-    now = standing(run)
+    now = labelling_state(run)
     nearest, distance = Space.cosine(embeddings).nearest(now.settled)
     return LabelPlan(
         strategy=settings(run).strategy,

@@ -10,7 +10,7 @@ import numpy as np
 from compressor.data.dataset import ImageSet
 from compressor.selection.label_plan import LabelPlan
 from compressor.selection.metric_space import Space
-from compressor.selection.state import Standing
+from compressor.selection.state import LabellingState
 from runtime.arrays import Floats
 
 
@@ -54,7 +54,7 @@ class LabelSheet:
 
 
 def label_sheet(
-    state: Standing,
+    state: LabellingState,
     plan: LabelPlan,
     dataset: ImageSet,
     embeddings: Floats,

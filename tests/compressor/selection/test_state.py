@@ -32,23 +32,23 @@ def chosen(now, embeddings, budget):
 
 
 def test_proposals_grow_in_their_order_and_what_has_a_label_is_no_longer_open(tmp_path, embeddings):
-    now = state.standing(pool_of([-1] * 11), tmp_path)
+    now = state.read(pool_of([-1] * 11), tmp_path)
     assert (len(now.proposed), len(now.settled)) == (0, 0)
     plan = chosen(now, embeddings, 3)
     state.save(now, plan, tmp_path)
-    first = state.standing(now.pool, tmp_path)
+    first = state.read(now.pool, tmp_path)
     assert first.proposed.tolist() == first.open.tolist() == plan.chosen.tolist()
 
     elsewhere = next(row for row in range(11) if row not in plan.chosen)
     labels = [-1] * 11
     labels[plan.chosen[1]], labels[elsewhere] = 1, 0
-    now = state.standing(pool_of(labels), tmp_path)
+    now = state.read(pool_of(labels), tmp_path)
     assert now.elsewhere.tolist() == [elsewhere]
     assert set(now.settled) == {*plan.chosen, elsewhere}
     more = chosen(now, embeddings, 2)
     assert not set(more.chosen) & set(now.settled)
     state.save(now, more, tmp_path)
-    after = state.standing(now.pool, tmp_path)
+    after = state.read(now.pool, tmp_path)
     assert after.proposed.tolist() == [*plan.chosen, *more.chosen]
     assert after.open.tolist() == [plan.chosen[0], plan.chosen[2], *more.chosen]
 
@@ -60,19 +60,19 @@ def test_proposals_grow_in_their_order_and_what_has_a_label_is_no_longer_open(tm
 
 
 def test_an_image_that_has_gone_is_no_longer_proposed(tmp_path, embeddings):
-    now = state.standing(pool_of([-1] * 11), tmp_path)
+    now = state.read(pool_of([-1] * 11), tmp_path)
     plan = chosen(now, embeddings, 3)
     state.save(now, plan, tmp_path)
     gone = int(plan.chosen[1])
     left = ImageSet(now.pool.root, (), now.pool.records[:gone] + now.pool.records[gone + 1 :])
-    names = [left.records[row].id for row in state.standing(left, tmp_path).proposed]
+    names = [left.records[row].id for row in state.read(left, tmp_path).proposed]
     assert names == [f"{row:02d}.jpg" for row in (plan.chosen[0], plan.chosen[2])]
 
 
 def test_proposals_of_a_newer_version_are_refused(tmp_path):
     (tmp_path / "selection.json").write_text(json.dumps({"schema_version": 99, "proposed": []}))
     with pytest.raises(InputError, match="version 99"):
-        state.standing(pool_of([-1]), tmp_path)
+        state.read(pool_of([-1]), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_damaged_selection_names_the_key(tmp_path, document, message):
     text = json.dumps({"schema_version": 1, **document})
     (tmp_path / "selection.json").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=rf"selection\.json: {message}"):
-        state.standing(pool_of([-1]), tmp_path)
+        state.read(pool_of([-1]), tmp_path)
 
 
 def laid_out(now, plan, embeddings, typed=()):
@@ -100,10 +100,10 @@ def laid_out(now, plan, embeddings, typed=()):
 def test_the_sheet_counts_every_image_once_and_names_the_nearest_before(tmp_path, embeddings):
     labels = [-1] * 11
     labels[4] = 0
-    now = state.standing(pool_of(labels), tmp_path)
+    now = state.read(pool_of(labels), tmp_path)
     plan = chosen(now, embeddings, 5)
     state.save(now, plan, tmp_path)
-    now = state.standing(now.pool, tmp_path)
+    now = state.read(now.pool, tmp_path)
     asked = laid_out(now, plan, embeddings, {"00.jpg": "b"})
     stands_for_4 = int((plan.centre == 4).sum())
     assert sum(row.stands_for for row in asked.rows) + stands_for_4 == 11
@@ -120,23 +120,23 @@ def test_the_sheet_counts_every_image_once_and_names_the_nearest_before(tmp_path
 
 
 def test_a_label_typed_is_shown_but_what_data_labels_says_holds(tmp_path, embeddings):
-    now = state.standing(pool_of([-1] * 11), tmp_path)
+    now = state.read(pool_of([-1] * 11), tmp_path)
     plan = chosen(now, embeddings, 2)
     state.save(now, plan, tmp_path)
     one, two = (f"{row:02d}.jpg" for row in plan.chosen)
     labels = [-1] * 11
     labels[plan.chosen[0]] = 0
-    now = state.standing(pool_of(labels), tmp_path)
+    now = state.read(pool_of(labels), tmp_path)
     first, second = laid_out(now, plan, embeddings, {one: "typed", two: "typed"}).rows
     assert (first.label, first.open) == ("a", False)
     assert (second.label, second.open) == ("typed", True)
 
 
 def test_the_list_is_left_alone_where_it_says_so_already(tmp_path, embeddings):
-    now = state.standing(pool_of([-1] * 11), tmp_path)
+    now = state.read(pool_of([-1] * 11), tmp_path)
     plan = chosen(now, embeddings, 2)
     state.save(now, plan, tmp_path)
-    asked = laid_out(state.standing(now.pool, tmp_path), plan, embeddings)
+    asked = laid_out(state.read(now.pool, tmp_path), plan, embeddings)
     path = tmp_path / files.CSV
     files.write_csv(asked, path)
     before = path.stat().st_mtime_ns, path.stat().st_ino

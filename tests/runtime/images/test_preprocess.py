@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -138,7 +139,7 @@ def test_every_interpolation_is_the_one_of_pillow(interpolation):
 
 def test_survives_json():
     document = json.loads(json.dumps(PLAIN.to_dict()))
-    assert Preprocess.from_dict(document) == PLAIN
+    assert msgspec.convert(document, Preprocess) == PLAIN
 
 
 @pytest.mark.parametrize(

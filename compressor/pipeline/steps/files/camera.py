@@ -8,7 +8,7 @@ from typing import Any
 from compressor.pipeline.context import Run
 from compressor.pipeline.shared import deployed
 from compressor.pipeline.step import Step
-from runtime.files import read_json
+from runtime import documents
 
 
 def step(before: tuple[str, ...]) -> Step:
@@ -31,9 +31,9 @@ def step(before: tuple[str, ...]) -> Step:
 
 def _make(run: Run, work: Path) -> None:
     from export import precision_proof, uint8_input
-    from runtime.images.preprocess import Preprocess
+    from runtime.bundle.schema import EncoderCard
 
-    preprocess = Preprocess.from_dict(read_json(run.file("student.json"))["preprocess"])
+    preprocess = documents.read(run.file("student.json"), EncoderCard, what="student").preprocess
     for precision in run.plan.recipe.export.precisions:
         name = deployed.file_of(precision)
         path = work / deployed.CAMERA / name

@@ -16,7 +16,7 @@ from compressor.selection.handoff import page, write
 from compressor.selection.handoff.label_sheet import label_sheet
 from compressor.selection.handoff.page import Origin
 from compressor.selection.label_plan import LabelPlan
-from compressor.selection.state import Standing
+from compressor.selection.state import LabellingState
 
 HOSTILE = [
     '"><script>document.title="gone"</script>.jpg',  # a folder and a file below it
@@ -49,7 +49,7 @@ def write_page(tmp_path_factory):
     everything = ImageSet(root, ("a rose", "<i>tulip</i>"), tuple(photos))
     pool = everything.part("train")
     embeddings = rng.standard_normal((len(pool), 5)).astype(np.float32)
-    now = Standing(pool, np.arange(8))
+    now = LabellingState(pool, np.arange(8))
     centre = np.resize(np.arange(8), len(pool))
     on_map = rng.standard_normal((len(pool), 2)).astype(np.float32)
     distance = np.full(len(pool), 0.5, np.float32)
