@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 RECORDS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
-STATUS = re.compile(r"(accepted|tried and left|superseded by .+)\.")
+STATUS = re.compile(r"(accepted|tried and left|superseded by .+)(; .+)?\.")
 
 
 def _text(document: Path) -> str:
