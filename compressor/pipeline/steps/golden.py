@@ -47,8 +47,8 @@ def _make(run: Run, work: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Side:
-    """Teacher or student: what it makes of all images, and its probes."""
+class NetworkOutputs:
+    """The embeddings of teacher or student, and its probes."""
 
     embedded: Floats
     """[A, D], of all usable images."""
@@ -66,7 +66,7 @@ class Side:
         return probe.logits(embedded) if probe else None
 
 
-def _side(run: Run, name: str, corrupted: Mapping[str, Floats]) -> Side:
+def _outputs_of(run: Run, name: str, corrupted: Mapping[str, Floats]) -> NetworkOutputs:
     from compressor.probes.fit import linear_probe, other_than_linear
 
     probed = run.tensors("probes.safetensors")
@@ -76,7 +76,7 @@ def _side(run: Run, name: str, corrupted: Mapping[str, Floats]) -> Side:
     else:
         embedded, ood = probed[name], probed[f"{name}_ood"]
     none = np.empty((0, len(corruptions.cells()), embedded.shape[1]), np.float32)
-    return Side(
+    return NetworkOutputs(
         embedded,
         ood,
         corrupted.get(name, none),
@@ -92,7 +92,7 @@ def of_student(run: Run, student: str) -> Golden:
     found, corrupted = run.images(), run.tensors("corrupted.safetensors")
     held = found.rows("holdout")
     bank = bank_rows(found.labels, found.rows("train", "validation"))
-    sides = _side(run, "teacher", corrupted), _side(run, student, corrupted)
+    sides = _outputs_of(run, "teacher", corrupted), _outputs_of(run, student, corrupted)
     arrays = _of_held_out(sides, found, held, bank)
     px = 0
     if len(sides[1].corrupted):
@@ -111,7 +111,9 @@ def of_student(run: Run, student: str) -> Golden:
     )
 
 
-def _of_held_out(sides: tuple[Side, Side], found: ImageSet, held: Ints, bank: Ints) -> Arrays:
+def _of_held_out(
+    sides: tuple[NetworkOutputs, NetworkOutputs], found: ImageSet, held: Ints, bank: Ints
+) -> Arrays:
     """What is known of the held-out images, and the bank of training images."""
     from runtime import metrics
     from runtime.bundle.golden_arrays import Arrays, LinearProbe, TeacherProbe
@@ -140,7 +142,9 @@ def _of_held_out(sides: tuple[Side, Side], found: ImageSet, held: Ints, bank: In
     )
 
 
-def _with_outside(arrays: Arrays, sides: tuple[Side, Side], bank: Ints) -> Arrays:
+def _with_outside(
+    arrays: Arrays, sides: tuple[NetworkOutputs, NetworkOutputs], bank: Ints
+) -> Arrays:
     """With images that are not of the task: the recipe's, else held-out ones corrupted badly."""
     from runtime import metrics
     from runtime.bundle.golden_arrays import Outside
@@ -168,7 +172,10 @@ def _with_outside(arrays: Arrays, sides: tuple[Side, Side], bank: Ints) -> Array
 
 
 def _with_corrupted(
-    arrays: Arrays, sides: tuple[Side, Side], bank: Ints, corrupted: Mapping[str, Floats]
+    arrays: Arrays,
+    sides: tuple[NetworkOutputs, NetworkOutputs],
+    bank: Ints,
+    corrupted: Mapping[str, Floats],
 ) -> Arrays:
     """With what corruptions of some held-out images do to teacher and student."""
     from runtime import metrics
@@ -178,7 +185,7 @@ def _with_corrupted(
     rows = corrupted["rows"].astype(np.int64)
     shape = shape_of(len(rows))
 
-    def answers_of(side: Side, clean: Floats) -> UnderCorruption:
+    def answers_of(side: NetworkOutputs, clean: Floats) -> UnderCorruption:
         mean = metrics.normalise(side.embedded[bank]).mean(axis=0)
         logits = side.logits(side.corrupted.reshape(-1, side.corrupted.shape[2]))
         return UnderCorruption(

@@ -31,7 +31,7 @@ PART_IMAGES = 16
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ImagesToCorrupt:
     """Held-out images that are corrupted: R of them."""
 
     rows: Ints
@@ -54,12 +54,12 @@ def _rows(run: Run, held: int) -> Ints:
     return carried[evenly(len(carried), recipe.check.robustness_images)]
 
 
-def chosen(run: Run) -> Chosen:
+def chosen(run: Run) -> ImagesToCorrupt:
     """The held-out images that this run corrupts."""
     held = run.images().part("holdout")
     rows = _rows(run, len(held))
     networks, keys, paths = (run.teacher, run.untrained_student), held.keys, held.paths
-    return Chosen(
+    return ImagesToCorrupt(
         rows,
         np.array([int(keys[row][:12], 16) for row in rows], np.int64),
         tuple(paths[row] for row in rows),
@@ -70,7 +70,7 @@ def chosen(run: Run) -> Chosen:
 class Corrupted:
     """Corrupted images as uint8 [C, S, S, 3], asked for by their place among the chosen."""
 
-    def __init__(self, images: Chosen, preprocess: Preprocess) -> None:
+    def __init__(self, images: ImagesToCorrupt, preprocess: Preprocess) -> None:
         self.images = images
         self.preprocess = preprocess
 
@@ -124,7 +124,7 @@ def _make(run: Run, work: Path) -> None:
 def _embed(
     run: Run,
     encoder: Encoder,
-    images: Chosen,
+    images: ImagesToCorrupt,
     name: str,
     work: Path,
     precision: torch.dtype | None,
@@ -146,7 +146,7 @@ def _embed(
 def _embed_part(
     run: Run,
     encoder: Encoder,
-    images: Chosen,
+    images: ImagesToCorrupt,
     places: Sequence[int],
     precision: torch.dtype | None,
 ) -> Floats:
