@@ -78,8 +78,10 @@ def engine(
     from runtime import documents
     from runtime.backends import engine_manifest
 
-    wish = bundle_engines.Wish(flavours, capabilities, precisions, batches, workspace_mb)
-    engines = bundle_engines.add(bundle, wish, tell=lambda line: click.echo(line, err=True))
+    request = bundle_engines.EngineRequest(
+        flavours, capabilities, precisions, batches, workspace_mb
+    )
+    engines = bundle_engines.add(bundle, request, note=lambda line: click.echo(line, err=True))
     manifests = {str(path): documents.plain(engine_manifest.load(path)) for path in engines}
     if as_json:
         click.echo(json.dumps(manifests))

@@ -61,7 +61,7 @@ class _Disk:
         return self.planned + size <= self.limit_gb * 1e9
 
     def keep(self, size: int, what: str, otherwise: str) -> bool:
-        """Plan so many bytes if they fit; say which it is."""
+        """Plan so many bytes if they fit, and add a line about it."""
         if self.fits(size):
             self.planned += size
             self.lines.append(f"{what}: {amount(size)}")
@@ -133,7 +133,7 @@ def _plan_features(
 
 
 def _map_grid(spec: Distill, teacher: Encoder, student: Encoder, disk: _Disk) -> Grid | None:
-    """Return the student's grid if the maps are to be learnt; else say why not."""
+    """Return the student's grid if the maps are to be learnt; else add a line with the reason."""
     if spec.token_maps == "off" or not METHODS[spec.method].uses_maps:
         return None
     if reason := _no_maps(spec, teacher, student):

@@ -1,4 +1,4 @@
-"""How good a student is while it learns, on images kept back from it."""
+"""Scores of a student while it learns, on validation images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from runtime import metrics
 from runtime.sampling import evenly
 
 MAX_IMAGES = 512
-"""Images that choose the best checkpoint, at most: they are embedded each epoch."""
+"""Most images that choose the best epoch: they are embedded after every epoch."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Validation:
         rows = evenly(len(images), MAX_IMAGES)
         batches = in_batches(rows.tolist())
         dataset = PreprocessedImages(images.paths, student.preprocess)
-        pixels = torch.cat([each for (each,) in load_batches(dataset, batches, compute.workers)])
+        pixels = torch.cat([batch for (batch,) in load_batches(dataset, batches, compute.workers)])
         classes = len(images.classes)
         return cls(pixels, teacher[rows], images.labels[rows], classes, student, compute)
 
@@ -59,15 +59,15 @@ class Validation:
             ]
         # One thread: numpy's others would spin on, on the cores that the next step needs
         with threadpool_limits(1, user_api="blas"):
-            return self._figures(torch.cat(parts).numpy())
+            return self._scores(torch.cat(parts).numpy())
 
-    def _figures(self, embedding: npt.NDArray[np.float32]) -> dict[str, float]:
-        figures = {}
+    def _scores(self, embedding: npt.NDArray[np.float32]) -> dict[str, float]:
+        scores = {}
         if len(embedding) > 2 and np.all(np.isfinite(embedding)) and np.all(embedding.any(axis=1)):
-            figures["similarity"] = metrics.pair_correlation(embedding, self.teacher)
+            scores["similarity"] = metrics.pair_correlation(embedding, self.teacher)
             known = self.labels >= 0
             if known.sum() > 2:
                 votes = metrics.knn_votes_within(embedding[known], self.labels[known], self.classes)
                 right = votes.argmax(axis=1) == self.labels[known]
-                figures["knn_accuracy"] = float(right.mean())
-        return figures
+                scores["knn_accuracy"] = float(right.mean())
+        return scores

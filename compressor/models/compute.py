@@ -64,7 +64,7 @@ def teacher_dtype(wanted: Precision, compute: Compute, *, transformer: bool) -> 
         MissingDependencyError: the chosen precision does not run here.
     """
     if wanted == "auto" and compute.device.type == "cpu":
-        # torch before 2.11 cannot tell: float32 then
+        # torch before 2.11 does not know: float32 then
         able: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
         in_hardware = able.get("avx512_bf16") or able.get("amx_bf16")
         return torch.bfloat16 if transformer and in_hardware else None

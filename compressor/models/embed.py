@@ -1,4 +1,4 @@
-"""Images through an encoder, as the device will see them."""
+"""Embeddings of images, preprocessed as on the device."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from runtime.files import replacing
 from runtime.progress import Track, silent
 
 PART_IMAGES = 4096
-"""Embeddings are written in parts of this many images: what a killed run loses at most."""
+"""Images in a part of the embeddings: the most that a killed run computes again."""
 
 
 def embed(
@@ -30,15 +30,15 @@ def embed(
     keep: Path | None = None,
     track: Track = silent,
 ) -> Floats:
-    """Embed images as the device will see them: float32 [N, D].
+    """Embed images, preprocessed as on the device: float32 [N, D].
 
     Args:
-        encoder: what embeds.
+        encoder: teacher or student.
         paths: the N images.
-        compute: where.
+        compute: where to run it.
         label: of the progress bar.
         precision: of autocast; None for float32.
-        keep: a folder for finished parts; those already there are not made again.
+        keep: a folder for finished parts; those already there are read, not computed again.
         track: shows the progress.
     """
     parts = [np.empty((0, encoder.dim), np.float32)]

@@ -29,10 +29,10 @@ _SETTLED = {
     "num_classes": "the classifier is always left out",
     "features_only": "an image has one embedding",
     "in_chans": "images have three channels",
-    "pretrained": "`weights` says it",
-    "pretrained_cfg": "`weights` says it",
-    "pretrained_cfg_overlay": "`weights` says it",
-    "checkpoint_path": "`weights` says it",
+    "pretrained": "`weights` decides it",
+    "pretrained_cfg": "`weights` decides it",
+    "pretrained_cfg_overlay": "`weights` decides it",
+    "checkpoint_path": "`weights` decides it",
 }
 """Arguments of timm.create_model that are not the user's, and why."""
 
@@ -43,7 +43,7 @@ _REFUSALS = (ArithmeticError, AssertionError, AttributeError, LookupError, Runti
 
 @dataclass(frozen=True)
 class Encoder:
-    """A network from images to embeddings, with what its input must look like."""
+    """A network from images to embeddings, with the preprocessing of its input."""
 
     name: str
     dim: int
@@ -57,7 +57,7 @@ class Encoder:
     """Where the weights come from: model, weights, sha256 of a local file, licence."""
 
     def card(self) -> dict[str, Any]:
-        """What a report says of it."""
+        """Return its entry in a report."""
         return {
             **self.origin,
             "embedding": self.dim,
@@ -67,7 +67,7 @@ class Encoder:
 
     @property
     def is_transformer(self) -> bool:
-        """Whether it cuts images into patches."""
+        """Whether it is a transformer, which cuts images into patches."""
         return hasattr(self.module.backbone, "patch_embed")
 
     @property
@@ -78,7 +78,7 @@ class Encoder:
 
 
 class EmbeddingNet(nn.Module):
-    """A timm model and, for a CNN student, the linear layer that makes of it an embedding."""
+    """A timm model and, for a CNN student, the linear layer that makes its embedding."""
 
     def __init__(self, backbone: nn.Module, embedding: nn.Module) -> None:
         super().__init__()
@@ -92,8 +92,8 @@ class EmbeddingNet(nn.Module):
 
     def features(self, images: Tensor) -> Features:
         """[B, 3, S, S] -> the embedding [B, D], and the backbone's last map if it has one."""
-        found = features_of(self.backbone, images)
-        return Features(self.embedding(found.pooled), found.maps)
+        features = features_of(self.backbone, images)
+        return Features(self.embedding(features.pooled), features.maps)
 
 
 class WithFeatures(nn.Module):
@@ -121,24 +121,26 @@ class _SideBySide(nn.Module):
         self.networks = nn.ModuleList(networks)
 
     def forward(self, images: Tensor) -> Tensor:
-        return torch.cat([each(images) for each in self.networks], dim=1)
+        return torch.cat([network(images) for network in self.networks], dim=1)
 
 
 def side_by_side(*encoders: Encoder) -> Encoder:
-    """Encoders that are shown the same pixels, as one: their embeddings side by side, [B, sum D].
+    """Join encoders that take the same pixels: their embeddings side by side, [B, sum D].
 
     Raises:
         ValueError: they prepare an image in different ways.
     """
     first = encoders[0]
-    if any(each.preprocess != first.preprocess for each in encoders):
+    if any(other.preprocess != first.preprocess for other in encoders):
         raise ValueError("encoders that prepare an image in different ways cannot share its pixels")
-    network = EmbeddingNet(_SideBySide([each.module for each in encoders]), nn.Identity())
-    return replace(first, module=network, dim=sum(each.dim for each in encoders), map_shape=None)
+    network = EmbeddingNet(_SideBySide([encoder.module for encoder in encoders]), nn.Identity())
+    return replace(
+        first, module=network, dim=sum(encoder.dim for encoder in encoders), map_shape=None
+    )
 
 
 def load_teacher(spec: Teacher) -> Encoder:
-    """The teacher: frozen, in eval mode, giving timm's pooled features before the classifier.
+    """Load the teacher: frozen, in eval mode, with timm's pooled features as embedding.
 
     Raises:
         InputError: the model, its arguments or its weights are wrong.
@@ -153,7 +155,7 @@ def load_teacher(spec: Teacher) -> Encoder:
 
 
 def create_student(spec: Student, *, seed: int) -> Encoder:
-    """The student before distillation; from scratch, its weights follow from the seed alone.
+    """Make the student before distillation; without pretrained weights, the seed decides them.
 
     Raises:
         InputError: the model, its arguments or its weights are wrong.
@@ -202,7 +204,7 @@ def _create(spec: Network, *, role: str) -> nn.Module:
 
 
 def _preprocess(spec: Network, model: nn.Module) -> Preprocess:
-    """Timm's data config of the model, and what the recipe says otherwise."""
+    """Return timm's data config of the model, changed where the recipe overrides it."""
     config = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
     size = spec.image_size or spec.args.get("img_size") or config["input_size"][-1]
     crop = spec.crop or config["crop_pct"]
@@ -220,7 +222,7 @@ def _preprocess(spec: Network, model: nn.Module) -> Preprocess:
 
 
 def _require_whole_patches(model: nn.Module, size_px: int, *, role: str) -> None:
-    """A transformer cuts off what does not fill a patch, without a word."""
+    """Refuse a size that is no whole number of patches: a transformer would cut off the rest."""
     patch = getattr(getattr(model, "patch_embed", None), "patch_size", None)
     side = patch[0] if isinstance(patch, tuple) else patch
     if side and size_px % side:
@@ -232,7 +234,7 @@ def _require_whole_patches(model: nn.Module, size_px: int, *, role: str) -> None
 
 
 def _embedding_layer(spec: Student, model: nn.Module, size_px: int) -> nn.Module:
-    """A linear layer for a CNN; nothing for a model of tokens, whose embedding is its own."""
+    """Make a linear layer for a CNN; a transformer keeps its own embedding."""
     pooled = _width(spec, model, size_px)
     with torch.inference_mode():
         features = model.forward_features(torch.zeros(1, 3, size_px, size_px))  # type: ignore[operator]
@@ -247,7 +249,7 @@ def _embedding_layer(spec: Student, model: nn.Module, size_px: int) -> nn.Module
 
 
 def _width(spec: Network, module: nn.Module, size_px: int) -> int:
-    """D, found by sending an image through."""
+    """Return D, measured by running one image."""
     try:
         with torch.inference_mode():
             embedded = module.eval()(torch.zeros(1, 3, size_px, size_px))
@@ -271,9 +273,9 @@ def _encoder(spec: Network, module: EmbeddingNet, preprocess: Preprocess) -> Enc
         origin |= {"weights": path.name, "sha256": sha256_of(path), "license": "the user's"}
     with torch.inference_mode():
         size = preprocess.size_px
-        found = module.eval().features(torch.zeros(1, 3, size, size))
+        features = module.eval().features(torch.zeros(1, 3, size, size))
     shape = None
-    if found.maps is not None:
-        _, rows, columns, channels = found.maps.shape
+    if features.maps is not None:
+        _, rows, columns, channels = features.maps.shape
         shape = (rows, columns, channels)
-    return Encoder(spec.model, found.pooled.shape[1], preprocess, shape, module, origin)
+    return Encoder(spec.model, features.pooled.shape[1], preprocess, shape, module, origin)

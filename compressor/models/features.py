@@ -1,7 +1,8 @@
 """The features of an image: one pooled embedding, and a feature map.
 
 timm's families differ in what `forward_features` gives: tokens with class, register or distillation
-tokens before them, maps with the channels second, maps with the channels last. Here all are one.
+tokens before them, maps with the channels second, maps with the channels last. Here they become
+one type.
 """
 
 from __future__ import annotations
@@ -50,13 +51,13 @@ class Features:
         """Split along the images into parts of nearly equal size, as torch.tensor_split does."""
         pooled = self.pooled.tensor_split(parts)
         maps = [None] * parts if self.maps is None else self.maps.tensor_split(parts)
-        return [Features(*each) for each in zip(pooled, maps, strict=True)]
+        return [Features(*part) for part in zip(pooled, maps, strict=True)]
 
 
 def features_of(model: Any, images: Tensor) -> Features:
     """Run a timm model without classifier: images [B, 3, S, S] -> `Features`.
 
-    Class, register and distillation tokens are no part of the map.
+    Class, register and distillation tokens are not part of the map.
     """
     layers = model.forward_features(images)
     pooled: Tensor = model.forward_head(layers)

@@ -50,10 +50,10 @@ def load_into(model: nn.Module, path: Path, *, role: str) -> None:
         keys = _some([str(key) for key in loaded]) or "nothing"
         raise InputError(f"{path}: found no weights in it; it holds {keys}")
     state = _without_classifier(unwrapped, model, path)
-    wanted = model.state_dict()
-    if _misfits(state, wanted):
+    expected = model.state_dict()
+    if _misfits(state, expected):
         state = _converted(state, model, path, role)
-    if misfits := _misfits(state, wanted):
+    if misfits := _misfits(state, expected):
         lines = "\n  ".join(misfits)
         raise InputError(
             f"{path}: these weights do not fit {role}.model {_name(model)}\n  {lines}\n"
@@ -120,7 +120,7 @@ def _endpoint() -> str:
 
 def _reachable(endpoint: str) -> bool:
     if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY")):
-        return True  # the proxy decides; the download itself will tell
+        return True  # the proxy decides; the download itself will fail or not
     if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
         return False
     url = urlparse(endpoint)
@@ -183,8 +183,8 @@ def _all_start(state: State, prefix: str) -> bool:
 def _without_classifier(state: State, model: nn.Module, path: Path) -> State:
     names = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
     prefixes = tuple(f"{n}." for n in ([names] if isinstance(names, str) else names))
-    wanted = model.state_dict()
-    dropped = [key for key in state if key.startswith(prefixes) and key not in wanted]
+    expected = model.state_dict()
+    dropped = [key for key in state if key.startswith(prefixes) and key not in expected]
     if dropped:
         logger.info("%s: its classifier is not used (%s)", path.name, ", ".join(dropped))
     return {key: value for key, value in state.items() if key not in dropped}
@@ -202,14 +202,14 @@ def _converted(state: State, model: nn.Module, path: Path, role: str) -> State:
         return state
 
 
-def _misfits(state: State, wanted: Mapping[str, Tensor]) -> list[str]:
+def _misfits(state: State, expected: Mapping[str, Tensor]) -> list[str]:
     shapes = [
-        f"{key} {list(state[key].shape)} in the file, {list(wanted[key].shape)} in the model"
-        for key in wanted
-        if key in state and state[key].shape != wanted[key].shape
+        f"{key} {list(state[key].shape)} in the file, {list(expected[key].shape)} in the model"
+        for key in expected
+        if key in state and state[key].shape != expected[key].shape
     ]
-    missing = [key for key in wanted if key not in state]
-    unknown = [key for key in state if key not in wanted]
+    missing = [key for key in expected if key not in state]
+    unknown = [key for key in state if key not in expected]
     kinds = (("of another shape", shapes), ("missing", missing), ("not in the model", unknown))
     return [f"{len(keys)} {kind}: {_some(keys)}" for kind, keys in kinds if keys]
 

@@ -1,4 +1,4 @@
-"""The answer to "which images first?": a ranking, what each image stands for, and the map."""
+"""The result of a strategy: a ranking, what every image stands for, and the map."""
 
 from __future__ import annotations
 

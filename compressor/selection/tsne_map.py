@@ -10,7 +10,7 @@ from runtime.benchmark.machine import cores
 from runtime.errors import MissingDependencyError
 
 FEWEST_IMAGES = 12
-"""Fewer images than this have no map: so few neighbours say nothing."""
+"""Fewer images than this have no map: so few neighbours mean nothing."""
 PERPLEXITY = 40
 """As in the paper; of few images a third of their number."""
 MOST_MAPPED = 20_000

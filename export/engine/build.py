@@ -25,14 +25,14 @@ from runtime.errors import InputError, MissingDependencyError
 from runtime.files import replacing, sha256_of, write_json, write_text
 
 Precision = Literal["fp32", "fp16", "int8"]
-Tell = Callable[[str], None]
+Note = Callable[[str], None]
 
 FOLDER = "engines"
 """Below a bundle, where engines lie."""
 
 
 @dataclass(frozen=True)
-class Order:
+class EngineSpec:
     """The engine to build."""
 
     flavour: Flavour
@@ -47,14 +47,14 @@ class Order:
     """A file of measured kernels for later builds on the same GPU (`tensorrt` only)."""
 
 
-def build(onnx: Path, folder: Path, order: Order, *, tell: Tell = lambda line: None) -> Path:
+def build(onnx: Path, folder: Path, spec: EngineSpec, *, note: Note = lambda line: None) -> Path:
     """Build an engine and write it with its manifest, its layers and the command by hand.
 
     Args:
         onnx: float32 or uint8 images in, a dynamic first side.
         folder: to write into; made if it is not there.
-        order: what is wanted.
-        tell: is given a line for each phase of the build.
+        spec: the engine.
+        note: called with a line for each phase of the build.
 
     Returns:
         The `.engine` file. Beside it: `.engine.json`, `.engine.layers.json`, `.engine.sh`.
@@ -66,34 +66,34 @@ def build(onnx: Path, folder: Path, order: Order, *, tell: Tell = lambda line: N
     """
     if not onnx.is_file():
         raise InputError(f"{onnx}: no such file")
-    trt, gpu = import_flavour(order.flavour), gpus.find()
-    capability = _capability(order, gpu.compute_capability if gpu else None)
+    trt, gpu = import_flavour(spec.flavour), gpus.find()
+    capability = _capability(spec, gpu.compute_capability if gpu else None)
     log = Log()
     logger = log.logger(trt)
-    network, config, builder = _prepare(trt, onnx, logger, order)
-    if order.flavour == "tensorrt-rtx":
+    network, config, builder = _prepare(trt, onnx, logger, spec)
+    if spec.flavour == "tensorrt-rtx":
         config.num_compute_capabilities = 1
         config.set_compute_capability(_of_rtx(trt, capability), 0)
-    config.progress_monitor = _monitor(trt, tell)
+    config.progress_monitor = _monitor(trt, note)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        said = "\n  ".join(log.problems[-5:]) or "it gave no reason"
+        words = "\n  ".join(log.problems[-5:]) or "it gave no reason"
         raise InputError(
-            f"{onnx}: {order.flavour} {trt.__version__} could not build an engine\n  {said}\n"
+            f"{onnx}: {spec.flavour} {trt.__version__} could not build an engine\n  {words}\n"
             "  A smaller largest batch (`export.batches`) or more workspace "
             "(`export.workspace_mb`) may help."
         )
-    _keep_timing_cache(config, order)
+    _keep_timing_cache(config, spec)
     content = bytes(plan)
     listed, inspected_by = _look_inside(trt, logger, content, log)
-    weights = inside.prove(listed, order.precision)
-    path = folder / f"{onnx.stem}.{order.flavour}-sm{capability.replace('.', '')}.engine"
+    weights = inside.prove(listed, spec.precision)
+    path = folder / f"{onnx.stem}.{spec.flavour}-sm{capability.replace('.', '')}.engine"
     with replacing(path) as temporary:
         temporary.write_bytes(content)
     EngineManifest(
-        flavour=order.flavour,
+        flavour=spec.flavour,
         version=trt.__version__,
-        cuda=gpu.cuda if gpu else cuda_of(order.flavour),
+        cuda=gpu.cuda if gpu else cuda_of(spec.flavour),
         compute_capability=capability,
         gpu=gpu.name if gpu else None,
         driver=gpu.driver if gpu else None,
@@ -102,32 +102,32 @@ def build(onnx: Path, folder: Path, order: Order, *, tell: Tell = lambda line: N
         onnx=onnx.name,
         onnx_sha256=sha256_of(onnx),
         engine_sha256=sha256_of(path),
-        profile=order.profile,
-        precision=order.precision,
+        profile=spec.profile,
+        precision=spec.precision,
         weights_found=weights,
         inspected_by=inspected_by,
     ).save(path)
     write_json(path.with_name(f"{path.name}.layers.json"), [each.to_dict() for each in listed])
-    write_text(path.with_name(f"{path.name}.sh"), _script(network, onnx, path, order, capability))
+    write_text(path.with_name(f"{path.name}.sh"), _script(network, onnx, path, spec, capability))
     return path
 
 
-def _capability(order: Order, here: str | None) -> str:
+def _capability(spec: EngineSpec, here: str | None) -> str:
     """Return the compute capability to build for.
 
     Raises:
         MissingDependencyError: this machine has no GPU.
         InputError: `tensorrt` builds for the GPU of this machine only.
     """
-    wanted = order.compute_capability
-    if order.flavour == "tensorrt" and here is None:
+    wanted = spec.compute_capability
+    if spec.flavour == "tensorrt" and here is None:
         raise MissingDependencyError(
             "tensorrt builds an engine on the GPU that it is for, and CUDA sees none here.\n"
             "  On the device: compressor engine BUNDLE --flavour tensorrt\n"
             "  Without one:   compressor engine BUNDLE --flavour tensorrt-rtx "
             "--compute-capability 8.9"
         )
-    if order.flavour == "tensorrt" and wanted not in (None, here):
+    if spec.flavour == "tensorrt" and wanted not in (None, here):
         raise InputError(
             f"tensorrt builds for the GPU in this machine (compute capability {here}), not for "
             f"{wanted}.\n  Build on the device itself, or with --flavour tensorrt-rtx."
@@ -152,7 +152,7 @@ def _of_rtx(trt: Any, capability: str) -> Any:
     return trt.ComputeCapability.__members__[name]
 
 
-def _prepare(trt: Any, onnx: Path, logger: Any, order: Order) -> tuple[Any, Any, Any]:
+def _prepare(trt: Any, onnx: Path, logger: Any, spec: EngineSpec) -> tuple[Any, Any, Any]:
     """Read the network, and make a configuration with its profile and limits."""
     builder = trt.Builder(logger)
     # 10.12 asks for it, 11 takes every network as strongly typed and ignores it.
@@ -161,17 +161,17 @@ def _prepare(trt: Any, onnx: Path, logger: Any, order: Order) -> tuple[Any, Any,
     networks.parse(trt, network, onnx, logger)
     config = builder.create_builder_config()
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    if order.workspace_mb is not None:
-        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, order.workspace_mb * 10**6)
+    if spec.workspace_mb is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, spec.workspace_mb * 10**6)
     images, profile = network.get_input(0), builder.create_optimization_profile()
-    profile.set_shape(images.name, *_shapes(network, order.profile))
+    profile.set_shape(images.name, *_shapes(network, spec.profile))
     if config.add_optimization_profile(profile) < 0:
         raise InputError(
-            f"{onnx}: takes no batches of {order.profile.min_batch} to {order.profile.max_batch}; "
+            f"{onnx}: takes no batches of {spec.profile.min_batch} to {spec.profile.max_batch}; "
             f"its input is {tuple(images.shape)}. Is its first side dynamic?"
         )
-    if order.flavour == "tensorrt":  # RTX chooses kernels on the device, and has no such cache
-        path = order.timing_cache
+    if spec.flavour == "tensorrt":  # RTX chooses kernels on the device, and has no such cache
+        path = spec.timing_cache
         measured = path.read_bytes() if path is not None and path.is_file() else b""
         config.set_timing_cache(config.create_timing_cache(measured), ignore_mismatch=False)
     return network, config, builder
@@ -182,9 +182,9 @@ def _shapes(network: Any, profile: Profile) -> list[tuple[int, ...]]:
     return [(batch, *sides) for batch in (profile.min_batch, profile.opt_batch, profile.max_batch)]
 
 
-def _keep_timing_cache(config: Any, order: Order) -> None:
-    if order.flavour == "tensorrt" and order.timing_cache is not None:
-        with replacing(order.timing_cache) as temporary:
+def _keep_timing_cache(config: Any, spec: EngineSpec) -> None:
+    if spec.flavour == "tensorrt" and spec.timing_cache is not None:
+        with replacing(spec.timing_cache) as temporary:
             temporary.write_bytes(bytes(config.get_timing_cache().serialize()))
 
 
@@ -193,14 +193,14 @@ def _look_inside(trt: Any, logger: Any, content: bytes, log: Log) -> tuple[list[
     if gpus.find() is not None:
         engine = trt.Runtime(logger).deserialize_cuda_engine(content)
         if engine is not None:
-            said = engine.create_engine_inspector().get_engine_information(
+            words = engine.create_engine_inspector().get_engine_information(
                 trt.LayerInformationFormat.JSON
             )
-            return inside.from_inspector(said), "inspector"
+            return inside.from_inspector(words), "inspector"
     return inside.from_builder(log.layers), "builder"
 
 
-def _monitor(trt: Any, tell: Tell) -> Any:
+def _monitor(trt: Any, note: Note) -> Any:
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc, name-defined, unused-ignore]
         """Reports the outermost phases of a build; inner ones are too many."""
 
@@ -212,7 +212,7 @@ def _monitor(trt: Any, tell: Tell) -> Any:
             depth = 0 if parent is None else self._outer.get(parent, 9) + 1
             self._outer[phase] = depth
             if depth <= 1:
-                tell(f"{'  ' * depth}{phase} ({steps} steps)")
+                note(f"{'  ' * depth}{phase} ({steps} steps)")
 
         def phase_finish(self, phase: str) -> None:
             self._outer.pop(phase, None)
@@ -223,19 +223,19 @@ def _monitor(trt: Any, tell: Tell) -> Any:
     return Monitor()
 
 
-def _script(network: Any, onnx: Path, engine: Path, order: Order, capability: str) -> str:
+def _script(network: Any, onnx: Path, engine: Path, spec: EngineSpec, capability: str) -> str:
     """Return the same build as a shell command."""
     name = network.get_input(0).name
-    shapes = ["x".join(map(str, shape)) for shape in _shapes(network, order.profile)]
+    shapes = ["x".join(map(str, shape)) for shape in _shapes(network, spec.profile)]
     words = ["trtexec", "--stronglyTyped"]
-    if order.flavour == "tensorrt-rtx":
+    if spec.flavour == "tensorrt-rtx":
         words = ["tensorrt_rtx", f"--computeCapabilities={capability.replace('.', '')}"]
     words += [f"--onnx={onnx.name}", f"--saveEngine={engine.name}"]
     words += [f"--{kind}Shapes={name}:{each}" for kind, each in zip(_KINDS, shapes, strict=True)]
-    if order.workspace_mb is not None:
-        words.append(f"--memPoolSize=workspace:{order.workspace_mb * 1e6 / 2**20:.0f}")
-    if order.flavour == "tensorrt" and order.timing_cache is not None:
-        words.append(f"--timingCacheFile={order.timing_cache.name}")
+    if spec.workspace_mb is not None:
+        words.append(f"--memPoolSize=workspace:{spec.workspace_mb * 1e6 / 2**20:.0f}")
+    if spec.flavour == "tensorrt" and spec.timing_cache is not None:
+        words.append(f"--timingCacheFile={spec.timing_cache.name}")
     words += ["--profilingVerbosity=detailed", "--skipInference"]
     return f"#!/bin/sh\n# In the folder of {onnx.name}:\n{shlex.join(words)}\n"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from export import bundle as bundles
 from export.engine import build
-from export.engine.build import Order, Tell
+from export.engine.build import EngineSpec, Note
 from runtime import documents
 from runtime.backends.engine_manifest import Profile
 from runtime.backends.tensorrt_flavour import ENGINE_SUFFIX, Flavour
@@ -20,7 +20,7 @@ from runtime.files import read_json, write_json
 
 
 @dataclass(frozen=True)
-class Wish:
+class EngineRequest:
     """The engines to build for a bundle; None: as in its recipe."""
 
     flavours: Sequence[Flavour] = ()
@@ -31,7 +31,7 @@ class Wish:
     workspace_mb: int | None = None
 
 
-def add(folder: Path, wish: Wish, *, tell: Tell = lambda line: None) -> list[Path]:
+def add(folder: Path, request: EngineRequest, *, note: Note = lambda line: None) -> list[Path]:
     """Build engines from the ONNX files of a bundle, into it, and write its manifest again.
 
     Returns:
@@ -42,30 +42,32 @@ def add(folder: Path, wish: Wish, *, tell: Tell = lambda line: None) -> list[Pat
         MissingDependencyError: the flavour or the GPU that it needs is not here.
     """
     bundle = existing.load(folder)
-    sources, made = _sources(bundle, wish), []
-    for flavour in _flavours(bundle, wish):
-        for capability in _capabilities(bundle, wish, flavour):
+    sources, made = _sources(bundle, request), []
+    for flavour in _flavours(bundle, request):
+        for capability in _capabilities(bundle, request, flavour):
             for source in sources:
-                order = _order(bundle, wish, flavour, source.precision, capability)
-                tell(f"{flavour} from {source.path.name}, {capability or 'the GPU of here'}")
-                made.append(build.build(source.path, folder / bundles.ENGINES, order, tell=tell))
+                spec = _spec(bundle, request, flavour, source.precision, capability)
+                note(
+                    f"{flavour} from {source.path.name}, {capability or 'the GPU of this machine'}"
+                )
+                made.append(build.build(source.path, folder / bundles.ENGINES, spec, note=note))
     _note(bundle)
     bundles.seal(folder)
     return made
 
 
-def _sources(bundle: Bundle, wish: Wish) -> list[Artifact]:
+def _sources(bundle: Bundle, request: EngineRequest) -> list[Artifact]:
     there = {each.precision: each for each in bundle.artifacts if each.path.suffix == ".onnx"}
-    if missing := [each for each in wish.precisions if each not in there]:
+    if missing := [each for each in request.precisions if each not in there]:
         raise InputError(
             f"{bundle.folder}: has no {', '.join(missing)} file; it has {', '.join(there)}.\n"
             "  `export.precisions` of the recipe says which are made."
         )
-    return [there[each] for each in wish.precisions or there]
+    return [there[each] for each in request.precisions or there]
 
 
-def _flavours(bundle: Bundle, wish: Wish) -> Sequence[Flavour]:
-    flavours = wish.flavours or bundle.document.engines.flavours
+def _flavours(bundle: Bundle, request: EngineRequest) -> Sequence[Flavour]:
+    flavours = request.flavours or bundle.document.engines.flavours
     if not flavours:
         raise InputError(
             f"{bundle.folder}: its recipe names no engines. Name a flavour:\n"
@@ -75,27 +77,31 @@ def _flavours(bundle: Bundle, wish: Wish) -> Sequence[Flavour]:
     return flavours
 
 
-def _capabilities(bundle: Bundle, wish: Wish, flavour: Flavour) -> Sequence[str | None]:
+def _capabilities(bundle: Bundle, request: EngineRequest, flavour: Flavour) -> Sequence[str | None]:
     if flavour == "tensorrt":
-        return wish.capabilities or [None]
-    return wish.capabilities or [bundle.target.compute_capability]
+        return request.capabilities or [None]
+    return request.capabilities or [bundle.target.compute_capability]
 
 
-def _order(
-    bundle: Bundle, wish: Wish, flavour: Flavour, precision: Precision, capability: str | None
-) -> Order:
+def _spec(
+    bundle: Bundle,
+    request: EngineRequest,
+    flavour: Flavour,
+    precision: Precision,
+    capability: str | None,
+) -> EngineSpec:
     recipe, sizes = bundle.document.engines, bundle.target.batches
-    batches = wish.batches or recipe.batches or (1, sizes[0], max(sizes))
+    batches = request.batches or recipe.batches or (1, sizes[0], max(sizes))
     try:
         profile = Profile(*batches)
     except ValueError as error:
         raise InputError(f"batches {batches}: {error}") from error
-    return Order(
+    return EngineSpec(
         flavour=flavour,
         precision=precision,
         profile=profile,
         compute_capability=capability,
-        workspace_mb=wish.workspace_mb or recipe.workspace_mb,
+        workspace_mb=request.workspace_mb or recipe.workspace_mb,
         timing_cache=bundle.folder / bundles.ENGINES / f"{flavour}.timing-cache",
     )
 

@@ -51,24 +51,24 @@ def parse(trt: Any, network: Any, path: Path, log: Any) -> None:
 
 
 def _refusal(error: Any) -> str:
-    said = re.sub(r"\s+", " ", error.desc()).strip()
+    words = re.sub(r"\s+", " ", error.desc()).strip()
     operator, name = error.node_operator(), error.node_name()
     code = str(error.code()).rsplit(".", 1)[-1].split(":")[0]
     if not operator:
         return (
-            f"{code}: {said}.\n  Is it a whole ONNX file? `compressor export RUN` writes it again."
+            f"{code}: {words}.\n  Is it a whole ONNX file? `compressor export RUN` writes it again."
         )
-    reason = "" if said in ("false", "") else f" ({said})"
-    return f"node {name!r}, operator {operator}: {code}{reason}.\n  {_way_out(operator, said)}"
+    reason = "" if words in ("false", "") else f" ({words})"
+    return f"node {name!r}, operator {operator}: {code}{reason}.\n  {_way_out(operator, words)}"
 
 
-def _way_out(operator: str, said: str) -> str:
+def _way_out(operator: str, words: str) -> str:
     if operator in ("QuantizeLinear", "DequantizeLinear"):
         return (
             "TensorRT takes symmetric INT8 only: zero points of 0, no quantised bias "
             "(`QuantizeBias: False`). `export.precisions: [int8]` writes such a file."
         )
-    if "lugin" in said:
+    if "lugin" in words:
         return (
             "TensorRT has no such operator and found no plugin of that name. Choose a student "
             "whose export has standard operators only, or run this file with ONNX Runtime."

@@ -135,8 +135,8 @@ def test_an_unknown_model_or_tag_is_refused_with_the_nearest(model, message):
         ({"img_size": [32, 64]}, "its input cannot be prepared here"),
         ({"num_classes": 3}, r"teacher\.args\.num_classes: the classifier is always left out"),
         ({"in_chans": 1}, r"teacher\.args\.in_chans: images have three channels; remove it"),
-        ({"pretrained": True}, r"teacher\.args\.pretrained: `weights` says it; remove it"),
-        ({"checkpoint_path": "x.pth"}, r"teacher\.args\.checkpoint_path: `weights` says it"),
+        ({"pretrained": True}, r"teacher\.args\.pretrained: `weights` decides it; remove it"),
+        ({"checkpoint_path": "x.pth"}, r"teacher\.args\.checkpoint_path: `weights` decides it"),
         ({"features_only": True}, r"teacher\.args\.features_only: an image has one embedding"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from export.engine import build, layers
-from export.engine.build import Order
+from export.engine.build import EngineSpec
 from runtime.backends import engine_manifest, gpu
 from runtime.backends.engine_manifest import Profile
 from runtime.errors import InputError, MissingDependencyError
@@ -24,7 +24,7 @@ TYPES = {"fp32": "float32", "fp16": "float16", "int8": "int8"}
 
 def order(precision="fp32", capability="8.6", **changes):
     profile = changes.pop("profile", Profile(1, 2, 8))
-    return Order("tensorrt-rtx", precision, profile, capability, **changes)
+    return EngineSpec("tensorrt-rtx", precision, profile, capability, **changes)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
@@ -42,7 +42,7 @@ def test_every_family_builds_and_is_inside_what_it_is_said_to_be(
 def test_an_engine_with_all_that_lies_beside_it(students, tmp_path, capability):
     source, told = students("mobilenetv3"), []
     asked = order(capability=capability, workspace_mb=256)
-    path = build.build(source, tmp_path, asked, tell=told.append)
+    path = build.build(source, tmp_path, asked, note=told.append)
     sm = capability.replace(".", "")
     assert path.name == f"mobilenetv3.fp32.tensorrt-rtx-sm{sm}.engine"
     assert sorted(each.name for each in tmp_path.iterdir()) == [
@@ -149,7 +149,9 @@ def test_without_a_gpu_somebody_must_say_what_to_build_for(students, tmp_path, m
     # The one code path, as far as it goes without the package `tensorrt` and a GPU.
     monkeypatch.setattr(build, "import_flavour", lambda flavour: tensorrt_rtx)
     with pytest.raises(MissingDependencyError, match="builds an engine on the GPU that it is for"):
-        build.build(students("mobilenetv3"), tmp_path, Order("tensorrt", "fp32", Profile(1, 1, 8)))
+        build.build(
+            students("mobilenetv3"), tmp_path, EngineSpec("tensorrt", "fp32", Profile(1, 1, 8))
+        )
 
 
 def test_layers_are_read_from_the_inspectors_json_of_10_and_11():

@@ -32,7 +32,7 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trt")
     spec = Student(model="mobilenetv3_small_050", image_size=32, embedding=16)
     export(Deployed(create_student(spec, seed=0).module, None), 32, folder / "s.onnx", {})
-    order = engine.Order(flavour, "fp32", Profile(1, 1, 8))
+    order = engine.EngineSpec(flavour, "fp32", Profile(1, 1, 8))
     return folder / "s.onnx", engine.build(folder / "s.onnx", folder, order)
 
 

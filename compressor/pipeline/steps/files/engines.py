@@ -12,7 +12,7 @@ from runtime.errors import InputError
 from runtime.files import write_json
 
 if TYPE_CHECKING:
-    from export.engine.build import Order
+    from export.engine.build import EngineSpec
     from runtime.backends.tensorrt_flavour import Flavour
 
 
@@ -79,16 +79,16 @@ def _make(run: Run, work: Path) -> None:
                 pending.append({"flavour": flavour, "precision": precision})
                 continue
             run.note(f"{flavour}, {precision}")
-            build.build(path, folder, _order(run, flavour, precision), tell=run.note)
+            build.build(path, folder, _order(run, flavour, precision), note=run.note)
     write_json(folder / "to_build.json", pending)
 
 
-def _order(run: Run, flavour: Flavour, precision: Any) -> Order:
-    from export.engine.build import Order
+def _order(run: Run, flavour: Flavour, precision: Any) -> EngineSpec:
+    from export.engine.build import EngineSpec
     from runtime.backends.engine_manifest import Profile
 
     export, target = run.plan.recipe.export, run.plan.target
-    return Order(
+    return EngineSpec(
         flavour=flavour,
         precision=precision,
         profile=Profile(*deployed.batches(run)),
