@@ -54,7 +54,7 @@ COPY = Step(
     version=1,
     products=("copy.txt",),
     needs=(),
-    inputs=lambda run: {"word": run.plan.word.strip()},
+    inputs=lambda run: {"word": run.plan.word.strip()},  # type: ignore[attr-defined]
     make=make_copy,
 )
 LARGE = Step(
