@@ -136,14 +136,14 @@ class Arrays:
         """
         sizes = {"N": images, "F": len(FAMILIES), "S": len(SEVERITIES)}
         sizes |= {letter: size for letter, size in (("M", outside), ("K", classes)) if size}
-        yield from mismatches(self, sizes)
         arrays = flat(self)
-        for name in _CLASS_NUMBERS & arrays.keys():
+        for name in sorted(_CLASS_NUMBERS & arrays.keys()):
             if classes and arrays[name].size and arrays[name].max() >= classes:
                 yield f"{name} names a class that is not there"
         rows = self.corrupted.rows if self.corrupted else np.arange(0)
         if rows.size and (rows.min() < 0 or rows.max() >= images):
             yield "corrupted.rows names an image that is not there"
+        yield from mismatches(self, sizes)
 
 
 _CLASS_NUMBERS = {
