@@ -55,13 +55,13 @@ base: wheel
 	build/base/bin/python -m pip install --quiet --constraint constraints.txt "$$(ls build/wheel/*.whl)[cpu,test]"
 	cd build/base && OMP_NUM_THREADS=1 bin/pytest --numprocesses 2 --dist loadfile -c ../../pyproject.toml --rootdir ../.. ../../tests/runtime ../../tests/test_base_install.py
 
-# The same tests with the oldest versions that pyproject.toml allows, the base install and one backend.
+# The tests of the runtime with the oldest versions that pyproject.toml allows, the base install and one backend.
 lowest: wheel
 	rm -rf build/lowest
 	$(PYTHON) -m venv build/lowest
 	$(BIN)/python tools/lowest_versions.py cpu test > build/lowest.txt
 	build/lowest/bin/python -m pip install --quiet --constraint build/lowest.txt "$$(ls build/wheel/*.whl)[cpu,test]"
-	cd build/lowest && OMP_NUM_THREADS=1 bin/pytest --numprocesses 2 --dist loadfile -c ../../pyproject.toml --rootdir ../.. ../../tests/runtime ../../tests/test_base_install.py
+	cd build/lowest && OMP_NUM_THREADS=1 bin/pytest --numprocesses 2 --dist loadfile -c ../../pyproject.toml --rootdir ../.. ../../tests/runtime
 
 fix: $(STAMP)
 	$(BIN)/ruff check --fix .
