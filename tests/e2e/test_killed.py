@@ -78,7 +78,7 @@ print(" ".join(step.name for step in runner.steps_of(run)))
 def run_killed(recipe, out, moment=""):
     """Run, and die in the step `moment`, or at the message that begins so; exit code and stdout."""
     words = [sys.executable, "-c", KILLED, str(recipe), str(out), moment or "never"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=600)
     return done.returncode, done.stdout + done.stderr
 
 
