@@ -20,6 +20,7 @@ from compressor.events import EpochEnded, Event, Observer, ignore
 from compressor.models.compute import Compute
 from compressor.models.embed import embed
 from compressor.models.encoder import Encoder
+from compressor.recipe.choices import METHODS
 from compressor.recipe.schema import Distill
 from runtime.arrays import Floats, Ints
 from runtime.errors import InputError
@@ -139,8 +140,8 @@ def _image_set(
     """Return training and validation images, decoded once."""
     records = records_of(paths_of(images, work / "images"), labels, "train")
     known = {record.label for record in records} - {UNLABELLED}
-    if spec.method == "supervised" and len(known) < 2:
-        raise InputError("method supervised needs labels of at least two classes")
+    if METHODS[spec.method].needs_labels and len(known) < 2:
+        raise InputError(f"method {spec.method} needs labels of at least two classes")
     if isinstance(validation, float):
         stratified = all(record.label != UNLABELLED for record in records)
         records = assign_splits(records, None, validation, spec.seed, stratified=stratified)

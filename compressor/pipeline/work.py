@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from compressor.events import StepWork
+from compressor.recipe.choices import METHODS
 from compressor.recipe.schema import Recipe
 
 _BATCH = 64  # images a network embeds together; compressor.data.loading needs torch to say so
@@ -24,7 +25,8 @@ def planned_work(recipe: Recipe, *, train: int, images: int, outside: int) -> tu
     batch = max(1, spec.batch_for(train))
     steps = spec.epochs_for(train) * (train // batch)
     looks = [train, images - train, outside]
-    views = 0 if spec.method == "supervised" or spec.teacher == "online" else spec.views_for(train)
+    cached = METHODS[spec.method].needs_teacher and spec.teacher == "cached"
+    views = spec.views_for(train) if cached else 0
     return (
         _work("embeddings", "teacher batch", sum(map(_batches, looks)), "teacher on "),
         _work("pixels", "decoded image", train, "decoding images"),
