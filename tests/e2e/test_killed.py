@@ -46,7 +46,7 @@ import os, signal, sys
 from dataclasses import replace
 from pathlib import Path
 
-from compressor.events import Message
+from compressor.events import EpochEnded
 from compressor.pipeline import runner
 from compressor.pipeline.context import Run
 from compressor.recipe import plan as plans
@@ -57,7 +57,7 @@ def kill():
     os.kill(os.getpid(), signal.SIGKILL)
 
 def observe(event):
-    if isinstance(event, Message) and event.text.startswith(moment):
+    if isinstance(event, EpochEnded) and event.text().startswith(moment):
         kill()
 
 def killed(step):
