@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import click
 
-from runtime.errors import InputError, MissingDependencyError, ToolError
+from runtime.errors import ToolError, from_file_system
 
 if TYPE_CHECKING:
     from runtime.results.report import Report
@@ -76,7 +75,8 @@ def guarded(main: click.Command, *, on_interrupt: Callable[[], str] = lambda: ""
         on_interrupt: returns the text after "interrupted" when the user presses Ctrl-C.
     """
     try:
-        code = main.main(standalone_mode=False)
+        with from_file_system():
+            code = main.main(standalone_mode=False)
     except click.UsageError as error:
         error.show()
         sys.exit(2)
@@ -85,11 +85,6 @@ def guarded(main: click.Command, *, on_interrupt: Callable[[], str] = lambda: ""
         sys.exit(INTERRUPTED)
     except ToolError as error:
         _fail(error)
-    except OSError as error:
-        translated = _from_os(error)
-        if translated is None:
-            raise
-        _fail(translated)
     sys.exit(code or 0)
 
 
@@ -98,17 +93,3 @@ def _fail(error: ToolError) -> None:
         click.echo(json.dumps({"error": str(error), "exit_code": error.exit_code}))
     click.echo(f"{click.style('error', fg='red', bold=True)}: {error}", err=True)
     sys.exit(error.exit_code)
-
-
-def _from_os(error: OSError) -> ToolError | None:
-    """Return our own error for what the file system refused; None for an unknown kind."""
-    where = error.filename or "a file"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return MissingDependencyError(
-            f"{where}: no space left on this disk. What was finished is kept: free some space and "
-            "run the same command again, or choose another folder with --out."
-        )
-    refused = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
-    if error.errno in refused:
-        return InputError(f"{where}: {error.strerror}. Choose another folder with --out.")
-    return None

@@ -23,7 +23,7 @@ from compressor.models.encoder import Encoder
 from compressor.recipe.choices import METHODS
 from compressor.recipe.schema import Distill
 from runtime.arrays import Floats, Ints
-from runtime.errors import InputError
+from runtime.errors import InputError, from_file_system
 from runtime.images.preprocess import Preprocess
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ class Distilled:
         return to_onnx(self, path)
 
 
+@from_file_system()
 def distill(
     images: Images,
     teacher: Network,
@@ -100,7 +101,7 @@ def distill(
 
     Raises:
         InputError: images, labels, a network or a setting is wrong, or the loss is not finite.
-        MissingDependencyError: a GPU, a precision or hub weights are missing.
+        MissingDependencyError: a GPU, a precision, hub weights or disk space are missing.
     """
     share = validation if isinstance(validation, float) else 0.1
     spec = _settings({**(settings or {}), "method": method, "epochs": epochs, "validation": share})

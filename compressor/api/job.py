@@ -25,7 +25,14 @@ from runtime.files import size_of, write_json, write_text
 _REPORTS = ("report.json", "report.html", "report.md")
 
 
-def open_job(recipe: Path, assignments: Sequence[str], out: Path | None, observer: Observer) -> Run:
+def open_job(
+    recipe: Path,
+    assignments: Sequence[str],
+    out: Path | None,
+    observer: Observer,
+    *,
+    given_as: str = "--set",
+) -> Run:
     """Read a recipe into a run that has not begun. Writes nothing.
 
     Args:
@@ -33,11 +40,12 @@ def open_job(recipe: Path, assignments: Sequence[str], out: Path | None, observe
         assignments: changes of it, such as `distill.epochs=2`.
         out: the run's folder; None: `runs/NAME`.
         observer: receives the events; `events.jsonl` in the folder receives them too.
+        given_as: what messages call a change.
 
     Raises:
         InputError: with file, line and key of every mistake.
     """
-    plan = plans.load(recipe, assignments)
+    plan = plans.load(recipe, assignments, given_as=given_as)
     folder = out if out is not None else Path("runs") / plan.recipe.name
     return Run(plan, folder, observer=fan_out(EventLog(folder / event_log.FILE), observer))
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from compressor.recipe.choices import STRATEGIES
 from compressor.selection.choose import Request, choose
 from runtime.arrays import Floats, Ints
-from runtime.errors import InputError
+from runtime.errors import InputError, from_file_system
 
 if TYPE_CHECKING:
     from compressor.api.encoders import Network
@@ -37,6 +37,7 @@ class Selection:
     """[N, D]"""
 
 
+@from_file_system()
 def select_images(
     images: Images | npt.NDArray[np.floating],
     *,
@@ -61,7 +62,7 @@ def select_images(
 
     Raises:
         InputError: the budget, the strategy, the embeddings, an image or the teacher is wrong.
-        MissingDependencyError: openTSNE, kmedoids, a GPU or hub weights are missing.
+        MissingDependencyError: openTSNE, kmedoids, a GPU, hub weights or disk space are missing.
     """
     if strategy not in STRATEGIES:
         raise InputError(f"strategy {strategy!r} is not one of {', '.join(STRATEGIES)}")

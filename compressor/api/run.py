@@ -9,11 +9,13 @@ from compressor.api import job as jobs
 from compressor.api.first_recipe import folder_of, write_first_recipe
 from compressor.api.result import RunResult
 from compressor.events import Message, Observer, ignore
+from runtime.errors import from_file_system
 
 Network = str | Mapping[str, object]
 """A timm model by name, or the keys of a recipe's section: `{"model": ..., "weights": ...}`."""
 
 
+@from_file_system()
 def run(
     recipe: str | Path,
     *,
@@ -40,10 +42,11 @@ def run(
         MissingDependencyError: this machine lacks a package, GPU, weights or disk space.
     """
     assignments = jobs.assignments_of(overrides or {})
-    job = jobs.open_job(Path(recipe), assignments, _path(out), on_event)
+    job = jobs.open_job(Path(recipe), assignments, _path(out), on_event, given_as="overrides")
     return jobs.complete(job)
 
 
+@from_file_system()
 def compress(
     images: str | Path,
     *,
@@ -86,7 +89,7 @@ def compress(
     assignments = jobs.assignments_of(changes | dict(overrides or {}))
     images = Path(images)
     recipe, lines = write_first_recipe(images, folder_of(images, _path(out)))
-    job = jobs.open_job(recipe, assignments, recipe.parent, on_event)
+    job = jobs.open_job(recipe, assignments, recipe.parent, on_event, given_as="overrides")
     for line in lines:
         job.observer(Message(text=line))
     return jobs.complete(job)

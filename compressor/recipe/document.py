@@ -32,10 +32,13 @@ _CONSEQUENCES = {"too_short"}
 
 
 class Document:
-    """A YAML file as it was written, its line numbers, and the `--set` changes laid over it."""
+    """A YAML file as it was written, its line numbers, and the changes laid over it."""
 
-    def __init__(self, path: Path, overrides: Sequence[str] = ()) -> None:
+    def __init__(
+        self, path: Path, overrides: Sequence[str] = (), *, given_as: str = "--set"
+    ) -> None:
         self.path = path
+        self._given_as = given_as
         self._tree = _parse(path)
         self._overridden: dict[Key, str] = {}
         for override in overrides:
@@ -69,18 +72,22 @@ class Document:
         dotted, equals, text = override.partition("=")
         key: Key = tuple(part.strip() for part in dotted.split("."))
         if not equals or not all(key):
-            raise InputError(f"--set {override}: write key.path=value, as in distill.epochs=2")
+            raise InputError(
+                f"{self._given_as} {override}: write key.path=value, as in distill.epochs=2"
+            )
         try:
             value = _yaml("safe").load(text)
         except (YAMLError, ValueError, IndexError) as error:
             raise InputError(
-                f"--set {override}: the value is not YAML ({_problem(error)})"
+                f"{self._given_as} {override}: the value is not YAML ({_problem(error)})"
             ) from error
         node = self._tree
         for depth, part in enumerate(key[:-1]):
             node = node.setdefault(part, {})
             if not isinstance(node, Mapping):
-                raise InputError(f"--set {override}: {_dotted(key[: depth + 1])} is not a section")
+                raise InputError(
+                    f"{self._given_as} {override}: {_dotted(key[: depth + 1])} is not a section"
+                )
         node[key[-1]] = value
         self._overridden[key] = override
 
@@ -88,7 +95,7 @@ class Document:
         for changed, override in reversed(self._overridden.items()):
             shared = min(len(changed), len(key))
             if changed[:shared] == key[:shared]:
-                return f"--set {override}"
+                return f"{self._given_as} {override}"
         return f"{self.path}:{self._line(key)}"
 
     def _line(self, key: Key) -> int:

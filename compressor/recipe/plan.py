@@ -28,7 +28,7 @@ class RecipeOrigin(Struct, frozen=True, kw_only=True):
     path: str
     """Of the recipe's file, absolute."""
     overrides: tuple[str, ...]
-    """The changes of `--set`."""
+    """The changes of it: those of `--set`, or the API's `overrides`."""
 
 
 @dataclass(frozen=True)
@@ -39,17 +39,22 @@ class Plan:
     target: Target
     target_name: str
     digest: str
-    """sha256 of what the user wrote (file and `--set`), whatever the spelling."""
+    """sha256 of what the user wrote (file and changes), whatever the spelling."""
     origin: RecipeOrigin
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> Plan:
-    """Read a recipe, lay `--set` over it, resolve its paths against its folder, read its target.
+def load(path: Path, overrides: Sequence[str] = (), *, given_as: str = "--set") -> Plan:
+    """Read a recipe, lay changes over it, resolve its paths against its folder, read its target.
+
+    Args:
+        path: the YAML file.
+        overrides: changes of it, such as `distill.epochs=2`.
+        given_as: what messages call a change.
 
     Raises:
         InputError: with file, line and key of every mistake.
     """
-    document = Document(path, overrides)
+    document = Document(path, overrides, given_as=given_as)
     written = document.validate(Recipe)
     recipe = _with_resolved_paths(written, path.resolve().parent)
     if mistakes := mistakes_of(recipe):

@@ -1,5 +1,7 @@
 """Distilling from Python, on plain modules and images, without a run folder."""
 
+import tempfile
+
 import numpy as np
 import pytest
 import timm
@@ -126,3 +128,12 @@ def test_a_file_that_is_no_image_is_named(pixels, tiny_teacher, tmp_path):
     (tmp_path / "notes.txt").write_text("no image")
     with pytest.raises(compressor.InputError, match=r"notes\.txt: not an image"):
         compressor.distill(tmp_path, tiny_teacher, STUDENT)
+
+
+def test_what_the_file_system_refuses_is_an_input_error(
+    pixels, tiny_teacher, tmp_path, monkeypatch
+):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
+    with pytest.raises(compressor.InputError, match=r"Not a directory\. Choose another folder"):
+        compressor.distill(pixels, tiny_teacher, STUDENT, settings=SETTINGS)

@@ -1,5 +1,7 @@
 """Choosing images to label from Python: embeddings, folders, arrays, and what is refused."""
 
+import tempfile
+
 import numpy as np
 import pytest
 
@@ -73,3 +75,11 @@ def test_wrong_arguments_are_refused(embeddings, changes, message):
 def test_wrong_embeddings_are_refused(broken, message):
     with pytest.raises(compressor.InputError, match=message):
         compressor.select_images(broken, budget=2)
+
+
+def test_what_the_file_system_refuses_is_an_input_error(tiny_teacher, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
+    images = np.zeros((4, 32, 32, 3), np.uint8)
+    with pytest.raises(compressor.InputError, match=r"Not a directory\. Choose another folder"):
+        compressor.select_images(images, budget=2, teacher=tiny_teacher, device="cpu")

@@ -1,6 +1,7 @@
 """The whole job through Python: results, events, and errors that are typed exceptions."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -109,6 +110,40 @@ def test_bad_input_raises_an_input_error(write_recipe, tmp_path, capfd, override
         compressor.run(write_recipe(), out=tmp_path / "run", overrides=overrides)
     assert capfd.readouterr() == ("", "")
     assert not (tmp_path / "run" / "student.safetensors").exists()
+
+
+def test_a_wrong_override_is_named_as_the_caller_gave_it(write_recipe, tmp_path, folder_of_images):
+    for call in (
+        lambda: compressor.run(write_recipe(), overrides={"distill.epochs": -1}),
+        lambda: compressor.compress(
+            folder_of_images, out=tmp_path / "run", overrides={"distill.epochs": -1}
+        ),
+    ):
+        with pytest.raises(
+            compressor.InputError, match=r"^overrides distill\.epochs=-1: "
+        ) as error:
+            call()
+        assert "--set" not in str(error.value)
+
+
+def test_a_file_in_the_place_of_the_folder_raises_an_input_error(
+    write_recipe, tmp_path, folder_of_images
+):
+    (tmp_path / "file").touch()
+    with pytest.raises(compressor.InputError, match=r"file/run.*: Not a directory\. Choose"):
+        compressor.run(write_recipe(), out=tmp_path / "file" / "run")
+    with pytest.raises(compressor.InputError, match="Not a directory"):
+        compressor.compress(folder_of_images, out=tmp_path / "file" / "run")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_raises_a_missing_dependency_error(write_recipe, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / ".lock").touch()
+    (folder / "events.jsonl").symlink_to("/dev/full")
+    with pytest.raises(compressor.MissingDependencyError, match="no space left on this disk"):
+        compressor.run(write_recipe(), out=folder)
 
 
 def test_other_bad_input_raises_too(tmp_path, write_recipe, capfd):
