@@ -13,12 +13,13 @@ from typing import get_args
 
 from PIL import Image
 
-from compressor.data.dataset import ImageRecord, ImageSet, Split
+from compressor.data import dataset
+from compressor.data.dataset import Dataset, ImageRecord, ImageSet, OodImage, Split
 from compressor.data.image_files import DecodedInfo, files_below, inspect
 from compressor.data.labels import UNLABELLED, index_classes, read_class_names
 from compressor.data.split import assign_splits
 from runtime.errors import InputError
-from runtime.files import replacing, write_json
+from runtime.files import replacing
 from runtime.images.decode import UNIDENTIFIED
 from runtime.progress import Track, silent
 
@@ -88,18 +89,17 @@ class Audit:
             ood: what `inspect` returned for the out-of-distribution files.
         """
         outside = {_id_of(path, self.images.root): result for path, result in ood.items()}
-        document = {
-            "schema_version": 1,
-            "counts": self.counts(),
-            "classes": list(self.images.classes),
-            "images": [vars(record) for record in self.images.records],
-            "ood_images": [
-                {"id": name, "pixels_sha256": result.pixels_sha256}
+        document = Dataset(
+            counts=self.counts(),
+            classes=self.images.classes,
+            images=self.images.records,
+            ood_images=tuple(
+                OodImage(name, result.pixels_sha256)
                 for name, result in sorted(outside.items())
                 if isinstance(result, DecodedInfo)
-            ],
-        }
-        write_json(folder / "dataset.json", document)
+            ),
+        )
+        dataset.save(document, folder)
         rejected = [(file.id, file.reason) for file in self.rejected]
         rejected += [(name, result) for name, result in outside.items() if isinstance(result, str)]
         _write_csv(folder / "rejected.csv", ("image", "reason"), rejected)

@@ -9,13 +9,17 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from compressor.data.labels import UNLABELLED
-from runtime.files import read_json
+from runtime import documents
+from runtime.files import write_json
 
 Split = Literal["train", "validation", "holdout"]
 """Used for training, to choose the best checkpoint, held out."""
 _CLASSES_SHOWN = 30
+FILE = "dataset.json"
+SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -76,8 +80,38 @@ class ImageSet:
         return f"{text} and {more} more classes" if more else text
 
 
-def load(folder: Path, root: Path) -> tuple[ImageSet, dict[str, int]]:
-    """Read dataset.json back, with its counts."""
-    document = read_json(folder / "dataset.json")
-    records = tuple(ImageRecord(**fields) for fields in document["images"])
-    return ImageSet(root, tuple(document["classes"]), records), document["counts"]
+class OodImage(Struct, frozen=True):
+    """One usable out-of-distribution image."""
+
+    id: str
+    """Path relative to the images folder."""
+    pixels_sha256: str
+
+
+class Dataset(Struct, frozen=True, kw_only=True):
+    """The content of dataset.json."""
+
+    schema_version: int = SCHEMA_VERSION
+    counts: dict[str, int]
+    """How many images of each kind, with the names of the report."""
+    classes: tuple[str, ...]
+    images: tuple[ImageRecord, ...]
+    ood_images: tuple[OodImage, ...]
+
+    def image_set(self, root: Path) -> ImageSet:
+        """Return the usable images; their paths are relative to `root`."""
+        return ImageSet(root, self.classes, self.images)
+
+
+def load(folder: Path) -> Dataset:
+    """Read dataset.json.
+
+    Raises:
+        InputError: it is missing, of a newer version, or a field is wrong.
+    """
+    return documents.read(folder / FILE, Dataset, what="data set", newest=SCHEMA_VERSION)
+
+
+def save(dataset: Dataset, folder: Path) -> None:
+    """Write dataset.json."""
+    write_json(folder / FILE, documents.plain(dataset))

@@ -41,4 +41,4 @@ def load(training: Training, path: Path) -> None:
     training.done, training.sums = state["done"], state["sums"]
     training.best = Best(**state["best"])
     lines = json.loads(state["log"])
-    training.log = [from_line(line, epochs=training.schedule.epochs) for line in lines]
+    training.log = [from_line(line, path, epochs=training.schedule.epochs) for line in lines]

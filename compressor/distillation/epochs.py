@@ -7,12 +7,15 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from compressor.events import EpochEnded
+from runtime.documents import typed
+from runtime.errors import InputError
 from runtime.files import write_text
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _PLAIN = ("epoch", "lr", "head_loss", "student_loss", "best_so_far", "seconds")
 
@@ -27,7 +30,7 @@ class Best:
     state: dict[str, Tensor] = field(default_factory=dict)
 
 
-def to_line(ended: EpochEnded) -> dict[str, Any]:
+def to_line(ended: EpochEnded) -> dict[str, float]:
     """Return an epoch as it stands in `train.jsonl`, the validation scores beside the losses."""
     return {
         "epoch": ended.epoch,
@@ -40,11 +43,32 @@ def to_line(ended: EpochEnded) -> dict[str, Any]:
     }
 
 
-def from_line(line: Mapping[str, Any], *, epochs: int) -> EpochEnded:
-    """Return the epoch that `to_line` wrote."""
-    plain = {name: line[name] for name in _PLAIN}
+def from_line(line: Mapping[str, object], path: Path, *, epochs: int) -> EpochEnded:
+    """Return the epoch that `to_line` wrote.
+
+    Raises:
+        InputError: a value is missing or wrong; the message names it and `path`.
+    """
+    plain = {name: value for name, value in line.items() if name in _PLAIN}
     scores = {name: value for name, value in line.items() if name not in _PLAIN}
-    return EpochEnded(epochs=epochs, scores=scores, **plain)
+    return typed({**plain, "epochs": epochs, "scores": scores}, EpochEnded, path)
+
+
+def read_log(path: Path) -> list[EpochEnded]:
+    """Read `train.jsonl`.
+
+    Raises:
+        InputError: a line is no JSON object, or a value in it is wrong.
+    """
+    lines = path.read_text(encoding="utf-8").splitlines()
+    epochs = list[EpochEnded]()
+    for number, text in enumerate(lines, start=1):
+        try:
+            line = json.loads(text)
+        except ValueError as error:
+            raise InputError(f"{path}: line {number}: not JSON ({error})") from error
+        epochs.append(from_line(typed(line, dict[str, object], path), path, epochs=len(lines)))
+    return epochs
 
 
 def write_log(path: Path, log: Iterable[EpochEnded]) -> None:

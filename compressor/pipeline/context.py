@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -20,7 +20,6 @@ from compressor.pipeline.storage.run_files import RunFiles
 from compressor.recipe.networks import Network
 from compressor.recipe.plan import Plan
 from runtime.errors import InputError
-from runtime.files import read_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,7 +82,7 @@ class Run:
         arrays: dict[str, npt.NDArray[np.float32]] = load_file(self.file(name))
         return arrays
 
-    def shared(self, key: Any, name: str, make: Callable[[Path], None]) -> Path:
+    def shared(self, key: object, name: str, make: Callable[[Path], None]) -> Path:
         """Return a file that other recipes may use too, made if the store has none of this key.
 
         Args:
@@ -245,6 +244,6 @@ class _Dataset:
 
 @lru_cache(maxsize=1)
 def _load_dataset(folder: Path, root: Path, written: int) -> _Dataset:
-    images, counts = dataset.load(folder, root)
-    listed = read_json(folder / "dataset.json")["ood_images"]
-    return _Dataset(images, counts, [(each["id"], each["pixels_sha256"]) for each in listed])
+    found = dataset.load(folder)
+    ood = [(image.id, image.pixels_sha256) for image in found.ood_images]
+    return _Dataset(found.image_set(root), found.counts, ood)

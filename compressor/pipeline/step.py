@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from compressor.pipeline.storage.digests import digest
 
@@ -30,7 +30,7 @@ class Step:
     """Files and folders that are copied into the run folder."""
     needs: tuple[str, ...]
     """Steps whose outputs it may read."""
-    inputs: Callable[[Run], dict[str, Any]]
+    inputs: Callable[[Run], dict[str, object]]
     """Everything that decides its outputs, as JSON values; outputs of other steps by digest."""
     make: Callable[[Run, Path], None]
     """Writes the outputs into the folder it is given, where a killed attempt may have left work."""

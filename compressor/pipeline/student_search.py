@@ -7,13 +7,12 @@ table that `python -m runtime latency-table` measured there. The first that fits
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from compressor.pipeline.context import Run
 from compressor.pipeline.storage.digests import digest
@@ -22,9 +21,10 @@ from compressor.recipe.schema import Student
 from runtime.benchmark import latency_table
 from runtime.benchmark import machine as device
 from runtime.benchmark.latency_table import CandidateFile, Candidates, Setting, Timed
-from runtime.documents import plain
+from runtime.documents import plain, read
 from runtime.errors import InputError, MissingDependencyError
-from runtime.files import read_json, sha256_of, write_json
+from runtime.files import sha256_of, write_json
+from runtime.results.making import MeasuredStudent, StudentSearch
 from runtime.text import table
 
 AUTO = "auto"
@@ -46,45 +46,48 @@ def settled(run: Run, *, keep: bool = True) -> Run:
     if recipe.student.model != AUTO:
         return run
     path, key = run.folder / FILE, _key(run.plan)
-    found = read_json(path) if path.is_file() else {}
-    if found.get("key") != key:
+    found = _read(path)
+    if found is None or found.key != key:
         run.note("student: auto; searching the most capable one that fits")
-        found = {"key": key, **search(run.plan, run.note)}
+        found = replace(search(run.plan, run.note), key=key)
         if keep:
-            write_json(path, found)
-    run.note(f"student: {found['chosen']} ({found['why']})")
-    student = recipe.student.model_copy(update={"model": found["chosen"], "latency_table": None})
+            write_json(path, plain(found))
+    run.note(f"student: {found.chosen} ({found.why})")
+    student = recipe.student.model_copy(update={"model": found.chosen, "latency_table": None})
     chosen = recipe.model_copy(update={"student": student})
-    return Run(replace(run.plan, recipe=chosen), run.folder, run.observer)
+    return Run(dataclasses.replace(run.plan, recipe=chosen), run.folder, run.observer)
 
 
-def found_for(run: Run) -> dict[str, Any] | None:
+def found_for(run: Run) -> StudentSearch | None:
     """What the search for this run's student found, for the report; None if it was named."""
-    path = run.folder / FILE
-    found: dict[str, Any] = read_json(path) if path.is_file() else {}
-    return found if found.get("chosen") == run.plan.recipe.student.model else None
+    found = _read(run.folder / FILE)
+    return found if found is not None and found.chosen == run.plan.recipe.student.model else None
 
 
-def search(plan: Plan, note: Callable[[str], None]) -> dict[str, Any]:
+def _read(path: Path) -> StudentSearch | None:
+    return read(path, StudentSearch, what="search for a student") if path.is_file() else None
+
+
+def search(plan: Plan, note: Callable[[str], None]) -> StudentSearch:
     """Try the candidates in their order: which is chosen, why, and what was measured.
 
     Raises:
         InputError: as for `settled`.
         MissingDependencyError: as for `settled`.
     """
-    require, rows = plan.recipe.require, list[dict[str, Any]]()
+    require, rows = plan.recipe.require, list[MeasuredStudent]()
     for timed in _timings(plan):
-        row = plain(timed) | {"fits": _fits(timed, plan)}
+        row = MeasuredStudent(**asdict(timed), fits=_fits(timed, plan))
         rows.append(row)
-        note(f"  {timed.model}: {_told(timed)}{'' if row['fits'] else ', does not fit'}")
-        if row["fits"]:
+        note(f"  {timed.model}: {_told(timed)}{'' if row.fits else ', does not fit'}")
+        if row.fits:
             gates = {"latency_p95_ms": require.latency_p95_ms, "size_mb": require.size_mb}
             asked = ", ".join(f"{key} {value:g}" for key, value in gates.items() if value)
             passed_over = len(rows) - 1
             why = f"the most capable of {len(candidates(plan))} candidates that fits {asked}"
             why += f"; {passed_over} more capable did not" if passed_over else ""
-            return {"chosen": timed.model, "why": why, "measured": rows}
-    cells = [[row["model"], f"{row['size_mb']:.2f}", _milliseconds(row["p95_ms"])] for row in rows]
+            return StudentSearch(chosen=timed.model, why=why, measured=tuple(rows))
+    cells = [[row.model, f"{row.size_mb:.2f}", _milliseconds(row.p95_ms)] for row in rows]
     raise InputError(
         "student.model is auto, and no candidate fits `require`:\n\n"
         + table(["model", "MB", "p95 ms"], cells)

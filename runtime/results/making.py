@@ -135,7 +135,7 @@ class MeasuredStudent(Struct, frozen=True):
 class StudentSearch(Struct, frozen=True, kw_only=True):
     """Why this student was chosen."""
 
-    key: Any = UNSET
+    key: str | UnsetType = UNSET
     chosen: str
     why: str
     measured: tuple[MeasuredStudent, ...]

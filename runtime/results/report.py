@@ -116,7 +116,7 @@ class Report(Struct, frozen=True, kw_only=True):
         return self.entry(self.recommended.stage)
 
 
-def with_run(report: Report, parts: Mapping[str, Any]) -> Report:
+def with_run(report: Report, parts: Mapping[str, object]) -> Report:
     """Return a check's report with the parts that only a run knows.
 
     Args:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -38,7 +37,7 @@ class CalibrationImages:
     """Which of the run's images those are."""
 
 
-def inputs(run: Run) -> dict[str, Any]:
+def inputs(run: Run) -> dict[str, object]:
     """Return what decides the images and the ONNX file that they are shown to."""
     recipe, found = run.plan.recipe, run.images()
     return {

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from compressor.pipeline.context import Run
+from runtime import documents
+from runtime.bundle.schema import Flavour
 from runtime.documents import Precision
 
 if TYPE_CHECKING:
@@ -15,6 +19,23 @@ if TYPE_CHECKING:
 CAMERA = "camera"
 """Folder of the files that take pixels, if `export.input` asks for them."""
 ENGINES = "engines"
+
+
+class PendingBuild(Struct, frozen=True):
+    """An engine that only the device itself can build: an entry of to_build.json."""
+
+    flavour: Flavour
+    precision: Precision
+
+
+def to_build(run: Run) -> list[PendingBuild]:
+    """Return the engines that only the device itself can build.
+
+    Raises:
+        InputError: a field of to_build.json is wrong.
+    """
+    path = run.file(f"{ENGINES}/to_build.json")
+    return documents.read(path, list[PendingBuild], what="list of engines to build")
 
 
 def file_of(precision: str) -> str:
@@ -35,7 +56,7 @@ def steps(run: Run) -> tuple[str, ...]:
     return (*made, ENGINES) if export.engines else tuple(made)
 
 
-def digests(run: Run, names: tuple[str, ...]) -> dict[str, Any]:
+def digests(run: Run, names: tuple[str, ...]) -> dict[str, object]:
     """Return the digests of the outputs of some steps, and which precisions are deployed."""
     files = {name: run.outputs(name) for name in names}
     return {"files": files, "precisions": list(run.plan.recipe.export.precisions)}

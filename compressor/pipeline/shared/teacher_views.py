@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from compressor.data.augmentation import PLAIN
 from compressor.pipeline.context import Run
@@ -28,7 +28,7 @@ _SHARDS_VERSION = 1
 """Raise it when the same view of the same image gives other features."""
 
 
-def inputs(run: Run) -> dict[str, Any]:
+def inputs(run: Run) -> dict[str, object]:
     """Return what decides the features, and what is kept on the disk at all."""
     recipe, spec = run.plan.recipe, run.plan.recipe.distill
     keys = run.images().part("train").keys
@@ -74,7 +74,7 @@ def shards(run: Run, numbers: Iterable[int]) -> list[Path]:
     return found
 
 
-def code() -> list[Any]:
+def code() -> list[object]:
     """Return the versions of code and libraries that decide a shard."""
     return [_SHARDS_VERSION, {name: metadata.version(name) for name in NETWORK_LIBRARIES}]
 

@@ -18,7 +18,7 @@ from runtime.files import read_json
 def step(before: tuple[str, ...]) -> Step:
     """Return the step that makes the bundle of the files of some steps."""
 
-    def inputs(run: Run) -> dict[str, Any]:
+    def inputs(run: Run) -> dict[str, object]:
         return deployed.digests(run, before) | {
             "export": run.plan.recipe.export.model_dump(mode="json"),
             "golden": run.outputs("golden"),
@@ -64,8 +64,7 @@ def _make(run: Run, work: Path) -> None:
     if plan.recipe.export.engines:
         files += bundle.engines_in(run.file(deployed.ENGINES))
         pending = [
-            bundle.pending(engine["flavour"], engine["precision"])
-            for engine in read_json(run.file(f"{deployed.ENGINES}/to_build.json"))
+            bundle.pending(engine.flavour, engine.precision) for engine in deployed.to_build(run)
         ]
     document = schema.BundleDocument(
         name=plan.recipe.name,

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
-from typing import Any
 
 from compressor.pipeline import student_search
 from compressor.pipeline.context import Run
 from compressor.pipeline.step import Step
+from runtime.documents import plain
 from runtime.files import read_json
 
 
-def _inputs(run: Run) -> dict[str, Any]:
+def _inputs(run: Run) -> dict[str, object]:
     from runtime.benchmark.machine import describe, version_of
 
     machine = describe()
@@ -37,28 +36,29 @@ def _make(run: Run, work: Path) -> None:
     started = time.monotonic()
     held_out = golden.load(run.file("holdout"))
     report = check(bundle.load(run.file("bundle")), held_out, track=run.track)
-    parts = {
+    parts: dict[str, object] = {
         "data": {**run.counts(), "digest": run.pixels_digest()},
         "timings_s": run.files.seconds() | {"check": round(time.monotonic() - started, 2)},
         "training": _training_summary(run),
         "untrained_student": read_json(run.file("untrained.json")),
     }
     if searched := student_search.found_for(run):
-        parts["student_search"] = searched
+        parts["student_search"] = plain(searched)
     markdown.write(with_run(report, parts), work, images=held_out.root)
 
 
-def _training_summary(run: Run) -> dict[str, Any]:
+def _training_summary(run: Run) -> dict[str, object]:
+    from compressor.distillation.epochs import read_log, to_line
+
     spec = run.plan.recipe.distill
-    lines = run.file("train.jsonl").read_text(encoding="utf-8").splitlines()
-    epochs = [json.loads(line) for line in lines]
-    kept = next((each for each in reversed(epochs) if each["best_so_far"]), epochs[-1])
+    epochs = read_log(run.file("train.jsonl"))
+    kept = next((epoch for epoch in reversed(epochs) if epoch.best_so_far), epochs[-1])
     return {
         **{key: getattr(spec, key) for key in ("method", "center", "seed")},
         **read_json(run.file("training.json")),
         "epochs": len(epochs),
-        "kept_epoch": kept["epoch"],
-        "kept": kept,
+        "kept_epoch": kept.epoch,
+        "kept": to_line(kept),
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from compressor.pipeline.context import Run
 from compressor.pipeline.shared import training_data
@@ -16,7 +15,7 @@ _NOT_DECIDING = {"workers", "checkpoint_s", "device", "disk_gb"}
 pixels."""
 
 
-def _inputs(run: Run) -> dict[str, Any]:
+def _inputs(run: Run) -> dict[str, object]:
     recipe, found = run.plan.recipe, run.images()
     needs_labels = METHODS[recipe.distill.method].needs_labels
     seen = found.part("train", "validation")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from runtime.arrays import Floats
 from runtime.files import replacing, write_json
 
 
-def _inputs(run: Run) -> dict[str, Any]:
+def _inputs(run: Run) -> dict[str, object]:
     return {
         "teacher": run.network_digest(run.plan.recipe.teacher),
         "precision": run.plan.recipe.distill.teacher_precision,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,7 +25,7 @@ MAX_BANK = 20_000
 """Training embeddings that the kNN and the OOD score search, at most; labelled ones come first."""
 
 
-def _inputs(run: Run) -> dict[str, Any]:
+def _inputs(run: Run) -> dict[str, object]:
     return {
         "root": str(run.root),
         "embeddings": run.outputs("embeddings"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from compressor.data.audit import AuditSettings, audit
 from compressor.data.image_files import DecodedInfo, files_below, inspect
@@ -16,7 +15,7 @@ from runtime.errors import InputError
 from runtime.files import sha256_of
 
 
-def _inputs(run: Run) -> dict[str, Any]:
+def _inputs(run: Run) -> dict[str, object]:
     data, spec = run.plan.recipe.data, run.plan.recipe.distill
     labels = _labels(run)
     csv = labels not in ("folders", "none")

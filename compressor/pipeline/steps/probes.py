@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from runtime.arrays import Floats
 from runtime.files import write_json
 
 
-def _inputs(run: Run) -> dict[str, Any]:
+def _inputs(run: Run) -> dict[str, object]:
     return {
         "student": run.network_digest(run.plan.recipe.student),
         "weights": run.outputs("distill")["student.safetensors"],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -102,7 +101,7 @@ def step(run: Run, *, more: int | None = None) -> Step:
     )
 
 
-def _inputs(run: Run, total: int) -> dict[str, Any]:
+def _inputs(run: Run, total: int) -> dict[str, object]:
     """Neither labels of proposed images nor the proposals themselves: they change no choice."""
     now = labelling_state(run)
     return {

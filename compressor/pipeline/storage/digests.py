@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from runtime.files import sha256_of, write_text
 
 
-def digest(document: Any) -> str:
+def digest(document: object) -> str:
     """Return the hex sha256 of JSON values."""
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 

@@ -10,7 +10,7 @@ from compressor.data import dataset
 from compressor.data.dataset import ImageRecord, ImageSet
 from compressor.data.image_files import DecodedInfo, files_below, inspect
 from runtime.errors import InputError
-from runtime.files import read_json
+from runtime.files import read_json, write_json
 
 NOT_AN_IMAGE = "not an image that Pillow can read"
 
@@ -34,8 +34,9 @@ def test_audit__a_folder_without_files_is_refused(tmp_path, make):
 
 def test_save_and_load__give_the_same_images(with_damage, tmp_path):
     with_damage.save(tmp_path / "run", ood={})
-    loaded, counts = dataset.load(tmp_path / "run", with_damage.images.root)
-    assert loaded == with_damage.images
+    read = dataset.load(tmp_path / "run")
+    counts = read.counts
+    assert read.image_set(with_damage.images.root) == with_damage.images
     assert counts == with_damage.counts()
     assert counts == {
         "images": 10,
@@ -54,7 +55,8 @@ def test_save_and_load__classes_unicode_and_ids_with_dots(root, tmp_path):
     write(tmp_path / "held", "чай/3.png")
     found = audit(root, labels="folders", holdout=tmp_path / "held")
     found.save(tmp_path, ood={})
-    loaded, counts = dataset.load(tmp_path, root)
+    read = dataset.load(tmp_path)
+    loaded, counts = read.image_set(root), read.counts
     assert loaded == found.images
     assert loaded.classes == ("Gänseblümchen", "чай")
     assert (counts["labelled"], counts["classes"]) == (3, 2)
@@ -113,7 +115,24 @@ def test_save__out_of_distribution_files_are_listed_by_what_was_found(root, tmp_
 
 def test_load__without_an_audit_names_the_file(tmp_path):
     with pytest.raises(InputError, match=r"dataset.json: no such file"):
-        dataset.load(tmp_path, tmp_path)
+        dataset.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"split": "test"}, r"images\[1\].split"),
+        ({"width": "wide"}, r"images\[1\].width: expected int, got str 'wide'"),
+    ],
+)
+def test_load__a_wrong_field_is_named_by_its_path(root, tmp_path, change, message):
+    write(root, "1.png", "2.png")
+    audit(root).save(tmp_path, ood={})
+    document = read_json(tmp_path / "dataset.json")
+    document["images"][1] |= change
+    write_json(tmp_path / "dataset.json", document)
+    with pytest.raises(InputError, match=message):
+        dataset.load(tmp_path)
 
 
 def test_image_set__parts_paths_labels_and_keys_go_together(flowers):

@@ -83,11 +83,11 @@ def from_table(plan, timings, require, rows=ROWS, **changes):
 )
 def test_the_first_that_fits_every_gate(plan, timings, require, chosen, passed_over):
     found = from_table(plan, timings, require)
-    assert found["chosen"] == chosen
-    assert [row["fits"] for row in found["measured"]] == [False] * passed_over + [True]
-    assert ("1 more capable did not" in found["why"]) == bool(passed_over)
+    assert found.chosen == chosen
+    assert [row.fits for row in found.measured] == [False] * passed_over + [True]
+    assert ("1 more capable did not" in found.why) == bool(passed_over)
     for gate in require:
-        assert gate in found["why"]
+        assert gate in found.why
 
 
 def test_where_none_fits_it_says_what_was_measured(plan, timings):
@@ -146,7 +146,7 @@ def test_a_run_finds_its_student_once_and_reports_why(plan, tmp_path):
     assert all(row["p95_ms"] is None for row in found["measured"])
     big, small = (row["size_mb"] for row in found["measured"])
     assert small < 3.0 < big
-    assert student_search.found_for(settled) == found
+    assert plain(student_search.found_for(settled)) == found
 
     said.clear()
     again = student_search.settled(run)
@@ -212,7 +212,7 @@ def test_from_the_desk_to_the_device_and_back(plan, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"require": {"agreement": 0.5}}, "say require.latency_p95_ms or require.size_mb"),
+        ({"require": {"agreement": 0.5}}, "set require.latency_p95_ms or require.size_mb"),
         ({"student.args": {"drop_rate": 0.1}}, "leave them out with model auto"),
         ({"student.weights": "teacher.safetensors"}, "use none or hub with model auto"),
         ({"student.latency_table": "nowhere.json"}, "no such file: .*nowhere.json"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from compressor.pipeline.context import Run
 from compressor.pipeline.shared import deployed
@@ -14,7 +13,7 @@ from runtime import documents
 def step(before: tuple[str, ...]) -> Step:
     """Return the step that converts the ONNX files of some steps."""
 
-    def inputs(run: Run) -> dict[str, Any]:
+    def inputs(run: Run) -> dict[str, object]:
         return deployed.digests(run, before)
 
     return Step(

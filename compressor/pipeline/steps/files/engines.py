@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from compressor.pipeline.context import Run
 from compressor.pipeline.shared import deployed
 from compressor.pipeline.step import Step
+from runtime.documents import Precision, plain
 from runtime.errors import InputError
 from runtime.files import write_json
 
@@ -42,7 +43,7 @@ def refuse_early(run: Run) -> None:
 def step(before: tuple[str, ...]) -> Step:
     """Return the step that builds engines of the files of some steps."""
 
-    def inputs(run: Run) -> dict[str, Any]:
+    def inputs(run: Run) -> dict[str, object]:
         from runtime.backends import gpu
         from runtime.backends.tensorrt_flavour import installed_version
 
@@ -72,18 +73,18 @@ def _make(run: Run, work: Path) -> None:
 
     folder = work / deployed.ENGINES
     folder.mkdir(parents=True, exist_ok=True)
-    pending = []
+    pending = list[deployed.PendingBuild]()
     for flavour in run.plan.recipe.export.engines:
         for precision, path in deployed.onnx_files(run).items():
             if flavour == "tensorrt" and gpu.find() is None:
-                pending.append({"flavour": flavour, "precision": precision})
+                pending.append(deployed.PendingBuild(flavour, precision))
                 continue
             run.note(f"{flavour}, {precision}")
             build.build(path, folder, _order(run, flavour, precision), note=run.note)
-    write_json(folder / "to_build.json", pending)
+    write_json(folder / "to_build.json", plain(pending))
 
 
-def _order(run: Run, flavour: Flavour, precision: Any) -> EngineSpec:
+def _order(run: Run, flavour: Flavour, precision: Precision) -> EngineSpec:
     from export.engine.build import EngineSpec
     from runtime.backends.engine_manifest import Profile
 

@@ -43,9 +43,9 @@ def _screening(run: Run) -> ScreeningResult:
     return ScreeningResult(**read_json(run.file(_SCREENING))["screening"])
 
 
-def _inputs(run: Run) -> dict[str, Any]:
+def _inputs(run: Run) -> dict[str, object]:
     missed = _missed(run)
-    inputs: dict[str, Any] = {"screening": run.outputs("int8_screening"), "missed": missed}
+    inputs: dict[str, object] = {"screening": run.outputs("int8_screening"), "missed": missed}
     if missed:
         recipe = run.plan.recipe
         inputs |= {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from compressor.pipeline.context import Run
 from compressor.pipeline.shared import deployed
@@ -11,7 +10,7 @@ from compressor.pipeline.step import NETWORK_LIBRARIES, Step
 from runtime.files import read_json
 
 
-def _inputs(run: Run) -> dict[str, Any]:
+def _inputs(run: Run) -> dict[str, object]:
     return {
         "student": run.network_digest(run.plan.recipe.student),
         "weights": run.outputs("distill")["student.safetensors"],

@@ -107,7 +107,7 @@ def passes(monkeypatch):
 def test_the_teacher_looks_at_a_training_image_once_in_each_view(learn, passes):
     """The first view is the image itself: its features are the embedding too."""
     folder, _ = learn("first", upto="features")
-    found = dataset.load(folder, folder)[0]
+    found = dataset.load(folder).image_set(folder)
     train, others = len(found.part("train")), len(found.part("validation", "holdout"))
     assert sum(passes) == 2 * train + others
     embedded = load_file(folder / "embeddings.safetensors")["images"]
@@ -120,7 +120,7 @@ def test_the_teacher_looks_at_a_training_image_once_in_each_view(learn, passes):
 )
 def test_a_teacher_whose_views_are_not_kept_looks_at_each_image_once(learn, passes, changes):
     folder, _ = learn("first", changes, upto="features")
-    assert sum(passes) == len(dataset.load(folder, folder)[0])
+    assert sum(passes) == len(dataset.load(folder).image_set(folder))
     assert not shards(folder)
 
 
@@ -151,7 +151,7 @@ def test_embeddings_are_of_the_images_as_the_device_sees_them(learn, tmp_path, t
     changes = {"data.images": str(folder), "data.labels": "none", "data.min_images": 10}
     run_folder, _ = learn("first", changes, upto="embeddings")
     teacher = load_teacher(Teacher(**tiny_teacher))
-    found = dataset.load(run_folder, folder)[0]
+    found = dataset.load(run_folder).image_set(folder)
     assert found.part("train")
     pixels = [teacher.preprocess(open_rgb(path)) for path in found.paths]
     with torch.inference_mode():
