@@ -21,7 +21,7 @@ from runtime.benchmark.machine_load import MachineLoad
 from runtime.benchmark.opened_files import Opened
 from runtime.bundle.bundle import Bundle
 from runtime.bundle.golden import Golden
-from runtime.bundle.schema import ProbeChoice
+from runtime.bundle.schema import BundleDocument, ProbeChoice, Requirements
 from runtime.evaluation import answering, ledger
 from runtime.evaluation.gates import Evidence
 from runtime.evaluation.recommend import mark_dominated, recommend
@@ -92,14 +92,17 @@ def check(bundle: Bundle, golden: Golden, *, track: Track = silent) -> Report:
     machine = machines.describe()
     bench, idle = _open(bundle, golden, machine, track)
     measured = _measure(bench)
-    number, recommended, verdict = _judge(bench, measured)
+    difference = measured.preprocess_difference
+    number, recommended, verdict = _judge(
+        bundle.require, bench.target, measured.teacher, measured.files, difference
+    )
     probe = _probe(bundle.document.probe)
     report = Report(
         recipe=bundle.document.recipe,
         target=bench.target,
         machine=structs.replace(machine, while_timing=measured.load),
         golden=_summary(golden, contaminated),
-        preprocess_max_difference_levels=measured.preprocess_difference,
+        preprocess_max_difference_levels=difference,
         preprocess_contract=_preprocessing(bundle),
         probe=probe,
         precision=from_json(bundle.document.precision, PrecisionDecisions, _BUNDLE),
@@ -131,20 +134,43 @@ def _measure(bench: Bench) -> Measurements:
     return Measurements(answers, sample, load, teacher, student, files, difference)
 
 
-def _judge(bench: Bench, measured: Measurements) -> tuple[int, Recommended, Verdict]:
+def judge_again(report: Report, document: BundleDocument) -> Report | None:
+    """Judge a report by other requirements, from what was measured.
+
+    Args:
+        report: of the same files, on this machine.
+        document: names the requirements; differs from the report's bundle in nothing else but the
+            recipe.
+
+    Returns:
+        The report with the new verdict; None if another file is recommended now: its speed and its
+        findings are not in the report.
+    """
+    teacher, _, *others = report.ledger
+    files = [entry for entry in others if entry.latency is not UNSET]
+    difference = report.preprocess_max_difference_levels
+    _, recommended, verdict = _judge(document.require, report.target, teacher, files, difference)
+    if recommended.stage != report.recommended.stage:
+        return None
+    return structs.replace(report, recipe=document.recipe, recommended=recommended, verdict=verdict)
+
+
+def _judge(
+    require: Requirements,
+    target: Target,
+    teacher: LedgerEntry,
+    files: Sequence[LedgerEntry],
+    preprocess_difference: int | None,
+) -> tuple[int, Recommended, Verdict]:
     """The number of the recommended file, why it is recommended, and its verdict."""
-    require = documents.plain(bench.bundle.require)
+    wanted = documents.plain(require)
     verdicts = {
-        entry.stage: judge(
-            require,
-            Evidence(entry, measured.teacher, measured.preprocess_difference),
-            bench.target,
-        )
-        for entry in measured.files
+        entry.stage: judge(wanted, Evidence(entry, teacher, preprocess_difference), target)
+        for entry in files
     }
     passed = {stage: verdict.passed for stage, verdict in verdicts.items()}
-    recommended = recommend(measured.files, passed)
-    number = [entry.stage for entry in measured.files].index(recommended.stage)
+    recommended = recommend(files, passed)
+    number = [entry.stage for entry in files].index(recommended.stage)
     return number, recommended, verdicts[recommended.stage]
 
 
