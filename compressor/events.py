@@ -36,13 +36,25 @@ class StepWork(msgspec.Struct, frozen=True, kw_only=True):
     """What is counted, such as `teacher batch`: equal units take about the same time."""
     count: int
     label: str
-    """How the labels of its progress begin; equal to the label where one piece of work is all."""
+    """How the labels of its progress begin; equal to the label where this is one piece of work."""
+
+
+class UncountedStep(msgspec.Struct, frozen=True, kw_only=True):
+    """A step whose work has no countable units."""
+
+    step: str
+    part: str
+    """The part of the run that it belongs to, for people: `export` or `check`."""
+    seconds: float | None
+    """How long it took when it was last made in this folder; None: it never was."""
 
 
 class WorkPlanned(Event, frozen=True, kw_only=True):
     """The images are known, and so is the work of the steps that still have to run."""
 
     work: tuple[StepWork, ...]
+    """In order; a step may have several pieces of work."""
+    uncounted: tuple[UncountedStep, ...] = ()
 
 
 class StepStarted(Event, frozen=True, kw_only=True):

@@ -7,14 +7,14 @@ import time
 from collections.abc import Sequence
 from typing import Literal
 
-from compressor.events import RunEnded, RunStarted, StepEnded, StepStarted, StepWork, WorkPlanned
+from compressor.events import RunEnded, RunStarted, StepEnded, StepStarted, WorkPlanned
 from compressor.pipeline import engine
 from compressor.pipeline.context import Run
 from compressor.pipeline.step import Step
 from compressor.pipeline.step_list import BEFORE_SELECTION, LEARNING, steps_of
-from compressor.pipeline.steps import selection
+from compressor.pipeline.steps import robustness, selection
 from compressor.pipeline.steps.files import engines
-from compressor.pipeline.work import planned_work
+from compressor.pipeline.work import ImageCounts, planned_work, uncounted
 
 Outcome = Literal["done", "waiting"]
 """How a run ends: with a report, or waiting for labels."""
@@ -55,21 +55,30 @@ def _run_all(run: Run, until: str | None) -> Outcome:
         if step.name == until:
             break
         if step.name == "images":
-            run.observer(WorkPlanned(work=_work(run)))
             waits = selection.short(run)
+            run.observer(_work(run, waits=waits))
     return "done"
 
 
-def _work(run: Run) -> tuple[StepWork, ...]:
-    """Return the countable work of the steps that are not cached."""
+def _work(run: Run, *, waits: bool) -> WorkPlanned:
+    """Return the work of the steps that are not cached; of a run that waits, up to the choice."""
     found, states = run.images(), planned(run)
-    work = planned_work(
-        run.plan.recipe,
+    due = [
+        name
+        for name, state in states.items()
+        if state in ("to do", "waits") and (not waits or name in BEFORE_SELECTION)
+    ]
+    counts = ImageCounts(
         train=len(found.part("train")),
         images=len(found),
         outside=len(run.ood_ids()),
+        corrupted=len(robustness.rows(run)),
     )
-    return tuple(each for each in work if states[each.step] in ("to do", "waits"))
+    counted = planned_work(run.plan.recipe, counts)
+    return WorkPlanned(
+        work=tuple(work for work in counted if work.step in due),
+        uncounted=uncounted(due, counted, run.files.steps),
+    )
 
 
 def run_selection(run: Run, more: int | None) -> None:

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-from compressor.events import StepWork
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from compressor.events import StepWork, UncountedStep
+from compressor.pipeline.storage.records import StepRecord
 from compressor.recipe.choices import METHODS
 from compressor.recipe.schema import Recipe
 
 _BATCH = 64  # images a network embeds together; compressor.data.loading needs torch to say so
 
 
-def planned_work(recipe: Recipe, *, train: int, images: int, outside: int) -> tuple[StepWork, ...]:
+@dataclass(frozen=True)
+class ImageCounts:
+    """How many images a run has."""
+
+    train: int
+    images: int
+    """All, training images included."""
+    outside: int
+    """Out-of-distribution images."""
+    corrupted: int
+    """Held-out images that are corrupted."""
+
+
+def planned_work(recipe: Recipe, counts: ImageCounts) -> tuple[StepWork, ...]:
     """Return the work of the steps whose time grows with images, views and epochs.
 
     A step that turns out to need less (its outputs are cached, the disk has no room for them) ends
-    early; the steps after training have no counted work.
-
-    Args:
-        recipe: the run's.
-        train: training images.
-        images: all images, training images included.
-        outside: out-of-distribution images.
+    early. Making and checking the files is not counted: see `uncounted`.
     """
+    train, images, outside = counts.train, counts.images, counts.outside
     spec = recipe.distill
     batch = max(1, spec.batch_for(train))
     steps = spec.epochs_for(train) * (train // batch)
@@ -33,6 +45,35 @@ def planned_work(recipe: Recipe, *, train: int, images: int, outside: int) -> tu
         _work("features", "teacher batch", max(0, views - 1) * _batches(train), "teacher on view"),
         _work("distill", "student step", steps, "distilling"),
         _work("probes", "student batch", _batches(images) + _batches(outside), "student on "),
+        # A unit is an image in all its corruptions: some thirty passes.
+        *(
+            _work(
+                "robustness", f"{name}: corrupted image", counts.corrupted, f"{name} on corrupted"
+            )
+            for name in ("teacher", "student")
+        ),
+    )
+
+
+def uncounted(
+    steps: Iterable[str], counted: Iterable[StepWork], made: Mapping[str, StepRecord]
+) -> tuple[UncountedStep, ...]:
+    """Return the steps that have no counted work, with the seconds that they last took.
+
+    Args:
+        steps: names of the steps that have to run, in order.
+        counted: the counted work of all steps.
+        made: what the folder's earlier run has made, by step.
+    """
+    names = {work.step for work in counted}
+    return tuple(
+        UncountedStep(
+            step=step,
+            part="check" if step == "check" else "export",
+            seconds=made[step].seconds if step in made else None,
+        )
+        for step in steps
+        if step not in names
     )
 
 

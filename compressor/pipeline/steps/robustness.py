@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,22 +47,25 @@ class ImagesToCorrupt:
         return corruptions.all_of(int(self.seeds[at]), self.short_side_px)
 
 
-def _rows(run: Run, held: int) -> Ints:
-    """Evenly over those held-out images that travel to the device, where they are made again."""
+def rows(run: Run) -> Ints:
+    """Return the held-out images that are corrupted: evenly over those that travel to the device.
+
+    There they are corrupted again.
+    """
     recipe = run.plan.recipe
-    carried = evenly(held, recipe.export.golden_images)
+    carried = evenly(len(run.images().part("holdout")), recipe.export.golden_images)
     return carried[evenly(len(carried), recipe.check.robustness_images)]
 
 
 def chosen(run: Run) -> ImagesToCorrupt:
     """The held-out images that this run corrupts."""
     held = run.images().part("holdout")
-    rows = _rows(run, len(held))
+    corrupted = rows(run)
     networks, keys, paths = (run.teacher, run.untrained_student), held.keys, held.paths
     return ImagesToCorrupt(
-        rows,
-        np.array([int(keys[row][:12], 16) for row in rows], np.int64),
-        tuple(paths[row] for row in rows),
+        corrupted,
+        np.array([int(keys[row][:12], 16) for row in corrupted], np.int64),
+        tuple(paths[row] for row in corrupted),
         max(each.preprocess.resize_px for each in networks),
     )
 
@@ -83,13 +86,12 @@ class Corrupted:
 
 
 def _inputs(run: Run) -> dict[str, object]:
-    recipe, held = run.plan.recipe, run.images().part("holdout")
-    keys = held.keys
+    recipe, keys = run.plan.recipe, run.images().part("holdout").keys
     return {
         "teacher": [run.network_digest(recipe.teacher), recipe.distill.teacher_precision],
         "student": run.network_digest(recipe.student),
         "weights": run.outputs("distill")["student.safetensors"],
-        "images": [keys[row] for row in _rows(run, len(held))],
+        "images": [keys[row] for row in rows(run)],
         "corruptions": corruptions.VERSION,
     }
 
@@ -129,41 +131,60 @@ def _embed(
     work: Path,
     precision: torch.dtype | None,
 ) -> Floats:
-    """float32 [R, C, D]; finished parts in the work folder are not made again."""
-    found = [np.empty((0, len(corruptions.cells()), encoder.dim), np.float32)]
-    starts = range(0, len(images.rows), PART_IMAGES)
-    for start in run.track(starts, label=f"{name} on corrupted images", total=len(starts)):
-        part = work / "parts" / f"{name}-{start:06d}.npy"
-        if not part.exists():
-            places = range(start, min(start + PART_IMAGES, len(images.rows)))
-            made = _embed_part(run, encoder, images, places, precision)
-            with replacing(part) as temporary, temporary.open("wb") as file:
-                np.save(file, made)
-        found.append(np.load(part))
-    return np.concatenate(found)
+    """Return float32 [R, C, D]; finished parts in the work folder are not made again."""
+    count = len(images.rows)
+    found = np.empty((count, len(corruptions.cells()), encoder.dim), np.float32)
+    answers = _answers(run, encoder, images, work / "parts" / name, precision)
+    tracked = run.track(answers, label=f"{name} on corrupted images", total=count)
+    for at, answer in enumerate(tracked):
+        found[at] = answer
+    return found
 
 
-def _embed_part(
+def _answers(
+    run: Run,
+    encoder: Encoder,
+    images: ImagesToCorrupt,
+    parts: Path,
+    precision: torch.dtype | None,
+) -> Iterator[Floats]:
+    """Yield [C, D] for each image, in order."""
+    for start in range(0, len(images.rows), PART_IMAGES):
+        part = parts.with_name(f"{parts.name}-{start:06d}.npy")
+        if part.exists():
+            yield from np.load(part)
+            continue
+        places = range(start, min(start + PART_IMAGES, len(images.rows)))
+        made = []
+        for answer in _embed_each(run, encoder, images, places, precision):
+            made.append(answer)
+            yield answer
+        with replacing(part) as temporary, temporary.open("wb") as file:
+            np.save(file, np.stack(made))
+
+
+def _embed_each(
     run: Run,
     encoder: Encoder,
     images: ImagesToCorrupt,
     places: Sequence[int],
     precision: torch.dtype | None,
-) -> Floats:
+) -> Iterator[Floats]:
+    """Yield [C, D] for each of some images."""
     import torch
 
     from compressor.data.loading import load_batches, to_input
     from compressor.models.compute import autocast
 
-    compute, found = run.compute(), []
+    compute = run.compute()
     module = encoder.module.eval().to(compute.device)
     batches = [[at] for at in places]  # an image with all its corruptions
     dataset = Corrupted(images, encoder.preprocess)
-    with torch.inference_mode(), autocast(precision, compute):
-        for (pixels,) in load_batches(dataset, batches, compute.workers):
+    for (pixels,) in load_batches(dataset, batches, compute.workers):
+        with torch.inference_mode(), autocast(precision, compute):
             output = module(to_input(pixels[0], encoder.preprocess, compute.device))
-            found.append(output.float().cpu().numpy())
-    return np.stack(found)
+            answer = output.float().cpu().numpy()
+        yield answer
 
 
 STEP = Step(

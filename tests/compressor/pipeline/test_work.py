@@ -1,11 +1,13 @@
 """The countable work of a run, from its recipe and the number of images."""
 
-from compressor.pipeline.work import planned_work
+from compressor.events import StepWork, UncountedStep
+from compressor.pipeline.storage.records import StepRecord
+from compressor.pipeline.work import ImageCounts, planned_work, uncounted
 from compressor.recipe.schema import Recipe
 
 
-def work(distill=None, *, train=1_000, images=1_300, outside=0):
-    """Counts by step."""
+def work(distill=None, **counts):
+    """Return the units of work by step."""
     recipe = Recipe.model_validate(
         {
             "name": "x",
@@ -15,8 +17,11 @@ def work(distill=None, *, train=1_000, images=1_300, outside=0):
             "distill": {"batch": 100, "epochs": 5, "views": 3, **(distill or {})},
         }
     )
-    planned = planned_work(recipe, train=train, images=images, outside=outside)
-    return {step.step: step.count for step in planned}
+    given = {"train": 1_000, "images": 1_300, "outside": 0, "corrupted": 50, **counts}
+    by_step = {}
+    for piece in planned_work(recipe, ImageCounts(**given)):
+        by_step[piece.step] = by_step.get(piece.step, 0) + piece.count
+    return by_step
 
 
 def test_counts_follow_images_views_and_epochs():
@@ -26,6 +31,7 @@ def test_counts_follow_images_views_and_epochs():
         "features": 2 * 16,  # the first view is the image itself, which embeddings has made
         "distill": 5 * 10,
         "probes": 21,
+        "robustness": 2 * 50,  # by the teacher and by the student
     }
 
 
@@ -37,3 +43,12 @@ def test_images_of_another_task_are_embedded_too():
 def test_without_cached_features_there_is_no_work_for_them():
     assert work({"method": "supervised"})["features"] == 0
     assert work({"teacher": "online"})["features"] == 0
+
+
+def test_steps_without_counted_work_have_the_seconds_of_the_last_run():
+    counted = [StepWork(step="distill", unit="student step", count=9, label="distilling")]
+    made = {"to_onnx": StepRecord("key", "entry", (), (), {}, seconds=4.5)}
+    assert uncounted(("distill", "to_onnx", "check"), counted, made) == (
+        UncountedStep(step="to_onnx", part="export", seconds=4.5),
+        UncountedStep(step="check", part="check", seconds=None),
+    )
