@@ -231,7 +231,8 @@ def proof(path: Path, name: str) -> dict[str, Any]:
     kind = {"fp32": "fp32", "fp16": "fp16"}.get(name.split("-")[0], "int8")
     integer = precision_proof.integer_kernels(path) if kind == "int8" else None
     try:
-        return {**precision_proof.prove(path, kind), "integer_kernels": integer, "refused": None}  # type: ignore[arg-type]
+        weights = precision_proof.prove(path, kind).weights  # type: ignore[arg-type]
+        return {"weights": weights, "integer_kernels": integer, "refused": None}
     except InputError as error:
         return {"integer_kernels": integer, "refused": str(error).splitlines()[0]}
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -15,6 +15,7 @@ from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 from export import graph
 from runtime.backends.ort_library import import_onnxruntime
 from runtime.errors import InputError
+from runtime.results.making import PrecisionProof
 
 Precision = Literal["fp32", "fp16", "int8"]
 
@@ -25,7 +26,7 @@ _TYPE = {"fp32": "float32", "fp16": "float16", "int8": "int8"}
 _AGAIN = "  `compressor export RUN` makes the file again."
 
 
-def prove(path: Path, precision: Precision) -> dict[str, Any]:
+def prove(path: Path, precision: Precision) -> PrecisionProof:
     """Return the weight types of an ONNX file, if they match its precision.
 
     Returns:
@@ -50,9 +51,9 @@ def prove(path: Path, precision: Precision) -> dict[str, Any]:
             f"{wanted}; inside are: {inside}.\n{_AGAIN}"
         )
     if precision != "int8":
-        return {"weights": shares}
+        return PrecisionProof(shares)
     _prove_placement(path, model)
-    return {"weights": shares, "integer_kernels": integer_kernels(path)}
+    return PrecisionProof(shares, integer_kernels(path))
 
 
 def _prove_ends(path: Path, model: ModelProto) -> None:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from timm.data.config import resolve_model_data_config
 from torch import nn
 
+from compressor.models.card import Origin
 from compressor.models.encoder import EmbeddingNet, Encoder, create_student, load_teacher
 from compressor.recipe.document import Section
 from compressor.recipe.schema import Student, Teacher
@@ -101,5 +102,5 @@ def _built(model: nn.Module, role: str) -> Encoder:
         _, rows, columns, channels = found.maps.shape
         shape = (rows, columns, channels)
     name = str((getattr(model, "pretrained_cfg", None) or {}).get("architecture", role))
-    origin = {"model": name, "weights": "given", "args": {}, "timm": timm.__version__}
+    origin = Origin(model=name, weights="given", args={}, timm=timm.__version__)
     return Encoder(name, found.pooled.shape[1], preprocess, shape, network, origin)

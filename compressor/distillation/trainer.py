@@ -109,7 +109,7 @@ def _warn_of_small_sets(training: Training, note: Callable[[str], None]) -> None
     images, batch, wanted = len(training.data.train), training.schedule.batch, training.spec.batch
     if wanted and batch < wanted:
         note(f"batch {batch}, not {wanted}: there are no more training images")
-    if training.encoder.origin["weights"] != "none":
+    if training.encoder.origin.weights != "none":
         return
     millions = sum(parameter.numel() for parameter in training.student.parameters()) / 1e6
     if images < FEW_IMAGES or training.schedule.steps < FEW_STEPS:

@@ -11,10 +11,12 @@ from typing import Any
 
 import timm
 import torch
+from msgspec.structs import asdict
 from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
 from compressor.models import weights
+from compressor.models.card import Card, Origin
 from compressor.models.features import Features, features_of
 from compressor.recipe.networks import Network
 from compressor.recipe.schema import Student, Teacher
@@ -53,17 +55,16 @@ class Encoder:
     """H, W and C of its last feature map; None for a network without one."""
     module: EmbeddingNet
     """float32 [B, 3, S, S], normalised -> [B, D]."""
-    origin: dict[str, Any]
-    """Where the weights come from: model, weights, sha256 of a local file, licence."""
+    origin: Origin
 
-    def card(self) -> dict[str, Any]:
+    def card(self) -> Card:
         """Return its entry in a report."""
-        return {
-            **self.origin,
-            "embedding": self.dim,
-            "size_mb": self.size_mb,
-            "preprocess": self.preprocess.to_dict(),
-        }
+        return Card(
+            **asdict(self.origin),
+            embedding=self.dim,
+            size_mb=self.size_mb,
+            preprocess=self.preprocess,
+        )
 
     @property
     def is_transformer(self) -> bool:
@@ -264,13 +265,6 @@ def _width(spec: Network, module: nn.Module, size_px: int) -> int:
 
 
 def _encoder(spec: Network, module: EmbeddingNet, preprocess: Preprocess) -> Encoder:
-    config = getattr(module.backbone, "pretrained_cfg", None) or {}
-    origin: dict[str, Any] = {"model": spec.model, "weights": spec.weights, "args": spec.args}
-    if spec.weights == "hub":
-        origin |= {"hub_id": config.get("hf_hub_id"), "license": config.get("license")}
-    elif spec.weights != "none":
-        path = Path(spec.weights)
-        origin |= {"weights": path.name, "sha256": sha256_of(path), "license": "the user's"}
     with torch.inference_mode():
         size = preprocess.size_px
         features = module.eval().features(torch.zeros(1, 3, size, size))
@@ -278,4 +272,28 @@ def _encoder(spec: Network, module: EmbeddingNet, preprocess: Preprocess) -> Enc
     if features.maps is not None:
         _, rows, columns, channels = features.maps.shape
         shape = (rows, columns, channels)
-    return Encoder(spec.model, features.pooled.shape[1], preprocess, shape, module, origin)
+    return Encoder(
+        spec.model, features.pooled.shape[1], preprocess, shape, module, _origin(spec, module)
+    )
+
+
+def _origin(spec: Network, module: EmbeddingNet) -> Origin:
+    if spec.weights == "none":
+        return Origin(model=spec.model, weights=spec.weights, args=spec.args)
+    if spec.weights == "hub":
+        config = getattr(module.backbone, "pretrained_cfg", None) or {}
+        return Origin(
+            model=spec.model,
+            weights=spec.weights,
+            args=spec.args,
+            hub_id=config.get("hf_hub_id"),
+            license=config.get("license"),
+        )
+    path = Path(spec.weights)
+    return Origin(
+        model=spec.model,
+        weights=path.name,
+        args=spec.args,
+        sha256=sha256_of(path),
+        license="the user's",
+    )

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from compressor.probes.model_selection import Chosen, choose, settle
 from compressor.probes.probe import LinearProbe, Probe, probe_from
 from compressor.probes.training_set import TrainingSet
 from runtime.arrays import Floats, Ints
 from runtime.metrics import normalise
+from runtime.results import making
 
 
 def fit_all(
@@ -19,7 +20,7 @@ def fit_all(
     labels: Ints,
     classes: Sequence[str],
     note: Callable[[str], None],
-) -> tuple[dict[str, Floats], dict[str, Any]]:
+) -> tuple[dict[str, Floats], making.Probe]:
     """Choose the student's probe, and fit its kind and a linear one to every encoder.
 
     Args:
@@ -32,15 +33,17 @@ def fit_all(
         The arrays that `linear_probe` and `deployed_probe` read, and what the report says.
     """
     counts = np.bincount(labels[labels >= 0], minlength=len(classes))
-    document: dict[str, Any] = {
-        "labelled": int(counts.sum()),
-        "classes_without_label": [
-            name for name, count in zip(classes, counts, strict=True) if not count
-        ],
-    }
+    labelled = int(counts.sum())
+    without = tuple(name for name, count in zip(classes, counts, strict=True) if not count)
     arrays = dict[str, Floats]()
     if (counts > 0).sum() < 2:
-        return arrays, {"kind": None, "why": "under two classes are labelled", **document}
+        none = making.Probe(
+            kind=None,
+            why="under two classes are labelled",
+            labelled=labelled,
+            classes_without_label=without,
+        )
+        return arrays, none
 
     def training_set(encoder: str) -> TrainingSet:
         unit = normalise(embedded[encoder])
@@ -58,7 +61,7 @@ def fit_all(
             kind = chosen.candidate.kind
             own = chosen.probe if name == "student" else choose(training, (kind,)).probe
             arrays |= _named(f"{name}_deployed", own)
-    return arrays, {**chosen.document(), **document}
+    return arrays, replace(chosen.result(), labelled=labelled, classes_without_label=without)
 
 
 def _linear(training: TrainingSet, chosen: Chosen | None) -> Probe:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -15,6 +14,8 @@ from compressor.probes.temperature import scale_of
 from compressor.probes.training_set import TrainingSet
 from runtime.arrays import Doubles
 from runtime.metrics import Estimate, log_loss, mean_estimate
+from runtime.results import making
+from runtime.results.scores import as_score
 
 
 @dataclass(frozen=True)
@@ -48,17 +49,17 @@ class Chosen:
     scores: tuple[Score, ...]
     """Every candidate, or none where there are too few labels to choose."""
 
-    def document(self) -> dict[str, Any]:
-        """Return the choice as in report.json, with the best strength of each kind."""
+    def result(self) -> making.Probe:
+        """Return the choice for the report, with the best strength of each kind."""
         best = [_best(self.scores, (kind,)) for kind in KINDS]
-        return {
-            "kind": self.candidate.kind,
-            "strength": self.candidate.strength,
-            "why": self.why,
-            "candidates": [_row(score) for score in best if score is not None],
-            "temperature": self.temperature,
-            "calibrated": self.calibrated,
-        }
+        return making.Probe(
+            kind=self.candidate.kind,
+            strength=self.candidate.strength,
+            why=self.why,
+            candidates=tuple(_row(score) for score in best if score is not None),
+            temperature=self.temperature,
+            calibrated=self.calibrated,
+        )
 
 
 def choose(training: TrainingSet, kinds: Sequence[Kind] = KINDS, *, seed: int = 0) -> Chosen:
@@ -138,11 +139,10 @@ def _best(scores: Sequence[Score], kinds: Sequence[Kind]) -> Score | None:
     return min(of_kinds, key=lambda score: score.log_loss, default=None)
 
 
-def _row(score: Score) -> dict[str, Any]:
-    return {
-        "kind": score.candidate.kind,
-        "strength": score.candidate.strength,
-        "accuracy": score.accuracy.value,
-        "accuracy_ci": [score.accuracy.low, score.accuracy.high],
-        "log_loss": score.log_loss,
-    }
+def _row(score: Score) -> making.ProbeCandidate:
+    return making.ProbeCandidate(
+        kind=score.candidate.kind,
+        strength=score.candidate.strength,
+        accuracy=as_score(score.accuracy),
+        log_loss=score.log_loss,
+    )

@@ -20,6 +20,8 @@ from export import graph
 from export.graph import Observed
 from export.precision import fp16_types
 from runtime.arrays import Floats
+from runtime.results.making import Fp16Decision, Fp16Trial
+from runtime.results.scores import to_json
 
 LARGEST = 65504.0
 """The largest fp16 number."""
@@ -49,17 +51,15 @@ class Float32Parts:
     tried: tuple[tuple[str, float], ...]
     """Operator types tried in float32, each with the parity that it gave."""
 
-    def to_dict(self) -> dict[str, object]:
-        """Return plain JSON values."""
-        return {
-            "kept_float32_for_overflow": list(self.overflowing),
-            "kept_float32_for_parity": list(self.operators),
-            "parity_cosine_min": self.parity_cosine_min,
-            "parity_wanted": self.parity_wanted,
-            "tried": [
-                {"operator": name, "parity_cosine_min": parity} for name, parity in self.tried
-            ],
-        }
+    def result(self) -> Fp16Decision:
+        """Return the decision for the report."""
+        return Fp16Decision(
+            kept_float32_for_overflow=self.overflowing,
+            kept_float32_for_parity=self.operators,
+            parity_cosine_min=self.parity_cosine_min,
+            parity_wanted=self.parity_wanted,
+            tried=tuple(Fp16Trial(name, parity) for name, parity in self.tried),
+        )
 
 
 def make(
@@ -77,7 +77,7 @@ def make(
     model = onnx.load(source)
     parts = find_float32_parts(model, calibration, validation, parity=parity)
     converted = fp16_types.convert(model, float32_nodes(model, parts))
-    graph.save(converted, path, {"precision": "fp16", "fp16": parts.to_dict()})
+    graph.save(converted, path, {"precision": "fp16", "fp16": to_json(parts.result())})
     return parts
 
 

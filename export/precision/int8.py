@@ -12,7 +12,6 @@ import copy
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from onnx import ModelProto
 
@@ -20,6 +19,8 @@ from export import graph
 from export.precision.calibration import METHODS, Calibration, Method, calibrate, prepare
 from runtime.arrays import Floats
 from runtime.progress import Track, silent
+from runtime.results.making import CalibrationTrial, FloatLayers, Int8Decision
+from runtime.results.scores import to_json
 
 WORTH = 2.0
 """Layers go back to float while they remove at least this multiple of their share of the work
@@ -70,17 +71,17 @@ class Decision:
     steps: tuple[Step, ...]
     error: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return {
-            "calibration_images": self.images,
-            "calibration_method": self.method,
-            "calibrations_tried": [asdict(trial) for trial in self.trials],
-            "layers_kept_float": list(self.float_layers),
-            "layers_steps": [asdict(step) for step in self.steps],
-            "worth": WORTH,
-            "error": self.error,
-        }
+    def result(self) -> Int8Decision:
+        """Return the decision for the report."""
+        return Int8Decision(
+            calibration_images=self.images,
+            calibration_method=self.method,
+            calibrations_tried=tuple(CalibrationTrial(**asdict(trial)) for trial in self.trials),
+            layers_kept_float=self.float_layers,
+            layers_steps=tuple(FloatLayers(**asdict(step)) for step in self.steps),
+            worth=WORTH,
+            error=self.error,
+        )
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ def make(
     decision = Decision(
         trials, best.images, best.method, float_layers, steps, quantiser.error(model)
     )
-    graph.save(model, path, {"precision": "int8", "int8": decision.to_dict()})
+    graph.save(model, path, {"precision": "int8", "int8": to_json(decision.result())})
     return decision
 
 

@@ -14,7 +14,7 @@ from runtime.errors import InputError
 def test_honest_files(precise, family, precision):
     found = precision_proof.prove(precise(family, precision), precision)
     kind = {"fp32": "float32", "fp16": "float16", "int8": "int8"}[precision]
-    assert found["weights"][kind] > 0.9
+    assert found.weights[kind] > 0.9
 
 
 @pytest.mark.parametrize(

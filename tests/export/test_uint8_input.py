@@ -22,7 +22,7 @@ def test_pixels_inside_or_outside_give_the_same_answers(
     got = inside.run(inputs_of(inside, preprocess, pixels[:batch]))
     assert np.allclose(got.embedding, expected.embedding, rtol=1e-3, atol=1e-4)
     assert np.allclose(got.logits, expected.logits, rtol=1e-3, atol=1e-3)
-    assert precision_proof.prove(path, precision)["weights"]
+    assert precision_proof.prove(path, precision).weights
 
 
 def test_the_input_says_what_it_is(precise, preprocess, tmp_path):

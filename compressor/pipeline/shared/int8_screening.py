@@ -7,17 +7,18 @@ metric of a report.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from compressor.pipeline.context import Run
 from runtime import metrics
 from runtime.backends.base import Outputs
 from runtime.backends.registry import open_session
+from runtime.results.making import Int8Decision, Screening
 
 if TYPE_CHECKING:
     from compressor.pipeline.shared.calibration_images import CalibrationImages
@@ -26,13 +27,8 @@ if TYPE_CHECKING:
 _BATCH = 32
 
 
-@dataclass(frozen=True)
-class ScreeningResult:
+class ScreeningResult(Screening, frozen=True):
     """Metrics on validation images; None if there are no labels for them."""
-
-    agreement: float | None
-    accuracy_drop: float | None
-    similarity_correlation: float
 
     def missed(self, require: Require) -> list[str]:
         """Return the gates of the recipe that the file would miss."""
@@ -54,9 +50,12 @@ class ScreeningResult:
                 return mine > others
         return self.similarity_correlation > other.similarity_correlation
 
-    def to_dict(self) -> dict[str, float | None]:
-        """Return plain JSON values."""
-        return asdict(self)
+
+class ScreeningDocument(Struct, frozen=True):
+    """int8_screening.json: plain INT8, how it was made and how well it does."""
+
+    decision: Int8Decision
+    screening: ScreeningResult
 
 
 def screen(run: Run, path: Path, images: CalibrationImages) -> ScreeningResult:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 
 from compressor.data.augmentation import PLAIN
 from compressor.pipeline.context import Run
@@ -13,6 +14,7 @@ from compressor.pipeline.shared import teacher_views
 from compressor.pipeline.step import NETWORK_LIBRARIES, Step
 from compressor.pipeline.storage.digests import digest
 from runtime.arrays import Floats
+from runtime.documents import plain
 from runtime.files import replacing, write_json
 
 
@@ -56,7 +58,7 @@ def _make(run: Run, work: Path) -> None:
     with replacing(work / "embeddings.safetensors") as temporary:
         save_file({"images": of_all, "ood": look("ood", run.ood_paths())}, temporary)
     computed_in = str(precision or torch.float32).removeprefix("torch.")
-    write_json(work / "teacher.json", teacher.card() | {"computed_in": computed_in})
+    write_json(work / "teacher.json", plain(replace(teacher.card(), computed_in=computed_in)))
 
 
 STEP = Step(

@@ -9,6 +9,7 @@ import numpy as np
 from compressor.pipeline.context import Run
 from compressor.pipeline.step import NETWORK_LIBRARIES, Step
 from runtime.arrays import Floats
+from runtime.documents import plain
 from runtime.files import write_json
 
 
@@ -28,6 +29,7 @@ def _make(run: Run, work: Path) -> None:
     from compressor.models.embed import embed
     from compressor.models.encoder import create_student, side_by_side
     from compressor.probes.fit import fit_all
+    from runtime.results.scores import to_json
 
     recipe, found, compute = run.plan.recipe, run.images(), run.compute()
     untrained = create_student(recipe.student, seed=recipe.distill.seed)
@@ -42,10 +44,10 @@ def _make(run: Run, work: Path) -> None:
     training = found.rows("train", "validation")
     embedded = {"teacher": run.tensors("embeddings.safetensors")["images"], **arrays}
     of_training = {name: embedded[name][training] for name in ("teacher", *encoders)}
-    probes, document = fit_all(of_training, found.labels[training], found.classes, run.note)
+    probes, choice = fit_all(of_training, found.labels[training], found.classes, run.note)
     save_file(arrays | probes, work / "probes.safetensors")
-    write_json(work / "probe.json", document)
-    write_json(work / "student.json", encoders["student"].card())
+    write_json(work / "probe.json", to_json(choice))
+    write_json(work / "student.json", plain(encoders["student"].card()))
 
 
 STEP = Step(

@@ -112,7 +112,7 @@ def test_families_of_teachers_give_pooled_features_and_stay_frozen(tmp_path, mod
     with torch.inference_mode():
         assert torch.allclose(teacher.module(images), made.eval()(images), atol=1e-5)
     assert teacher.module(images).shape == (2, teacher.dim)
-    assert teacher.origin["sha256"]
+    assert teacher.origin.sha256
     found = teacher.module.features(images)
     assert torch.equal(found.pooled, teacher.module(images))
     assert (None if found.maps is None else found.maps.shape[1:]) == teacher.map_shape

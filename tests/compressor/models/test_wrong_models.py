@@ -164,4 +164,4 @@ def test_a_student_that_cannot_be_is_refused(changes, message):
 def test_the_tiny_teacher_of_the_other_tests_loads(tiny_teacher):
     teacher = load_teacher(Teacher(**tiny_teacher))
     assert (teacher.dim, teacher.preprocess.size_px) == (24, 32)
-    assert teacher.origin["weights"] == Path(tiny_teacher["weights"]).name
+    assert teacher.origin.weights == Path(tiny_teacher["weights"]).name

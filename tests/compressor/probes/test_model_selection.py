@@ -29,11 +29,11 @@ def test_the_best_on_images_it_did_not_see_is_taken(blobs):
     training, _ = blobs(2, per_class=200)
     training = replace(training, unit=normalise(x), guide=x, labels=truth)
     chosen = model_selection.choose(training)
-    by_kind = {row["kind"]: row for row in chosen.document()["candidates"]}
+    by_kind = {row.kind: row for row in chosen.result().candidates}
     assert chosen.candidate.kind == "linear"
-    assert by_kind["linear"]["accuracy"] > by_kind["prototypes"]["accuracy"]
+    assert by_kind["linear"].accuracy.value > by_kind["prototypes"].accuracy.value
     for row in by_kind.values():
-        assert row["accuracy_ci"][0] <= row["accuracy"] <= row["accuracy_ci"][1]
+        assert row.accuracy.low <= row.accuracy.value <= row.accuracy.high
 
 
 def test_probabilities_hold_on_images_that_nobody_saw(blobs):
@@ -57,7 +57,7 @@ def test_one_label_per_class_is_too_few_to_choose(blobs):
     assert chosen.candidate.kind == "propagation"
     assert not chosen.calibrated
     assert chosen.why.startswith("too few labels to choose")
-    assert chosen.document()["candidates"] == []
+    assert chosen.result().candidates == ()
     assert (chosen.probe.logits(training.unit).argmax(axis=1) == truth).mean() > 0.9
 
 
@@ -71,7 +71,7 @@ def test_one_class_makes_no_probe(blobs):
 def test_the_same_labels_choose_the_same_probe(blobs):
     training, _ = blobs(3, labels_per_class=6)
     first, second = model_selection.choose(training), model_selection.choose(training)
-    assert first.document() == second.document()
+    assert first.result() == second.result()
     assert np.array_equal(first.probe.logits(training.unit), second.probe.logits(training.unit))
 
 
@@ -89,23 +89,23 @@ def fit_all(blobs, **options):
 @pytest.mark.parametrize("labels_per_class", [1, 4, 30])
 def test_every_encoder_gets_its_probes_and_the_report_its_words(blobs, labels_per_class):
     arrays, document, training, said = fit_all(blobs, labels_per_class=labels_per_class)
-    assert document["classes_without_label"] == ["yew"]
-    assert document["labelled"] == 3 * labels_per_class
+    assert document.classes_without_label == ("yew",)
+    assert document.labelled == 3 * labels_per_class
     for encoder in ("teacher", "student", "untrained"):
         linear = fit.linear_probe(arrays, encoder).logits(training.guide)
         deployed = fit.deployed_probe(arrays, encoder).logits(training.guide)
         assert linear.shape == deployed.shape == (120, 4)
         assert set(deployed.argmax(axis=1)) == {0, 1, 2}
         other = fit.other_than_linear(arrays, encoder)
-        assert (other is None) == (document["kind"] == "linear")
+        assert (other is None) == (document.kind == "linear")
         if other is None:
             assert np.array_equal(linear, deployed)
-    assert any(document["kind"] in line for line in said)
+    assert any(document.kind in line for line in said)
 
 
 def test_no_label_is_no_probe(blobs):
     arrays, document, _, _ = fit_all(blobs, labels_per_class=0)
     assert arrays == {}
-    assert document["kind"] is None
-    assert document["classes_without_label"] == list(NAMES)
+    assert document.kind is None
+    assert document.classes_without_label == NAMES
     assert fit.deployed_probe(arrays, "student") is None

@@ -97,6 +97,6 @@ def test_a_file_with_kept_operators_loads_and_is_fp16(images, students, tmp_path
     path = tmp_path / "strict.onnx"
     parts = fp16.make(students("vit"), path, images[:8], images[8:24], parity=1 - 1e-9)
     assert parts.operators
-    assert precision_proof.prove(path, "fp16")["weights"]["float16"] > 0.9
+    assert precision_proof.prove(path, "fp16").weights["float16"] > 0.9
     got = open_session(path, provider="cpu").run(images[:4])
     assert np.isfinite(got.embedding).all()

@@ -32,12 +32,12 @@ def test_every_choice_by_every_method_is_tried_and_the_best_is_taken(made):
 def test_the_file_is_int8_symmetric_and_near_its_source(made, students, images):
     decision, path = made
     found = precision_proof.prove(path, "int8")
-    assert found["weights"]["int8"] > 0.5
-    assert 0 < found["integer_kernels"] <= 1
+    assert found.weights["int8"] > 0.5
+    assert 0 < found.integer_kernels <= 1
     got = open_session(path, provider="cpu").run(images)
     expected = open_session(students("vit"), provider="cpu").run(images)
     assert graph.cosines(got.embedding, expected.embedding).mean() > 0.98
-    assert decision.to_dict()["calibration_method"] == decision.method
+    assert decision.result().calibration_method == decision.method
 
 
 def test_the_probe_and_its_logits_are_not_quantised(made, images):

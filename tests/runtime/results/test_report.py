@@ -147,8 +147,8 @@ def test_no_decision_of_the_export_is_lost_in_the_report():
     from export.precision.fp16 import Float32Parts
     from export.precision.int8 import Decision, Step, Trial
 
-    fp16 = Float32Parts(("a",), ("Softmax",), 0.9999, 0.999, (("Softmax", 0.9998),)).to_dict()
+    fp16 = Float32Parts(("a",), ("Softmax",), 0.9999, 0.999, (("Softmax", 0.9998),)).result()
     trial, step = Trial("selected", "percentile", 1e-5), Step(0, 1e-5, 0.0)
-    int8 = Decision((trial,), "selected", "percentile", ("head",), (step,), 1e-5).to_dict()
-    decisions = {"fp16": fp16, "int8": int8}
+    int8 = Decision((trial,), "selected", "percentile", ("head",), (step,), 1e-5).result()
+    decisions = {"fp16": to_json(fp16), "int8": to_json(int8)}
     assert to_json(from_json(decisions, PrecisionDecisions, Path("bundle.json"))) == decisions

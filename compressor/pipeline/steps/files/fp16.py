@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from compressor.pipeline.context import Run
 from compressor.pipeline.shared import calibration_images, deployed
 from compressor.pipeline.step import Step
@@ -13,12 +15,13 @@ from runtime.files import write_json
 def _make(run: Run, work: Path) -> None:
     from export import precision_proof
     from export.precision import fp16
+    from runtime.results.scores import to_json
 
     images, path = calibration_images.gather(run), work / deployed.file_of("fp16")
     source = run.file(deployed.file_of("fp32"))
     choice = fp16.make(source, path, images.selected, images.validation)
-    proof = precision_proof.prove(path, "fp16")
-    write_json(work / "fp16.json", choice.to_dict() | {"proof": proof})
+    decision = replace(choice.result(), proof=precision_proof.prove(path, "fp16"))
+    write_json(work / "fp16.json", to_json(decision))
 
 
 STEP = Step(

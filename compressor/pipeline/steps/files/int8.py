@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+
+from msgspec.structs import replace
 
 from compressor.pipeline.context import Run
 from compressor.pipeline.shared import calibration_images, deployed, training_data
 from compressor.pipeline.shared.calibration_images import CalibrationImages
-from compressor.pipeline.shared.int8_screening import ScreeningResult, screen
+from compressor.pipeline.shared.int8_screening import ScreeningDocument, screen
 from compressor.pipeline.step import Step
-from runtime.files import read_json, write_json
+from runtime import documents
+from runtime.files import write_json
+from runtime.results.making import Int8Decision, QatDecision
+from runtime.results.scores import to_json
 
 _PLAIN, _SCREENING = "plain.int8.onnx", "int8_screening.json"
 
@@ -28,19 +32,19 @@ def _make_plain(run: Run, work: Path) -> None:
     source = run.file(deployed.file_of("fp32"))
     decision = int8.make(source, path, choices, images.validation, track=run.track)
     result = screen(run, path, images)
-    document = {"decision": decision.to_dict(), "screening": result.to_dict()}
-    write_json(work / _SCREENING, document)
+    write_json(work / _SCREENING, to_json(ScreeningDocument(decision.result(), result)))
 
 
 def _missed(run: Run) -> list[str]:
     """Return the gates for whose sake the student should learn INT8's rounding."""
     if not run.plan.recipe.export.qat_epochs:
         return []
-    return _screening(run).missed(run.plan.recipe.require)
+    return _screened(run).screening.missed(run.plan.recipe.require)
 
 
-def _screening(run: Run) -> ScreeningResult:
-    return ScreeningResult(**read_json(run.file(_SCREENING))["screening"])
+def _screened(run: Run) -> ScreeningDocument:
+    path = run.file(_SCREENING)
+    return documents.read(path, ScreeningDocument, what="screening of INT8")
 
 
 def _inputs(run: Run) -> dict[str, object]:
@@ -59,31 +63,33 @@ def _inputs(run: Run) -> dict[str, object]:
 def _make(run: Run, work: Path) -> None:
     from export import precision_proof
 
-    path, plain = work / deployed.file_of("int8"), _screening(run)
+    path, screened = work / deployed.file_of("int8"), _screened(run)
+    decision, plain = screened.decision, screened.screening
     shutil.copyfile(run.file(_PLAIN), path)
-    document = read_json(run.file(_SCREENING))["decision"]
     if missed := _missed(run):
         run.note(f"INT8 would miss {', '.join(missed)}: training with its rounding")
         images = calibration_images.gather(run)
-        trained, decision = _trained_with_rounding(run, work, images)
+        trained, again = _trained_with_rounding(run, work, images)
         after = screen(run, trained, images)
         kept = after.better_than(plain)
         if kept:
             trained.replace(path)
-            document = decision
-        document["qat"] = {
-            "epochs": run.plan.recipe.export.qat_epochs,
-            "missed": missed,
-            "before": plain.to_dict(),
-            "after": after.to_dict(),
-            "kept": kept,
-        }
-    write_json(work / "int8.json", document | {"proof": precision_proof.prove(path, "int8")})
+            decision = again
+        qat = QatDecision(
+            epochs=run.plan.recipe.export.qat_epochs,
+            missed=tuple(missed),
+            before=plain,
+            after=after,
+            kept=kept,
+        )
+        decision = replace(decision, qat=qat)
+    decision = replace(decision, proof=precision_proof.prove(path, "int8"))
+    write_json(work / "int8.json", to_json(decision))
 
 
 def _trained_with_rounding(
     run: Run, work: Path, images: CalibrationImages
-) -> tuple[Path, dict[str, Any]]:
+) -> tuple[Path, Int8Decision]:
     """Return the INT8 file of a student that learnt the rounding, and how it was made."""
     from compressor.distillation import qat
     from export.onnx_file import export
@@ -106,7 +112,7 @@ def _trained_with_rounding(
     export(deployed.with_probe(run, student), student.preprocess.size_px, source, {})
     choices = {"selected": images.selected}
     decision = int8.make(source, path, choices, images.validation, track=run.track)
-    return path, decision.to_dict()
+    return path, decision.result()
 
 
 SCREENING = Step(
