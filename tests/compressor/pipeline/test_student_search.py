@@ -163,6 +163,16 @@ def test_a_run_finds_its_student_once_and_reports_why(plan, tmp_path):
     assert read_json(run.folder / "student_search.json") == found
 
 
+def test_a_damaged_search_is_refused_with_the_wrong_field(plan, tmp_path):
+    measured = [{"model": "x", "size_mb": "big"}]
+    write_json(
+        tmp_path / "student_search.json",
+        {"key": "k", "chosen": "x", "why": "it fits", "measured": measured},
+    )
+    with pytest.raises(InputError, match=r"student_search.json: measured\[0\].size_mb"):
+        student_search.settled(Run(plan({"size_mb": 3.0}), tmp_path))
+
+
 def test_a_student_that_was_named_is_left_alone(write_recipe, tmp_path):
     run = Run(plans.load(write_recipe()), tmp_path / "nowhere")
     assert student_search.settled(run) is run
