@@ -41,7 +41,7 @@ _NUMBERS = re.compile(r"\[\n[-+.\deE,\s]+\]")
 """A list of numbers, one a line. No text can match: JSON escapes the line breaks in it."""
 
 
-def write_json(path: Path, document: Any) -> None:
+def write_json(path: Path, document: object) -> None:
     """Write one JSON document, indented, with its keys in the order given. NaN is refused.
 
     A list of numbers takes one line, however long: a report holds the times of hundreds of runs.

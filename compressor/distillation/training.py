@@ -147,7 +147,7 @@ class Training:
         state = self.student.state_dict()
         return {key: value.detach().cpu().clone() for key, value in state.items()}
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, object]:
         """Return what was done, for the report."""
         teacher, map_shape = self.data.teacher, self.encoder.map_shape or ()
         rows = evenly(len(self.data.validation), MAX_IMAGES)

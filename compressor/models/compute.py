@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import sys
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -65,7 +64,7 @@ def teacher_dtype(wanted: Precision, compute: Compute, *, transformer: bool) -> 
     """
     if wanted == "auto" and compute.device.type == "cpu":
         # torch before 2.11 does not know: float32 then
-        able: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+        able: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
         in_hardware = able.get("avx512_bf16") or able.get("amx_bf16")
         return torch.bfloat16 if transformer and in_hardware else None
     return _dtype("distill.teacher_precision", wanted, compute)

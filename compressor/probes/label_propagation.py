@@ -7,7 +7,6 @@ teacher knows about similarity reaches the student's classifier through unlabell
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import numpy as np
 
@@ -67,7 +66,7 @@ def spread(training: TrainingSet) -> Doubles:
     nearest = kneighbors_graph(guide, min(NEIGHBOURS, count - 1))
     graph = nearest.maximum(nearest.T)
 
-    def known_graph(_: Any, __: Any) -> Any:
+    def known_graph(_: object, __: object) -> object:
         return graph
 
     model = LabelSpreading(kernel=known_graph, alpha=CLAMPING, max_iter=200, tol=1e-4)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from compressor.recipe.choices import METHODS, STRATEGIES
 from compressor.recipe.document import Key
@@ -18,7 +17,7 @@ def mistakes_of(recipe: Recipe) -> list[tuple[Key, str]]:
         recipe: its paths resolved.
     """
     data, mistakes = recipe.data, list[tuple[Key, str]]()
-    folders: list[tuple[Key, Any]] = [(("data", "images"), data.images)]
+    folders: list[tuple[Key, object]] = [(("data", "images"), data.images)]
     folders += [(("data", "holdout"), data.holdout), (("data", "ood"), data.ood)]
     for key, folder in folders:
         if isinstance(folder, Path) and not folder.is_dir():

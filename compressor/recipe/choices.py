@@ -104,15 +104,17 @@ class OneOf:
     def __init__(self, choices: Mapping[str, Choice]) -> None:
         self.choices = choices
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: object
+    ) -> core_schema.CoreSchema:
         """Validate a value as pydantic validates a `Literal`, with its kind of error."""
         return core_schema.no_info_plain_validator_function(self._validate)
 
-    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(self, schema: object, handler: object) -> dict[str, object]:
         """Describe the value as an enumeration."""
         return {"enum": list(self.choices), "type": "string"}
 
-    def _validate(self, value: Any) -> str:
+    def _validate(self, value: object) -> str:
         if isinstance(value, str) and value in self.choices:
             return value
         *first, last = (f"'{name}'" for name in self.choices)

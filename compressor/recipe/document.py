@@ -133,7 +133,7 @@ class Document:
         return key, f"{message} (got {got!r})"
 
 
-def dump(data: Mapping[str, Any]) -> str:
+def dump(data: Mapping[str, object]) -> str:
     """Plain data as YAML text."""
     import io
 
@@ -204,7 +204,7 @@ def _problem(error: Exception) -> str:
     return str(error)
 
 
-def _plain(node: Any) -> Any:
+def _plain(node: object) -> Any:
     """Ruamel's nodes (which carry comments and lines) as plain Python values."""
     if isinstance(node, Mapping):
         return {str(key): _plain(value) for key, value in node.items()}

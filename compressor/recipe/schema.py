@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -170,12 +170,12 @@ class Recipe(Section):
     target: str = Field("cpu", description="recipes/targets/<name>.yaml, or a path")
     require: Require = Require()
 
-    def resolved(self) -> dict[str, Any]:
+    def resolved(self) -> dict[str, object]:
         """Every key with its value, as JSON; a `label:` section that is not there stays away."""
         absent = {"label"} if self.label is None else set[str]()
         return self.model_dump(mode="json", exclude=absent)
 
 
-def json_schema() -> dict[str, Any]:
+def json_schema() -> dict[str, object]:
     """The JSON schema of a recipe, for editors."""
     return Recipe.model_json_schema() | {"title": "edge-compressor recipe"}

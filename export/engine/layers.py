@@ -47,7 +47,7 @@ class Layer:
     constants: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """As plain JSON values."""
         return asdict(self)
 

@@ -60,7 +60,7 @@ def calibrate(model: ModelProto, images: Floats, *, name: str, method: Method) -
         "entropy": CalibrationMethod.Entropy,
         "percentile": CalibrationMethod.Percentile,
     }
-    options: dict[str, Any] = {"symmetric": True}
+    options: dict[str, object] = {"symmetric": True}
     if method == "percentile":
         options |= {"percentile": PERCENTILE, "num_bins": 2048}
     # The calibrator prints; stdout belongs to the caller.

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
+from runtime.arrays import AnyArray
 from runtime.images.preprocess import Preprocess
 
 Provider = Literal["cpu", "cuda", "tensorrt"]
@@ -48,7 +49,7 @@ class Session(Protocol):
         """`float32`: [B, 3, S, S], normalised. `uint8`: pixels [B, S, S, 3], normalised inside."""
         ...
 
-    def run(self, images: npt.NDArray[Any]) -> Outputs:
+    def run(self, images: AnyArray) -> Outputs:
         """Answer one batch of what it `takes`."""
         ...
 
@@ -57,18 +58,16 @@ class Session(Protocol):
 class OnDevice(Protocol):
     """A session that can time itself on its device, without copies to and from it."""
 
-    def graphs_pay(self, images: npt.NDArray[Any]) -> bool:
+    def graphs_pay(self, images: AnyArray) -> bool:
         """Measure whether a captured graph is faster for this size, and use the faster way."""
         ...
 
-    def device_ms(self, images: npt.NDArray[Any], runs: int) -> list[float]:
+    def device_ms(self, images: AnyArray, runs: int) -> list[float]:
         """Return the milliseconds of each of so many inferences."""
         ...
 
 
-def inputs_of(
-    session: Session, preprocess: Preprocess, pixels: npt.NDArray[np.uint8]
-) -> npt.NDArray[Any]:
+def inputs_of(session: Session, preprocess: Preprocess, pixels: npt.NDArray[np.uint8]) -> AnyArray:
     """Return pixels [B, S, S, 3] as the session takes them."""
     return pixels if session.takes == "uint8" else preprocess.normalise(pixels)
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy.typing as npt
-
+from runtime.arrays import AnyArray
 from runtime.backends.base import Availability, Outputs, SessionOptions
 from runtime.backends.ort_library import (
     PROVIDERS,
@@ -73,7 +72,7 @@ class OrtSession:
         """The file's input: normalised float32, or pixels."""
         return self._takes
 
-    def run(self, images: npt.NDArray[Any]) -> Outputs:
+    def run(self, images: AnyArray) -> Outputs:
         """Answer one batch: float32 [B, 3, S, S] normalised, or uint8 [B, S, S, 3].
 
         Raises:

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from runtime.arrays import AnyArray
 from runtime.backends import engine_manifest
 from runtime.backends.base import Availability, Outputs, Provider, SessionOptions
 from runtime.backends.gpu import import_cuda
@@ -45,7 +45,7 @@ class Buffer:
     shape: tuple[int, ...]
     """Of one image, without the batch."""
     dtype: np.dtype[Any]
-    host: npt.NDArray[Any]
+    host: AnyArray
     """Page-locked, [largest batch, ...]."""
     host_pointer: int
     device: int
@@ -92,7 +92,7 @@ class TrtSession:
         """The engine's input: normalised float32, or pixels."""
         return "uint8" if self._input.dtype == np.uint8 else "float32"
 
-    def run(self, images: npt.NDArray[Any]) -> Outputs:
+    def run(self, images: AnyArray) -> Outputs:
         """Answer one batch, host memory to host memory; callers wait for each other.
 
         Args:
@@ -105,7 +105,7 @@ class TrtSession:
             answers = {each.name: each.host[:batch].copy() for each in self._outputs}
         return Outputs(embedding=answers["embedding"], logits=answers.get("logits"))
 
-    def device_ms(self, images: npt.NDArray[Any], runs: int) -> list[float]:
+    def device_ms(self, images: AnyArray, runs: int) -> list[float]:
         """Time `runs` inferences without the copies, between two events on the stream."""
         batch, cuda = self._accept(images), self._cuda
         np.copyto(self._input.host[:batch], images)
@@ -126,7 +126,7 @@ class TrtSession:
         return times
 
     def graphs_pay(
-        self, images: npt.NDArray[Any], *, runs: int = 50, clock: Callable[[], float] | None = None
+        self, images: AnyArray, *, runs: int = 50, clock: Callable[[], float] | None = None
     ) -> bool:
         """Measure whether a captured graph is faster than three launches, and keep the faster.
 
@@ -154,7 +154,7 @@ class TrtSession:
         self._call(cuda.cudaStreamDestroy(self._stream))
         self._graphs, self._buffers = {}, {}
 
-    def _accept(self, images: npt.NDArray[Any]) -> int:
+    def _accept(self, images: AnyArray) -> int:
         profile, want = self.manifest.profile, self._input
         if images.shape[1:] != want.shape or images.dtype != want.dtype:
             raise ValueError(

@@ -5,13 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from msgspec import Struct
 
-from runtime.arrays import Doubles
+from runtime.arrays import AnyArray, Doubles
 from runtime.backends.base import Session
 
 
@@ -64,7 +62,7 @@ class TimingPlan:
     """Longest time per session, on average; every session gets at least two turns."""
 
 
-Request = tuple[Session, npt.NDArray[Any]]
+Request = tuple[Session, AnyArray]
 """A session and the batch that it is given."""
 Clock = Callable[[], float]
 
@@ -112,9 +110,7 @@ _WINDOW = 5
 """Runs whose median a warm-up compares with that of the window before."""
 
 
-def _run_times_ms(
-    session: Session, images: npt.NDArray[Any], runs: int, clock: Clock
-) -> list[float]:
+def _run_times_ms(session: Session, images: AnyArray, runs: int, clock: Clock) -> list[float]:
     times = []
     for _ in range(runs):
         before = clock()
@@ -123,7 +119,7 @@ def _run_times_ms(
     return times
 
 
-def _warm_up(session: Session, images: npt.NDArray[Any], plan: TimingPlan, clock: Clock) -> bool:
+def _warm_up(session: Session, images: AnyArray, plan: TimingPlan, clock: Clock) -> bool:
     """Run until two windows agree; return whether they did before the longest time was over."""
     medians: list[float] = []
     started = clock()

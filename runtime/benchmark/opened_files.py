@@ -5,15 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 from msgspec import Struct
 
-from runtime import documents
-from runtime.arrays import Pixels
+from runtime.arrays import AnyArray, Pixels
 from runtime.backends.base import OnDevice, Provider, Session, inputs_of
 from runtime.backends.registry import backend_of, open_session
 from runtime.benchmark import latency, machine
@@ -35,6 +32,14 @@ class Opened:
     """The first answer, of one image: it may allocate, compile or tune."""
 
 
+@dataclass(frozen=True)
+class NotRun:
+    """A file that does not run on this machine."""
+
+    artifact: Artifact
+    why: str
+
+
 class ThreadLatency(Struct, frozen=True):
     """Latency of one image on the CPU with so many threads."""
 
@@ -45,14 +50,14 @@ class ThreadLatency(Struct, frozen=True):
 
 def open_all(
     bundle: Bundle, *, provider: Provider, threads: int | None
-) -> tuple[list[Opened], list[dict[str, Any]]]:
+) -> tuple[list[Opened], list[NotRun]]:
     """Open every file of a bundle.
 
     An engine of another GPU is no mistake: a bundle carries engines for several. A file that does
     not run here stands in the ledger with the reason.
 
     Returns:
-        The files that run here, and a ledger entry for each file that does not.
+        The files that run here, and those that do not.
 
     Raises:
         InputError: an ONNX file cannot be read, or an engine is damaged.
@@ -60,10 +65,10 @@ def open_all(
     """
     sizes = bundle.target.batches
     batches = min(sizes), max(sizes)
-    opened, not_run = list[Opened](), list[dict[str, Any]]()
+    opened, not_run = list[Opened](), list[NotRun]()
     for artifact in bundle.artifacts:
         if why := backend_of(artifact.path).why_not_here(artifact.path):
-            not_run.append(_entry(artifact) | {"not_run": why})
+            not_run.append(NotRun(artifact, why))
             continue
         started = time.perf_counter()
         session = open_session(artifact.path, provider=provider, threads=threads, batches=batches)
@@ -74,18 +79,7 @@ def open_all(
         answered = time.perf_counter()
         load_ms, first_ms = (loaded - started) * 1e3, (answered - loaded) * 1e3
         opened.append(Opened(artifact, session, load_ms, first_ms))
-    not_run += documents.plain(bundle.document.engines_to_build)
     return opened, not_run
-
-
-def _entry(artifact: Artifact) -> dict[str, Any]:
-    return {
-        "stage": artifact.stage,
-        "file": artifact.path.name,
-        "sha256": artifact.sha256,
-        "precision": artifact.precision,
-        "size_mb": artifact.size_mb,
-    }
 
 
 def time_all(
@@ -118,7 +112,7 @@ def time_all(
         for found, file, request, graph, measured in zip(
             by_file, opened, requests, graphs, timed, strict=True
         ):
-            facts: dict[str, Any] = graph | _without_transfers(*request)
+            facts: dict[str, object] = {**graph, **_without_transfers(*request)}
             if not found:
                 facts |= {"load_ms": file.load_ms, "first_ms": file.first_ms}
             found.append(msgspec.structs.replace(measured, **facts))
@@ -144,12 +138,12 @@ def by_threads(artifact: Artifact, preprocess: Preprocess, sample: Pixels) -> li
     ]
 
 
-def _graphs_pay(session: Session, images: npt.NDArray[Any]) -> dict[str, bool]:
+def _graphs_pay(session: Session, images: AnyArray) -> dict[str, bool]:
     """Return whether an engine's requests run as a CUDA graph; nothing for other sessions."""
     return {"cuda_graph": session.graphs_pay(images)} if isinstance(session, OnDevice) else {}
 
 
-def _without_transfers(session: Session, images: npt.NDArray[Any]) -> dict[str, float]:
+def _without_transfers(session: Session, images: AnyArray) -> dict[str, float]:
     """Return an engine's time for the inference alone; nothing for other sessions."""
     if not isinstance(session, OnDevice):
         return {}

@@ -199,7 +199,7 @@ class BundleDocument(Struct, frozen=True, kw_only=True):
             raise ValueError(f"artifacts: stage {min(twice)!r} is there twice")
 
 
-def json_schema() -> dict[str, Any]:
+def json_schema() -> dict[str, object]:
     """Return the JSON Schema of bundle.json."""
     schema = msgspec.json.schema(BundleDocument)
     return {

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 from msgspec import UNSET, structs
 
 from runtime import documents
@@ -209,7 +208,7 @@ def _open(
         opened,
         track,
     )
-    return bench, [msgspec.convert(entry, LedgerEntry) for entry in idle]
+    return bench, ledger.not_run(idle, bundle.document.engines_to_build)
 
 
 def _entries(

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
 import numpy as np
 
 from runtime import metrics
 from runtime.backends.base import Outputs
+from runtime.benchmark.opened_files import NotRun
 from runtime.bundle.bundle import Artifact
 from runtime.bundle.golden import Golden
-from runtime.bundle.schema import Network
+from runtime.bundle.schema import Network, PendingEngine
 from runtime.evaluation import metric_table, parity, subject
 from runtime.evaluation.subject import Answers
 from runtime.metrics import Bank, Estimate
@@ -74,6 +74,25 @@ def _is_whole(outputs: Outputs) -> bool:
     return bool(np.all(np.isfinite(embedding)) and np.all(embedding.any(axis=1)))
 
 
+def not_run(idle: Sequence[NotRun], pending: Sequence[PendingEngine]) -> list[LedgerEntry]:
+    """Return entries of files that do not run here, and of engines that are still to be built."""
+    entries = [
+        LedgerEntry(
+            stage=file.artifact.stage,
+            file=file.artifact.path.name,
+            sha256=file.artifact.sha256,
+            precision=file.artifact.precision,
+            size_mb=file.artifact.size_mb,
+            not_run=file.why,
+        )
+        for file in idle
+    ]
+    return entries + [
+        LedgerEntry(stage=engine.stage, precision=engine.precision, not_run=engine.not_run)
+        for engine in pending
+    ]
+
+
 # --- losses ----------------------------------------------------------------------------------
 
 
@@ -85,7 +104,7 @@ def entries(measured: Sequence[Measured]) -> list[LedgerEntry]:
     """
     teacher, before, found = measured[0], measured[0], list[LedgerEntry]()
     for current in measured:
-        changes: dict[str, Any] = {"scores": as_scores(current.estimates)}
+        changes: dict[str, object] = {"scores": as_scores(current.estimates)}
         if current.estimates and current is not teacher:
             changes["loss_against_teacher"] = _losses(teacher, current)
             if before is not teacher:

@@ -15,7 +15,7 @@ _PAIR = {"$ref": "#/$defs/Interval"}
 _SCORE = "#/$defs/Score"
 
 
-def json_schema() -> dict[str, Any]:
+def json_schema() -> dict[str, object]:
     """Return the JSON Schema of report.json."""
     schema = msgspec.json.schema(Report)
     kinds = {name: _flat(kind) for name, kind in schema["$defs"].items() if name != "Score"}

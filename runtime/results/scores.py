@@ -45,10 +45,10 @@ def as_score(estimate: Estimate) -> Score:
 # --- writing ---------------------------------------------------------------------------------
 
 
-def to_json(value: Any) -> Any:
+def to_json(value: object) -> Any:
     """Return plain JSON values of a struct, a list or a mapping, with scores laid flat."""
     if isinstance(value, Struct):
-        document = dict[str, Any]()
+        document = dict[str, object]()
         for field in msgspec.structs.fields(value):
             held = getattr(value, field.name)
             if value.__struct_config__.omit_defaults and held == field.default:
@@ -69,8 +69,8 @@ def to_json(value: Any) -> Any:
     return value
 
 
-def _flat(scores: Mapping[str, Score | tuple[Score, ...]]) -> dict[str, Any]:
-    document = dict[str, Any]()
+def _flat(scores: Mapping[str, Score | tuple[Score, ...]]) -> dict[str, object]:
+    document = dict[str, object]()
     for key, held in scores.items():
         if isinstance(held, Score):
             document[key] = held.value
@@ -108,7 +108,7 @@ class _WrongScoreError(Exception):
     """A score that is no number, or whose interval is no pair; the message begins with its path."""
 
 
-def _nested(value: Any, kind: Any, path: str) -> Any:
+def _nested(value: object, kind: Any, path: str) -> object:
     """The document with its flat scores gathered into objects, as `msgspec.convert` wants them."""
     kind, inner = _unwrapped(kind)
     if isinstance(value, dict) and isinstance(kind, type) and issubclass(kind, Struct):
@@ -122,8 +122,8 @@ def _nested(value: Any, kind: Any, path: str) -> Any:
     return value
 
 
-def _nested_struct(value: dict[str, Any], kind: type[Struct], path: str) -> dict[str, Any]:
-    document, fields = dict[str, Any](), _fields(kind)
+def _nested_struct(value: dict[str, object], kind: type[Struct], path: str) -> dict[str, object]:
+    document, fields = dict[str, object](), _fields(kind)
     names = frozenset(name for _, name, _ in fields)
     for field, name, declared in fields:
         below = f"{path}.{name}"
@@ -156,9 +156,9 @@ def _unwrapped(kind: Any) -> tuple[Any, Any]:
     return (tuple, inner[0]) if origin in (tuple, list) else (kind, None)
 
 
-def _gathered(value: dict[str, Any], path: str, *, skip: frozenset[str]) -> dict[str, Any]:
+def _gathered(value: dict[str, object], path: str, *, skip: frozenset[str]) -> dict[str, object]:
     """Every key that has an interval beside it, as a score."""
-    found = dict[str, Any]()
+    found = dict[str, object]()
     for key, held in value.items():
         interval = value.get(key + _INTERVAL)
         if key in skip or interval is None:
@@ -178,7 +178,7 @@ def _gathered(value: dict[str, Any], path: str, *, skip: frozenset[str]) -> dict
     return found
 
 
-def _score(value: Any, interval: Any, path: str) -> dict[str, float]:
+def _score(value: object, interval: object, path: str) -> dict[str, object]:
     path = path.lstrip(".")
     if not _is_number(value):
         raise _WrongScoreError(f"{path}: expected float, got {_named(value)}")
@@ -188,10 +188,10 @@ def _score(value: Any, interval: Any, path: str) -> dict[str, float]:
     return {"value": value, "low": low, "high": high}
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _named(value: Any) -> str:
+def _named(value: object) -> str:
     names = {type(None): "null", dict: "object", list: "array"}
     return names.get(type(value), type(value).__name__)

@@ -97,7 +97,7 @@ class Method(nn.Module, ABC, Generic[Target]):
     def distance(self, student: Features, target: Target) -> Tensor:
         """Return the student's loss of each image, [b]."""
 
-    def summary(self, spec: Distill, validation: Features, centring: Centring) -> dict[str, Any]:
+    def summary(self, spec: Distill, validation: Features, centring: Centring) -> dict[str, object]:
         """Return what the report says of this method's heads.
 
         Args:

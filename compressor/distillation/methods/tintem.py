@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any, Self
+from typing import Self
 
 from torch import Tensor, nn
 
@@ -76,10 +76,10 @@ class TinTeM(Method[Features]):
             loss = loss + cosine_distance(own.tokens(), target.tokens())
         return loss
 
-    def summary(self, spec: Distill, validation: Features, centring: Centring) -> dict[str, Any]:
+    def summary(self, spec: Distill, validation: Features, centring: Centring) -> dict[str, object]:
         """Return the kind of head, and how well it keeps the teacher's cosines."""
         head = self.head.cpu()
-        found: dict[str, Any] = {"head": _HEAD_NAMES[type(head)]}
+        found: dict[str, object] = {"head": _HEAD_NAMES[type(head)]}
         if spec.head == "pca-then-learned" or found["head"] == "learned":
             found["head_fit"] = spec.head_fit
         if len(validation.pooled) < 3:

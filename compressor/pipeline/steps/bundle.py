@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -109,7 +108,7 @@ def _make(run: Run, work: Path) -> None:
     )
 
 
-def _decisions(run: Run) -> dict[Precision, dict[str, Any]]:
+def _decisions(run: Run) -> dict[Precision, dict[str, object]]:
     """How FP16 and INT8 came to be, for the report."""
     return {
         precision: read_json(run.file(f"{precision}.json"))
