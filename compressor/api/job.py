@@ -14,6 +14,7 @@ from compressor.observers.event_log import EventLog
 from compressor.observers.fan_out import fan_out
 from compressor.pipeline import dry_run, labelling, runner, simulation_report
 from compressor.pipeline.context import Run
+from compressor.pipeline.dry_run import DryRun
 from compressor.pipeline.steps import selection
 from compressor.pipeline.student_search import AUTO, settled
 from compressor.recipe import plan as plans
@@ -116,7 +117,7 @@ def simulate_labelling(job: Run) -> dict[str, Any]:
         return simulation_report.write(job)
 
 
-def rehearse(job: Run) -> dict[str, Any]:
+def rehearse(job: Run) -> DryRun:
     """Reckon what a run would do and about how long it takes. Writes nothing.
 
     Raises:
@@ -163,9 +164,9 @@ def _waiting(job: Run) -> RunResult:
         name=job.plan.recipe.name,
         outcome="waiting for labels",
         folder=job.folder,
-        files={kind: Path(path) for kind, path in document["files"].items()},
+        files={kind: Path(path) for kind, path in document.files.items()},
         report=None,
-        selection=document["selection"],
+        selection=document.selection,
         summary=labelling.text(document, job).lstrip("\n"),
         next_step=labelling.next_step(document, job),
     )

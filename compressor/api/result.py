@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from runtime.errors import InputError
 
 if TYPE_CHECKING:
+    from compressor.pipeline.labelling import LabellingProgress
     from runtime.prediction.student import Student
     from runtime.results.report import Report
 
@@ -30,7 +31,7 @@ class RunResult:
     while the run waits for labels: `html`, `csv`, `json` of the images to label."""
     report: Report | None
     """What report.json holds; None while the run waits for labels."""
-    selection: Mapping[str, Any] | None
+    selection: LabellingProgress | None
     """What is proposed and labelled so far; None unless the run waits for labels."""
     summary: str
     """What was made, in a few lines."""

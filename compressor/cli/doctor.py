@@ -5,14 +5,15 @@ from __future__ import annotations
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-from msgspec import to_builtins
+from msgspec import Struct
 
+from runtime.backends.base import Availability
 from runtime.backends.ort_library import starting_providers
 from runtime.backends.registry import BACKENDS
 from runtime.backends.tensorrt_flavour import installed_version
 from runtime.benchmark import machine as device
+from runtime.benchmark.machine import Machine
 from runtime.errors import MissingDependencyError
 
 _TRAINING = ("torch", "torchvision", "timm", "safetensors", "scikit-learn", "openTSNE", "kmedoids",
@@ -21,34 +22,52 @@ _TRAINING = ("torch", "torchvision", "timm", "safetensors", "scikit-learn", "ope
 _DEVICE = ("onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx", "cuda-python")
 
 
-def examine() -> dict[str, Any]:
+class Findings(Struct, frozen=True, kw_only=True):
+    """What this machine can do: the document that `doctor --json` prints."""
+
+    machine: Machine
+    free_disk_gb: float
+    packages: dict[str, str | None]
+    """Installed version of each package; None: it is not installed."""
+    torch_sees_gpu: bool | None
+    """None: torch is not installed."""
+    onnxruntime_providers: dict[str, bool] | None
+    """Whether each provider starts; None: ONNX Runtime is not installed."""
+    tensorrt: dict[str, str | None]
+    """Installed version of each of its two kinds."""
+    backends: dict[str, Availability]
+    advice: tuple[str, ...]
+    """What to install for the rest."""
+
+
+def examine() -> Findings:
     """Return what is installed and what works here; changes nothing."""
     installed = {name: device.version_of(name) for name in (*_TRAINING, *_DEVICE)}
-    return {
-        "machine": to_builtins(device.describe()),
-        "free_disk_gb": round(shutil.disk_usage(Path.cwd()).free / 1e9, 1),
-        "packages": installed,
-        "torch_sees_gpu": _torch_sees_gpu(),
-        "onnxruntime_providers": _providers(),
-        "tensorrt": {name: installed_version(name) for name in ("tensorrt", "tensorrt-rtx")},
-        "backends": {backend.name: to_builtins(backend.available()) for backend in BACKENDS},
-        "advice": _advice(installed),
-    }
+    return Findings(
+        machine=device.describe(),
+        free_disk_gb=round(shutil.disk_usage(Path.cwd()).free / 1e9, 1),
+        packages=installed,
+        torch_sees_gpu=_torch_sees_gpu(),
+        onnxruntime_providers=_providers(),
+        tensorrt={name: installed_version(name) for name in ("tensorrt", "tensorrt-rtx")},
+        backends={backend.name: backend.available() for backend in BACKENDS},
+        advice=tuple(_advice(installed)),
+    )
 
 
-def text(findings: dict[str, Any]) -> str:
+def text(findings: Findings) -> str:
     """Return the findings as text."""
-    machine = findings["machine"]
+    machine = findings.machine
     gpu = {None: "torch is not installed", True: "seen by torch", False: "not seen by torch"}
     lines = [
-        f"machine      {machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']} GB, "
-        f"{machine['arch']}, load {machine['load_1min']}",
-        f"GPU          {machine['gpu'] or 'none found'} ({gpu[findings['torch_sees_gpu']]})",
-        f"disk         {findings['free_disk_gb']} GB free here",
+        f"machine      {machine.cpu}, {machine.cores} cores, {machine.memory_gb} GB, "
+        f"{machine.arch}, load {machine.load_1min}",
+        f"GPU          {machine.gpu or 'none found'} ({gpu[findings.torch_sees_gpu]})",
+        f"disk         {findings.free_disk_gb} GB free here",
     ]
-    lines += [f"{name:<12} {state['details']}" for name, state in findings["backends"].items()]
-    lines += [f"  {name:<16}{version or '-'}" for name, version in findings["packages"].items()]
-    lines += [f"-> {line}" for line in findings["advice"]] or ["Everything for a run is here."]
+    lines += [f"{name:<12} {state.details}" for name, state in findings.backends.items()]
+    lines += [f"  {name:<16}{version or '-'}" for name, version in findings.packages.items()]
+    lines += [f"-> {line}" for line in findings.advice] or ["Everything for a run is here."]
     return "\n".join(lines)
 
 

@@ -22,6 +22,7 @@ def print_result(result: RunResult, *, as_json: bool) -> None:
         as_json: whether stdout gets one JSON document.
     """
     from compressor.cli.console import note
+    from runtime.documents import plain
     from runtime.report import markdown
     from runtime.results.scores import to_json
 
@@ -29,7 +30,7 @@ def print_result(result: RunResult, *, as_json: bool) -> None:
     if report is None:
         if as_json:
             files = {kind: str(path) for kind, path in result.files.items()}
-            click.echo(json.dumps({"selection": result.selection, "files": files}))
+            click.echo(json.dumps({"selection": plain(result.selection), "files": files}))
         note(f"\n{result.summary}\n{result.next_step}")
         return
     click.echo(json.dumps(to_json(report)) if as_json else markdown.text(report))

@@ -39,6 +39,7 @@ def run(
     from compressor.cli.console import Console, set_up_logging
     from compressor.cli.outcome import print_result
     from compressor.pipeline import dry_run as rehearsal
+    from runtime.documents import plain
 
     set_up_logging()
     if target is not None:
@@ -50,7 +51,7 @@ def run(
         job = jobs.open_job(recipe, overrides, out, console)
         if dry_run:
             document = jobs.rehearse(job)
-            click.echo(json.dumps(document) if as_json else rehearsal.text(document))
+            click.echo(json.dumps(plain(document)) if as_json else rehearsal.text(document))
             return
         result = jobs.complete(job)
     print_result(result, as_json=as_json)

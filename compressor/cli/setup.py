@@ -132,9 +132,10 @@ def schema(document: str) -> None:
 def doctor(as_json: bool) -> None:
     """Say what this machine can do, and what to install for the rest."""
     from compressor.cli.doctor import examine, text
+    from runtime.documents import plain
 
     findings = examine()
-    click.echo(json.dumps(findings) if as_json else text(findings))
+    click.echo(json.dumps(plain(findings)) if as_json else text(findings))
 
 
 @click.command()

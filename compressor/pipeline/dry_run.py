@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
+
 from compressor.data.dataset import ImageRecord, ImageSet
 from compressor.data.image_files import DecodedInfo, files_below, inspect
 from compressor.data.labels import UNLABELLED
@@ -30,21 +32,60 @@ _TIMED_IMAGES = 16
 _SIZED_IMAGES = 16  # files that are decoded to see how large the images are
 
 
-def rehearse(run: Run) -> dict[str, Any]:
-    """The resolved recipe, the state of each stage, and an estimate of the work."""
+class PlannedStep(Struct, frozen=True, kw_only=True):
+    """What would become of a step."""
+
+    stage: str
+    """The name of the step."""
+    state: str
+    """`cached`, `to do`, or `waits` for a step that is to do."""
+    what: str
+
+
+class Estimate(Struct, frozen=True, kw_only=True):
+    """The work of a run of which nothing is cached."""
+
+    images: int
+    """Training images."""
+    teacher_passes: int
+    teacher_s: float
+    disk_mb: float
+    disk: tuple[str, ...]
+    """What a user should know of it."""
+    student_steps: int
+    student_s: float
+
+
+class DryRun(Struct, frozen=True, kw_only=True):
+    """What a run would do: the document that `--dry-run --json` prints."""
+
+    recipe: dict[str, Any]
+    """Every key with its value, as YAML has it."""
+    digest: str
+    target: dict[str, Any]
+    """Its name, and every key with its value."""
+    folder: str
+    stages: tuple[PlannedStep, ...]
+    stops_after_selection: bool | None
+    """Whether the run would wait for labels; None: not known before the images are read."""
+    estimate: Estimate
+
+
+def rehearse(run: Run) -> DryRun:
+    """Return the resolved recipe, the state of each step, and an estimate of the work."""
     planned, waits = _planned(run)
-    return {
-        "recipe": run.plan.recipe.resolved(),
-        "digest": run.plan.digest,
-        "target": {"name": run.plan.target_name, **run.plan.target.model_dump(mode="json")},
-        "folder": str(run.folder),
-        "stages": [
-            {"stage": step.name, "state": _SHOWN.get(state, state), "what": step.summary}
+    return DryRun(
+        recipe=run.plan.recipe.resolved(),
+        digest=run.plan.digest,
+        target={"name": run.plan.target_name, **run.plan.target.model_dump(mode="json")},
+        folder=str(run.folder),
+        stages=tuple(
+            PlannedStep(stage=step.name, state=_SHOWN.get(state, state), what=step.summary)
             for step, state in planned
-        ],
-        "stops_after_selection": waits,
-        "estimate": _estimate(run),
-    }
+        ),
+        stops_after_selection=waits,
+        estimate=_estimate(run),
+    )
 
 
 def _planned(run: Run) -> tuple[list[tuple[Step, State]], bool | None]:
@@ -61,31 +102,31 @@ def _planned(run: Run) -> tuple[list[tuple[Step, State]], bool | None]:
     return engine.plan((*steps[:at], selection.step(run), *steps[at:]), run), True
 
 
-def text(found: dict[str, Any]) -> str:
-    """The rehearsal to read."""
-    estimate = found["estimate"]
-    rows = [[each["stage"], each["state"], each["what"]] for each in found["stages"]]
+def text(found: DryRun) -> str:
+    """Return the dry run to read."""
+    estimate = found.estimate
+    rows = [[step.stage, step.state, step.what] for step in found.stages]
     return "\n".join(
         [
-            dump(found["recipe"]),
-            f"would write to {found['folder']}",
+            dump(found.recipe),
+            f"would write to {found.folder}",
             "",
             table(["stage", "state", "what it does"], rows),
             *_about_labels(found),
             "",
-            f"about {estimate['images']:,} images to train on; if nothing is cached:",
-            f"  teacher {estimate['teacher_passes']:,} passes, {_minutes(estimate['teacher_s'])}",
-            *(f"  {line}" for line in estimate["disk"]),
-            f"  student {estimate['student_steps']:,} steps, {_minutes(estimate['student_s'])}",
+            f"about {estimate.images:,} images to train on; if nothing is cached:",
+            f"  teacher {estimate.teacher_passes:,} passes, {_minutes(estimate.teacher_s)}",
+            *(f"  {line}" for line in estimate.disk),
+            f"  student {estimate.student_steps:,} steps, {_minutes(estimate.student_s)}",
             "  (timed just now on random weights; reading the images comes on top)",
         ]
     )
 
 
-def _about_labels(found: dict[str, Any]) -> list[str]:
-    if found["stops_after_selection"] is False:
+def _about_labels(found: DryRun) -> list[str]:
+    if found.stops_after_selection is False:
         return []
-    budget = found["recipe"]["label"]["budget"]
+    budget = found.recipe["label"]["budget"]
     return [
         "",
         f"stops after the choice of images to label, while fewer than {budget} have a label",
@@ -96,7 +137,7 @@ def _minutes(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
-def _estimate(run: Run) -> dict[str, Any]:
+def _estimate(run: Run) -> Estimate:
     """Counts from the folder's listing; seconds from timing both networks for a moment."""
     from compressor.distillation.disk_budget import plan_disk
     from compressor.models.encoder import create_student, load_teacher
@@ -119,15 +160,15 @@ def _estimate(run: Run) -> dict[str, Any]:
     passes = (shown if disk.features == "online" else more * train) + len(files)
     passes += min(corrupted, len(files)) * len(corruptions.cells())
     teacher_s, student_s = _seconds_per_image(run, teacher, student)
-    return {
-        "images": train,
-        "teacher_passes": passes,
-        "teacher_s": passes * teacher_s,
-        "disk_mb": disk.bytes / 1e6,
-        "disk": list(disk.lines),
-        "student_steps": steps,
-        "student_s": shown * student_s,
-    }
+    return Estimate(
+        images=train,
+        teacher_passes=passes,
+        teacher_s=passes * teacher_s,
+        disk_mb=disk.bytes / 1e6,
+        disk=disk.lines,
+        student_steps=steps,
+        student_s=shown * student_s,
+    )
 
 
 def _like(files: Sequence[Path], count: int) -> ImageSet:

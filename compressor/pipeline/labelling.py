@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+
+from msgspec import Struct
 
 from compressor.pipeline.context import Run
 from compressor.pipeline.steps import selection
@@ -15,8 +16,37 @@ from compressor.selection.handoff.page import Origin
 from compressor.selection.handoff.write import write_label_files
 
 
-def write_files(run: Run) -> dict[str, Any]:
-    """Write to_label.* of a run whose stage `selection` is made; says what there is to do.
+class LabellingProgress(Struct, frozen=True, kw_only=True):
+    """Which images are proposed and labelled so far."""
+
+    strategy: str
+    seed: int
+    images: int
+    """Images that can be proposed."""
+    proposed: int
+    open: int
+    """Proposed images that have no label yet."""
+    labelled: int
+    held_out_labelled: int
+    """Held-out images that have a label: accuracy is measured on them."""
+    wanted: int
+    """Labels that the recipe's budget asks for."""
+    classes: dict[str, int]
+    """Labelled images of each class."""
+    labels_not_handed_back: int
+    """Labels in to_label.csv that are not in the recipe's `data.labels`."""
+
+
+class LabelFiles(Struct, frozen=True, kw_only=True):
+    """What `label --json` prints: the state of labelling, and the files to label in."""
+
+    selection: LabellingProgress
+    files: dict[str, str]
+    """Path by suffix: `html` (while images are open), `csv`, `json`."""
+
+
+def write_files(run: Run) -> LabelFiles:
+    """Write to_label.* of a run whose step `selection` is made, and return what there is to do.
 
     Raises:
         InputError: the to_label.csv that is there cannot be read, so labels in it would be lost.
@@ -30,21 +60,21 @@ def write_files(run: Run) -> dict[str, Any]:
     origin = Origin(run.plan.recipe.name, run.root, run.folder / files.PAGE)
     write_label_files(asked, plan, embeddings, origin, track=run.track)
     written = (files.PAGE, files.CSV, files.TASKS) if asked.open else (files.CSV, files.TASKS)
-    return {
-        "selection": {
-            "strategy": plan.strategy,
-            "seed": plan.seed,
-            "images": len(now.pool),
-            "proposed": len(now.proposed),
-            "open": len(now.open),
-            "labelled": len(now.labelled),
-            "held_out_labelled": int((everything.part("holdout").labels >= 0).sum()),
-            "wanted": selection.wanted(run, now),
-            "classes": _counts(run),
-            "labels_not_handed_back": len(typed.keys() - given),
-        },
-        "files": {Path(name).suffix[1:]: str(run.folder / name) for name in written},
-    }
+    return LabelFiles(
+        selection=LabellingProgress(
+            strategy=plan.strategy,
+            seed=plan.seed,
+            images=len(now.pool),
+            proposed=len(now.proposed),
+            open=len(now.open),
+            labelled=len(now.labelled),
+            held_out_labelled=int((everything.part("holdout").labels >= 0).sum()),
+            wanted=selection.wanted(run, now),
+            classes=_counts(run),
+            labels_not_handed_back=len(typed.keys() - given),
+        ),
+        files={Path(name).suffix[1:]: str(run.folder / name) for name in written},
+    )
 
 
 def _counts(run: Run) -> dict[str, int]:
@@ -52,14 +82,14 @@ def _counts(run: Run) -> dict[str, int]:
     return {name: int((found.labels == index).sum()) for index, name in enumerate(found.classes)}
 
 
-def text(found: dict[str, Any], run: Run) -> str:
+def text(found: LabelFiles, run: Run) -> str:
     """What was written, where, and what to type next."""
-    chosen, paths = found["selection"], found["files"]
+    chosen, paths = found.selection, found.files
     lines = [
-        f"\n{run.plan.recipe.name}: {chosen['open']} images to label, {chosen['labelled']} of "
-        f"{chosen['images']:,} labelled ({chosen['strategy']})"
+        f"\n{run.plan.recipe.name}: {chosen.open} images to label, {chosen.labelled} of "
+        f"{chosen.images:,} labelled ({chosen.strategy})"
     ]
-    if chosen["classes"]:
+    if chosen.classes:
         lines.append(f"  classes so far: {run.images().class_counts()}")
     if "html" in paths:
         lines.append(f"  {paths['html']}   open it in a browser, label there, download labels.csv")
@@ -67,7 +97,7 @@ def text(found: dict[str, Any], run: Run) -> str:
         lines.append(f"  {paths['json']}   or import it into Label Studio (docs/label.md)")
     else:
         lines.append(f"  {paths['csv']}    all labels")
-    if left := chosen["labels_not_handed_back"]:
+    if left := chosen.labels_not_handed_back:
         lines.append(
             f"  {left} labels in {paths['csv']} are not in data.labels: they are kept there, and "
             "count once data.labels names them."
@@ -75,11 +105,11 @@ def text(found: dict[str, Any], run: Run) -> str:
     return "\n".join(lines)
 
 
-def next_step(found: dict[str, Any], run: Run) -> str:
+def next_step(found: LabelFiles, run: Run) -> str:
     """How to go on, from where the labels are expected and how many there are."""
-    chosen, recipe = found["selection"], relative(Path(run.plan.origin.path))
+    chosen, recipe = found.selection, relative(Path(run.plan.origin.path))
     again = f"compressor run {recipe}" + _out(run)
-    if not chosen["open"] and chosen["labelled"] >= chosen["wanted"]:
+    if not chosen.open and chosen.labelled >= chosen.wanted:
         return f"Next: {again}"
     labels = run.plan.recipe.data.labels
     if labels in ("none", "folders"):
@@ -90,11 +120,11 @@ def next_step(found: dict[str, Any], run: Run) -> str:
         ]
     else:
         lines = [f"Next: save the labels as {relative(Path(labels))}, then", f"  {again}"]
-    if run.plan.recipe.label is not None and chosen["labelled"]:
-        lines.append(f"To continue with these: {again} --set label.budget={chosen['labelled']}")
+    if run.plan.recipe.label is not None and chosen.labelled:
+        lines.append(f"To continue with these: {again} --set label.budget={chosen.labelled}")
     elif run.plan.recipe.label is not None:
         lines.append("With fewer labels: --set label.budget=N; with none: without `label:`.")
-    if not chosen["held_out_labelled"]:
+    if not chosen.held_out_labelled:
         lines.append("Accuracy needs labels of held-out images too: docs/label.md.")
     return "\n".join(lines)
 

@@ -50,6 +50,16 @@ def test_the_events_tell_the_run_in_order(finished):
     assert steps == list(next(e.steps for e in seen if isinstance(e, events.RunStarted)))
     ended = [event.step for event in seen if isinstance(event, events.StepEnded)]
     assert ended == steps
+    planned = next(event for event in seen if isinstance(event, events.WorkPlanned))
+    assert {work.step for work in planned.work} <= set(steps)
+    parts = [(step.step, step.part, step.seconds) for step in planned.uncounted]
+    assert (
+        parts
+        == [  # the folder is new: nothing was made in it before
+            *((step, "export", None) for step in steps[steps.index("robustness") + 1 : -1]),
+            ("check", "check", None),
+        ]
+    )
     assert seen[-1] == events.RunEnded(outcome="done", seconds=seen[-1].seconds)
     written = (result.folder / "events.jsonl").read_text().splitlines()
     kinds = [json.loads(line)["type"] for line in written]
@@ -81,7 +91,7 @@ def test_a_run_that_waits_for_labels_says_so(write_recipe, tmp_path):
     result = compressor.run(recipe, out=tmp_path / "run")
     assert (result.outcome, result.passed, result.report) == ("waiting for labels", None, None)
     assert result.files["html"].is_file()
-    assert result.selection["open"] == 4
+    assert (result.selection.open, result.selection.labelled) == (4, 0)
     with pytest.raises(compressor.InputError, match="waits for labels"):
         _ = result.bundle
 
