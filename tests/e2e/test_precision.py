@@ -84,7 +84,7 @@ def test_the_report_says_how_they_came_to_be(place, report):
     tried = {(each["images"], each["method"]) for each in decision["calibrations_tried"]}
     assert len(tried) == (3 if decision["qat"]["kept"] else 6)
     assert decision["qat"]["missed"] == ["similarity_correlation"]
-    assert "epochs of distillation with its rounding were tried: agreement" in page
+    assert "epochs of quantisation-aware distillation were tried: agreement" in page
 
 
 def test_engines_travel_in_the_bundle_with_what_lies_beside_them(place):
