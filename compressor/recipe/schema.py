@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -176,6 +176,6 @@ class Recipe(Section):
         return self.model_dump(mode="json", exclude=absent)
 
 
-def json_schema() -> dict[str, object]:
+def json_schema() -> dict[str, Any]:
     """The JSON schema of a recipe, for editors."""
     return Recipe.model_json_schema() | {"title": "edge-compressor recipe"}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from runtime.evaluation import metric_table
 from runtime.evaluation.metric_table import Metric
@@ -88,7 +88,7 @@ def text(names: Sequence[str], reports: Sequence[Report]) -> str:
     return "\n\n".join(parts)
 
 
-def document(names: Sequence[str], reports: Sequence[Report]) -> dict[str, object]:
+def document(names: Sequence[str], reports: Sequence[Report]) -> dict[str, Any]:
     """Return the reports by name, and under `comparison` each but the first against the first."""
     comparison = [
         {

@@ -52,7 +52,7 @@ def test_output_folder_that_is_a_file(refused):
 def test_folder_where_another_run_is_at_work(project, refused):
     folder = project.folder / "runs" / "tiny"
     folder.mkdir(parents=True)
-    hold = "import fcntl, sys; file = open(sys.argv[1], 'w'); fcntl.lockf(file, 2)"
+    hold = "import sys; from filelock import FileLock; lock = FileLock(sys.argv[1]); lock.acquire()"
     hold += "; print(flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", hold, str(folder / ".lock")],

@@ -189,7 +189,7 @@ def command(*words, cwd):
 def test_a_host_whose_key_is_not_known(reach, sound_bundle, tmp_path, tidy):
     with pytest.raises(MissingDependencyError, match="Host key verification failed") as caught:
         go(sound_bundle, reach(known="nobody"), out=tmp_path)
-    assert "visited once by hand" in str(caught.value)
+    assert "Connect once by hand" in str(caught.value)
 
 
 def test_a_key_that_is_not_let_in(reach, sound_bundle, tmp_path, tidy):

@@ -200,7 +200,7 @@ def test_without_disk_for_images_and_views_the_student_is_the_same_to_the_bit(le
     stored, said = learn("stored", again)
     assert shards(stored, "pixels")["pixels-0000000.npy"].exists()
     assert any(line.startswith("decoded images: ") for line in said)
-    assert any(line.startswith("the student's views, while it trains: ") for line in said)
+    assert any(line.startswith("the student's views during training: ") for line in said)
     features = sum(np.load(path).nbytes for path in shards(stored).values())
     decoded, said = learn("decoded", {**again, "distill.disk_gb": (features + 1000) / 1e9})
     assert not shards(decoded, "pixels")

@@ -53,7 +53,9 @@ def test_the_limit_follows_from_the_environment(environment, gigabytes, limit):
 
 @pytest.mark.parametrize("nonsense", ["-1", "20 GB", "much", "nan", "inf", "-inf", "1e999"])
 def test_no_number_of_gigabytes_is_an_error(environment, nonsense):
-    with pytest.raises(InputError, match=f"EDGE_COMPRESSOR_CACHE_GB is '{nonsense}'; a number"):
+    with pytest.raises(
+        InputError, match=f"EDGE_COMPRESSOR_CACHE_GB is '{nonsense}'; expected a number"
+    ):
         environment(EDGE_COMPRESSOR_CACHE_GB=nonsense)
 
 
