@@ -12,15 +12,24 @@ pytest_plugins = ["browser", "hand_made_bundle"]  # tests/plugins
 
 SLOW = (
     "e2e/",
+    "compressor/api/test_run.py",
+    "compressor/cli/test_wrong_folders.py",
     "compressor/pipeline/steps/",
+    "compressor/pipeline/test_edits.py",
+    "compressor/pipeline/test_judged_again.py",
     "compressor/pipeline/test_student_search.py",
+    "compressor/pipeline/test_unchanged.py",
+    "compressor/pipeline/test_versions.py",
     "compressor/device/",
     "compressor/models/test_families.py",
     "export/engine/",
-    "export/precision/test_int8.py",
+    "export/precision/",
+    "export/test_precision_proof.py",
+    "runtime/bundle/test_fault_drill.py",
+    "runtime/findings/test_contamination.py",
     "test_benchmarks.py",
-    "test_notebook.py",
     "test_packaging.py",
+    "test_readme_commands.py",
     "test_selection_benchmarks.py",
 )
 """Files that train, export, or start processes: marked `slow`, as are all tests with a browser."""
