@@ -20,8 +20,8 @@ from runtime.results.making import PrecisionProof
 Precision = Literal["fp32", "fp16", "int8"]
 
 _LEAST = {"fp32": 1.0, "fp16": 0.9, "int8": 0.5}
-"""Of the weights of convolutions and matrix products before the probe, this share must be of the
-file's precision: overflowing operators may stay float32, and sensitive layers may."""
+"""Smallest share of the weights (of convolutions and matrix products before the probe) in the
+file's precision: overflowing operators and sensitive layers may stay float32."""
 _TYPE = {"fp32": "float32", "fp16": "float16", "int8": "int8"}
 _AGAIN = "  `compressor export RUN` makes the file again."
 
@@ -76,7 +76,7 @@ def _prove_ends(path: Path, model: ModelProto) -> None:
 
 
 def _prove_placement(path: Path, model: ModelProto) -> None:
-    """Every quantised weight meets a quantised activation; symmetric; no int32; none left over."""
+    """Prove that Q/DQ nodes are symmetric, in pairs, without int32, and that none is unused."""
     made, problems = graph.producers(model), list[str]()
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
     behind = set(graph.head(model))

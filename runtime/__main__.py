@@ -73,7 +73,12 @@ def pack(bundle: Path, tar: Path | None) -> None:
 
 @main.command()
 @click.argument("tar", type=click.Path(path_type=Path))
-@click.option("--into", type=click.Path(path_type=Path), default=Path(), help="Default: here.")
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path),
+    default=Path(),
+    help="Folder to write to. Default: the current one.",
+)
 def unpack(tar: Path, into: Path) -> None:
     """Unpack a TAR of `pack` and verify it. Links and names that point outside are refused."""
     from runtime.bundle import archive
@@ -84,7 +89,13 @@ def unpack(tar: Path, into: Path) -> None:
 
 @main.command("latency-table")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), default=Path("latency.json"))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("latency.json"),
+    show_default=True,
+    help="File to write.",
+)
 def time_candidates(folder: Path, out: Path) -> None:
     """Time the candidates in FOLDER on this device, so that a student can be chosen for it."""
     from runtime.benchmark import latency_table

@@ -1,4 +1,4 @@
-"""The order of a whole job: open, find a student, refuse early, run, hand over."""
+"""A whole job in order: open the recipe, find a student, fail early, run, return the result."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def choose_images(job: Run, more: int | None) -> RunResult:
 
 
 def simulate_labelling(job: Run) -> dict[str, Any]:
-    """Measure on labelled images what each strategy would have been worth; writes simulate.*.
+    """Measure on labelled images what each strategy would have given; writes simulate.*.
 
     Raises:
         InputError: as for `complete`; or there are too few images.
@@ -118,7 +118,7 @@ def simulate_labelling(job: Run) -> dict[str, Any]:
 
 
 def rehearse(job: Run) -> DryRun:
-    """Reckon what a run would do and about how long it takes. Writes nothing.
+    """Estimate what a run would do and about how long it takes. Writes nothing.
 
     Raises:
         InputError: as for `complete`.

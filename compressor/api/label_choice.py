@@ -56,7 +56,7 @@ def select_images(
         budget: how many to choose.
         strategy: one that docs/label.md describes.
         seed: of the map and the search.
-        already: rows that have labels; the choice goes on from them.
+        already: rows that have labels; the choice continues from them.
         teacher: embeds images; None where `images` are embeddings.
         device: where the teacher runs.
 

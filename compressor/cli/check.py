@@ -1,4 +1,4 @@
-"""For the device and from it: candidates, check here or there, compare reports."""
+"""Commands for the device: export candidates, check here or over ssh, compare reports."""
 
 from __future__ import annotations
 
@@ -32,14 +32,16 @@ def candidates(recipe: Path, out: Path, overrides: tuple[str, ...]) -> None:
 @click.command()
 @click.argument("bundle", type=FILE)
 @out_option
-@click.option("--on", metavar="USER@HOST", help="Check there, over ssh; nothing stays there.")
-@click.option("--python", default="python3", show_default=True, help="With --on: its Python.")
+@click.option("--on", metavar="USER@HOST", help="Check on that machine, over ssh.")
+@click.option(
+    "--python", default="python3", show_default=True, help="With --on: the Python of that machine."
+)
 @click.option(
     "--no-install",
     is_flag=True,
-    help="With --on: use its own Python, which has the packages and a backend already (Jetson).",
+    help="With --on: install nothing; that Python has the packages and a backend (Jetson).",
 )
-@click.option("--keep", is_flag=True, help="With --on: keep the folder there.")
+@click.option("--keep", is_flag=True, help="With --on: do not remove the folder.")
 @json_option
 @click.pass_context
 def check(
@@ -66,7 +68,7 @@ def check(
 
 @click.command()
 @click.argument("reports", metavar="REPORT...", type=FILE, nargs=-1, required=True)
-@click.option("--not-worse", is_flag=True, help="Exit 1 if a score is worse than the first.")
+@click.option("--not-worse", is_flag=True, help="Exit 1 if a score is worse than in the first.")
 @json_option
 def compare(reports: tuple[Path, ...], not_worse: bool, as_json: bool) -> None:
     """Show reports side by side and say what is better or worse than in the first one.

@@ -70,7 +70,7 @@ def engine(
     workspace_mb: int | None,
     as_json: bool,
 ) -> None:
-    """Build TensorRT engines from the ONNX files of a BUNDLE, into it, each with its manifest.
+    """Build TensorRT engines from the ONNX files of BUNDLE and add them to it.
 
     Needs no training package. `tensorrt` builds on the device itself; `tensorrt-rtx` needs no GPU.
     """

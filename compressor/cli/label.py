@@ -39,7 +39,7 @@ def label(
     """Choose which images of RECIPE to label first: to_label.html, to_label.csv, to_label.json.
 
     Works in the folder of the run and adds to what was proposed there before. `compressor run`
-    goes on from it.
+    continues with the labels.
     """
     require_training_packages()
     from compressor.api import job as jobs

@@ -1,4 +1,4 @@
-"""Before a recipe runs: look at images, write recipes, see what there is."""
+"""Commands before a run: audit images, write recipes, list targets, show the cache."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def audit(folder: Path, labels: str, as_json: bool) -> None:
 @click.argument("folder", type=FILE)
 @click.option(
     "--recipe", "path", type=FILE, default=Path("recipe.yaml"), show_default=True,
-    help="File to write; one that is there is never overwritten.",
+    help="File to write; an existing file is never overwritten.",
 )  # fmt: skip
 def init(folder: Path, path: Path) -> None:
     """Write a commented recipe for a FOLDER of images."""
@@ -139,13 +139,13 @@ def doctor(as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--clear", is_flag=True, help="Remove everything in it. Finished runs keep theirs.")
+@click.option("--clear", is_flag=True, help="Empty the cache. Run folders stay as they are.")
 @json_option
 def cache(clear: bool, as_json: bool) -> None:
-    """Show how much runs keep for each other, and where.
+    """Show the cache that runs share: where it is and how large.
 
-    EDGE_COMPRESSOR_CACHE names the folder, EDGE_COMPRESSOR_CACHE_GB how large it may become (20;
-    0 is no cache).
+    EDGE_COMPRESSOR_CACHE names the folder, EDGE_COMPRESSOR_CACHE_GB limits its size (20; 0: no
+    shared cache, each run has its own).
     """
     from compressor.cli.console import set_up_logging
     from compressor.pipeline.storage.cache import examine, shared_store, text

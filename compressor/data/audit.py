@@ -37,7 +37,7 @@ class AuditSettings:
     validation: float
     """The share of the rest that chooses the best checkpoint."""
     seed: int
-    """Of the split."""
+    """The seed of the split."""
     exclude: Sequence[Path] = ()
     """Folders below the images folder that are not part of the task."""
     labelling: bool = False
@@ -70,7 +70,7 @@ class Audit:
     duplicates: tuple[Duplicate, ...]
 
     def counts(self) -> dict[str, int]:
-        """How many of each kind, with the names of the report."""
+        """Return how many images there are of each kind, with the names of the report."""
         splits = Counter(record.split for record in self.images.records)
         return {
             "images": len(self.images),

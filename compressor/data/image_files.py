@@ -49,7 +49,7 @@ def _unreadable(error: OSError) -> None:
 
 @dataclass(frozen=True)
 class DecodedInfo:
-    """What decoding a usable file showed."""
+    """Size and digest of a file that could be decoded."""
 
     pixels_sha256: str
     width: int
@@ -78,7 +78,7 @@ def _decoded(path: Path) -> DecodedInfo | str:
 
 
 def pixels_sha256(image: Image.Image) -> str:
-    """Of an image's size and upright RGB pixels."""
+    """Return the digest of an image's size and upright RGB pixels."""
     header = f"{image.width}x{image.height} ".encode()
     return hashlib.sha256(header + image.tobytes()).hexdigest()
 

@@ -10,7 +10,7 @@ from runtime.images.preprocess import Preprocess
 
 
 class Origin(Struct, frozen=True, kw_only=True):
-    """Where the weights of a network come from; UNSET is what does not apply."""
+    """Where the weights of a network come from; UNSET for what does not apply."""
 
     model: str
     """Its name in timm."""

@@ -89,7 +89,7 @@ def _dtype(key: str, wanted: Precision, compute: Compute) -> torch.dtype | None:
 
 
 def _gpu_has_bf16() -> bool:
-    """In hardware: what older GPUs emulate is slower than float16."""
+    """Return whether it is in hardware: emulated by older GPUs it is slower than float16."""
     return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 

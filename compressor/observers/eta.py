@@ -22,7 +22,7 @@ class Remaining:
     """The rest of a run, as far as it can be known."""
 
     seconds: float
-    """Of the work whose rate or duration is known."""
+    """Time of the work whose rate or duration is known."""
     on_top: tuple[str, ...]
     """Parts of the run whose time is not known, in order."""
 

@@ -36,7 +36,7 @@ _OF_OLD_VERSIONS = (".stages", ".work", "pixels", "features")
 
 @dataclass
 class Run:
-    """What a step is given. Everything heavy is loaded when it is asked for."""
+    """A run, as its steps see it. Everything heavy is loaded when it is first used."""
 
     plan: Plan
     folder: Path

@@ -33,7 +33,7 @@ _SIZED_IMAGES = 16  # files that are decoded to see how large the images are
 
 
 class PlannedStep(Struct, frozen=True, kw_only=True):
-    """What would become of a step."""
+    """A step, and whether a run would make it, copy it or skip it."""
 
     stage: str
     """The name of the step."""
@@ -111,7 +111,7 @@ def text(found: DryRun) -> str:
             dump(found.recipe),
             f"would write to {found.folder}",
             "",
-            table(["stage", "state", "what it does"], rows),
+            table(["step", "state", "what it does"], rows),
             *_about_labels(found),
             "",
             f"about {estimate.images:,} images to train on; if nothing is cached:",
@@ -180,7 +180,7 @@ def _like(files: Sequence[Path], count: int) -> ImageSet:
 
 
 def _seconds_per_image(run: Run, teacher: Encoder, student: Encoder) -> tuple[float, float]:
-    """Of a teacher's pass and of a student's step."""
+    """Return the seconds per image of a teacher's pass and of a student's training step."""
     import torch
 
     device = run.compute().device

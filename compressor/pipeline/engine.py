@@ -20,7 +20,7 @@ State = Literal["cached", "stored", "to do", "waits"]
 
 @dataclass(frozen=True)
 class Ended:
-    """What became of a step."""
+    """How a step ended."""
 
     state: Literal["made", "cached"]
     seconds: float

@@ -1,4 +1,4 @@
-"""What a run hands to a person who labels, and what it tells them: shared by `run` and `label`."""
+"""The files and messages for a person who labels: shared by `run` and `label`."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _counts(run: Run) -> dict[str, int]:
 
 
 def text(found: LabelFiles, run: Run) -> str:
-    """What was written, where, and what to type next."""
+    """Return what was written, where, and what to type next."""
     chosen, paths = found.selection, found.files
     lines = [
         f"\n{run.plan.recipe.name}: {chosen.open} images to label, {chosen.labelled} of "
@@ -135,5 +135,5 @@ def _out(run: Run) -> str:
 
 
 def relative(path: Path) -> str:
-    """As one would type it here: relative where that is shorter."""
+    """Return a path to type in this folder: relative if that is shorter."""
     return min(str(path), os.path.relpath(path), key=len)

@@ -1,4 +1,4 @@
-"""Runs the steps of a recipe in their order, and says what happens to the run's observer."""
+"""Runs the steps of a recipe in their order, and sends events to the run's observer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`compressor label --simulate`: what each strategy would have been worth on labelled images."""
+"""`compressor label --simulate`: what each strategy would have given on labelled images."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def settled(run: Run, *, keep: bool = True) -> Run:
 
 
 def found_for(run: Run) -> StudentSearch | None:
-    """What the search for this run's student found, for the report; None if it was named."""
+    """Return the result of the search for this run's student; None if the recipe names it."""
     found = _read(run.folder / FILE)
     return found if found is not None and found.chosen == run.plan.recipe.student.model else None
 
@@ -169,7 +169,7 @@ def _setting(plan: Plan) -> Setting:
 
 
 def _key(plan: Plan) -> str:
-    """Of everything that decides the choice, but for the noise of timing."""
+    """Return the digest of everything that decides the choice, except the noise of timing."""
     require, path = plan.recipe.require, plan.recipe.student.latency_table
     machine = device.describe()
     return digest(

@@ -1,4 +1,4 @@
-"""The countable work of a run's steps, reckoned from the recipe and the number of images."""
+"""The countable work of a run's steps, computed from the recipe and the number of images."""
 
 from __future__ import annotations
 

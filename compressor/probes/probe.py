@@ -58,7 +58,7 @@ class VotingProbe:
 
     logits = scale * log(share of the vote) + bias. With few labels this is the weighted kNN: the
     far ones' votes come to nothing, so no number of neighbours is needed. It is the soft nearest
-    neighbour of PAWS (METHOD.md 3.6).
+    neighbour classifier of PAWS (arXiv 2104.13963).
     """
 
     bank: Floats

@@ -11,7 +11,7 @@ from runtime.evaluation import gates
 
 
 def mistakes_of(recipe: Recipe) -> list[tuple[Key, str]]:
-    """Every mistake that no key shows alone, each with the key to mend.
+    """Return the mistakes that no single key shows, each with the key to correct.
 
     Args:
         recipe: its paths resolved.

@@ -46,7 +46,7 @@ class StrategyChoice(Choice):
     """A labelling strategy: `load` gives a `selection.strategies.strategy.Strategy`."""
 
     colour: str = "#22262b"
-    """Of its line in the plots of a simulation."""
+    """The colour of its line in the plots of a simulation."""
     needs_labels: bool = False
     """Whether it reads the labels that are still to be made: then only a simulation can use it."""
 

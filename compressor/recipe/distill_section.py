@@ -15,9 +15,9 @@ VIEWS_SHOWN = 60_000
 """Views that a student is shown by default, the same for a small set of images and a large one."""
 FEWEST_EPOCHS, MOST_EPOCHS = 20, 300
 FEWEST_VIEWS, SHOWN_AT_MOST = 8, 8
-"""Of an image; and how often each is shown, by default: few images would be learnt by heart."""
+"""Views of an image, and how often each is shown, by default: few images would be memorised."""
 MANY_IMAGES = 5_000
-"""From so many on a batch is 64 by default."""
+"""With this many images or more, the default batch is 64."""
 
 
 class Distill(Section):
@@ -86,7 +86,7 @@ class Distill(Section):
     )
     patience: Count | None = Field(
         None,
-        description="stop after so many epochs without a better student; null goes on to the end, "
+        description="stop after so many epochs without a better student; null: train to the end, "
         "where the learning rate has fallen and students are best",
     )
     teacher: Literal["cached", "online"] = Field(

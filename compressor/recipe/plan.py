@@ -1,4 +1,4 @@
-"""From a recipe's file to what a run goes by: paths resolved, mistakes refused, its target read."""
+"""A plan: a recipe with its paths resolved, its mistakes refused and its target read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RecipeOrigin(Struct, frozen=True, kw_only=True):
     """recipe.json in the folder of a run: how to load its recipe again."""
 
     path: str
-    """Of the recipe's file, absolute."""
+    """The recipe's file, absolute."""
     overrides: tuple[str, ...]
     """The changes of it: those of `--set`, or the API's `overrides`."""
 

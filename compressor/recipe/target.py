@@ -25,7 +25,7 @@ Regex = Annotated[str, AfterValidator(_compiles)]
 
 
 class Match(Section):
-    """How to know the device: regular expressions, all of which must be found. Empty: any."""
+    """How to recognise the device: regular expressions that must all match. Empty: any device."""
 
     arch: Regex | None = Field(None, description="processor architecture, as `uname -m` prints it")
     cpu: Regex | None = Field(None, description="CPU model, as /proc/cpuinfo has it")

@@ -22,7 +22,7 @@ class Coverage:
     radius: float
     """Within it, half of the images have one of as many centres drawn at random."""
     within_radius: float
-    """Share of images with a chosen or settled one within the radius; of random ones .5."""
+    """Share of images with a chosen or settled one within the radius; 0.5 for random ones."""
     mean_distance: float
     """From an image to the nearest chosen or settled one."""
     largest_distance: float
@@ -32,7 +32,7 @@ class Coverage:
 
 
 def coverage(plan: LabelPlan, embeddings: Floats) -> Coverage:
-    """How the chosen and settled images cover all N: embeddings [N, D]."""
+    """Return how well chosen and settled images cover all N images: embeddings [N, D]."""
     space = Space.cosine(embeddings)
     centres = np.concatenate([plan.settled, plan.chosen])
     radius = _radius(space, len(centres))

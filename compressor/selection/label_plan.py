@@ -17,7 +17,7 @@ class LabelPlan:
     chosen: Ints
     """[K] rows to label, in rank order: whoever stops early has labelled the best start."""
     settled: Ints
-    """[M] rows labelled, or proposed for labelling, before: the choice goes on from them."""
+    """[M] rows labelled, or proposed for labelling, before: the choice continues from them."""
     centre: Ints
     """[N] for each image the chosen or settled row that stands for it."""
     distance: Floats

@@ -111,7 +111,7 @@ def _key(row: Floats) -> int:
 
 
 def blocks(rows: int, width: int) -> Iterator[slice]:
-    """Cut rows so that a block of `width` columns is held at ease."""
+    """Split rows so that a block of `width` columns fits into memory."""
     step = max(1, _BLOCK // max(1, width))
     for start in range(0, rows, step):
         yield slice(start, min(start + step, rows))

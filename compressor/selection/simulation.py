@@ -39,7 +39,7 @@ class Sample:
 
     @property
     def labelled(self) -> bool:
-        """True where there are images and the class of every one is known."""
+        """True if there are images and all of them have a label."""
         return bool(len(self.labels)) and bool((self.labels >= 0).all())
 
 

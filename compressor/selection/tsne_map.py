@@ -22,10 +22,10 @@ _SHARED = 2_000
 
 
 def tsne_map(embeddings: Floats, seed: int) -> Floats | None:
-    """A map of the embeddings [N, D]: float32 [N, 2], or None of fewer than FEWEST_IMAGES.
+    """Return a map of embeddings [N, D]: float32 [N, 2]; None for fewer than FEWEST_IMAGES.
 
-    t-SNE of cosine distances to exact neighbours, from a first position drawn by the seed
-    (METHOD.md 3.1, 4.2: from PCA, as in scikit-learn, every seed gives nearly the same map).
+    t-SNE of cosine distances to exact neighbours, from a random start drawn by the seed
+    (with a start from PCA, as in scikit-learn, every seed gives nearly the same map).
 
     Raises:
         MissingDependencyError: openTSNE is not installed.

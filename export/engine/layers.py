@@ -1,7 +1,7 @@
 """What is inside a built engine: its layers and the types they compute in.
 
 Where there is a GPU, TensorRT's engine inspector lists them. Without one an engine cannot be
-opened, but the builder prints the same list while it builds, in words; that is read then.
+opened, but the builder prints the same list as text while it builds; that text is read then.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Layer:
     outputs: tuple[Tensor, ...]
 
     def to_dict(self) -> dict[str, object]:
-        """As plain JSON values."""
+        """Return plain JSON values."""
         return asdict(self)
 
 

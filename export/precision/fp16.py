@@ -1,7 +1,7 @@
 """FP16 files: weights and arithmetic in fp16, float32 at both ends.
 
 Measurements decide what stays float32. On a CPU, ONNX Runtime has hardly any fp16 kernels and
-computes in float32 without telling; so the measurements are made on a float32 graph that rounds
+computes in float32 silently. Therefore the measurements are made on a float32 graph that rounds
 every tensor to fp16 and back, as a device with fp16 kernels does.
 """
 

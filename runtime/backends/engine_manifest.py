@@ -43,11 +43,11 @@ class EngineManifest(Struct, frozen=True, kw_only=True):
     schema_version: int = SCHEMA_VERSION
     flavour: Flavour
     version: str
-    """Of the TensorRT that built it."""
+    """The version of the TensorRT that built it."""
     cuda: str | None
     """The CUDA it was built with, if known."""
     compute_capability: str
-    """Of the GPU it runs on, such as `8.9`."""
+    """The compute capability of the GPU it runs on, such as `8.9`."""
     gpu: str | None
     """Name of the GPU that built it; None if there was none."""
     driver: str | None
@@ -77,7 +77,7 @@ class LocalMachine:
 
     gpu: Gpu | None
     version: str | None
-    """Of the engine's flavour, installed here."""
+    """The installed version of the engine's flavour."""
     os: str
     arch: str
 

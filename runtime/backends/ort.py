@@ -34,7 +34,7 @@ class OrtSession:
         wanted = PROVIDERS[provider]
         try:
             with warnings.catch_warnings():
-                # It warns of a provider it does not have, and goes on; below that is an error.
+                # It warns of a missing provider and continues; below that is an error.
                 warnings.filterwarnings("ignore", message="Specified provider")
                 self._session = ort.InferenceSession(
                     str(path),

@@ -47,7 +47,7 @@ class TimingPlan:
     """How long sessions are warmed up and timed."""
 
     warmup_s: float = 0.5
-    """Shortest warm-up of a session; it goes on until two windows of runs agree."""
+    """Shortest warm-up of a session; it lasts until two windows of runs agree."""
     longest_warmup_s: float = 3.0
     steady: float = 0.05
     """Two windows agree when their medians differ by no more than this share."""

@@ -67,7 +67,7 @@ class Corrupted:
     rows: Annotated[Ints, axes("R")]
     """Which of the N images."""
     seeds: Annotated[Ints, axes("R")]
-    """Of their corruptions."""
+    """The seeds of their corruptions."""
     teacher: UnderCorruption
     student: UnderCorruption
 
@@ -90,10 +90,10 @@ class Arrays:
     teacher_knn: Annotated[Ints, axes("N")] | None = None
     """The classes that its kNN answers."""
     teacher_logits: Annotated[Floats, axes("N", "K")] | None = None
-    """Of its linear probe."""
+    """The logits of its linear probe."""
     teacher_probe: TeacherProbe | None = None
     student_logits: Annotated[Floats, axes("N", "K")] | None = None
-    """Of the deployed probe."""
+    """The logits of the deployed probe."""
     linear_probe: LinearProbe | None = None
     orthogonal_map: OrthogonalMap | None = None
     """Fitted on training images: from the student's embedding to the teacher's."""

@@ -19,9 +19,9 @@ Rule = Literal["at least", "at most"]
 Need = Literal["labels", "data.ood", "the target"]
 
 PARITY_COSINE_MIN = {"fp32": 0.999, "fp16": 0.999, "int8": 0.8}
-"""Of the worst image, by the file's precision. A float file must equal its source up to rounding;
-INT8 moves single images visibly, and the other gates judge what that costs. A wrong export or a
-wrong scale is far below (two sound MobileNets in INT8 had .93 and .85)."""
+"""The lowest cosine of an image, by the file's precision. A float file must equal its source up to
+rounding; INT8 moves single images visibly, and the other gates judge what that costs. A wrong
+export or a wrong scale is far below (two sound MobileNets in INT8 had 0.93 and 0.85)."""
 
 PREPROCESS_LEVELS_MAX = 4
 """JPEG decoders differ by a level or two of 255; another resize or crop by tens."""

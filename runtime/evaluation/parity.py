@@ -1,6 +1,6 @@
 """A file against the file it was made from: the same weights, so the answers must be the same.
 
-(Anything against the teacher is *fidelity*, `runtime/metrics.py`. Never mix the two words.)
+(Anything against the teacher is *fidelity*, `runtime/metrics`. Never mix the two words.)
 """
 
 from __future__ import annotations

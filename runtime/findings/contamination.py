@@ -16,11 +16,11 @@ from runtime.bundle.golden import Golden
 from runtime.errors import InputError
 
 COPY_SHARE = 0.05
-"""Of the median distance to the nearest training image. Copies saved as JPEG of quality 75 to 95 or
-resized came to .0001 to .044 of it on Imagenette, the nearest of 500 other images to .15, of 180 of
-TrashNet to .14, of 270 digits to .09 (docs/decisions.md)."""
+"""Share of the median distance to the nearest training image. Copies saved as JPEG of quality 75 to
+95 or resized came to 0.0001 to 0.044 of it on Imagenette, the nearest of 500 other images to 0.15,
+of 180 of TrashNet to 0.14, of 270 digits to 0.09 (docs/decisions/evaluation.md)."""
 SAME_SHARE = 0.001
-"""Of the mean distance between held-out images: where most are copies, the median is no guide."""
+"""Share of the mean distance between held-out images; used if most are copies."""
 LEAST_DISTANCE = 1e-4
 """A teacher with all images this near to each other cannot tell any two apart."""
 MOST_CONTAMINATED = 0.5

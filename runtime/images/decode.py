@@ -72,7 +72,7 @@ def _reasons() -> Iterator[None]:
     except UnidentifiedImageError as error:
         raise ImageError(UNIDENTIFIED) from error
     except Image.DecompressionBombError as error:
-        what = str(error).partition(" exceeds")[0]  # Pillow goes on with a limit that is not ours
+        what = str(error).partition(" exceeds")[0]  # then Pillow names its own limit
         raise ImageError(_too_large(what)) from error
     except _DECODER_ERRORS as error:
         if isinstance(error, OSError) and error.strerror:  # str(error) names the file

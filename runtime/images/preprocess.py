@@ -101,5 +101,5 @@ class Preprocess:
         return Image.Resampling[self.interpolation.upper()]
 
     def to_dict(self) -> dict[str, object]:
-        """As plain JSON values."""
+        """Return plain JSON values."""
         return asdict(self)

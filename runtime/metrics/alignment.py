@@ -28,7 +28,7 @@ def linear_cka(a: Floats, b: Floats, *, seed: int = 0) -> Estimate:
     Rows are made unit length. 1 where one is a rotation and scaling of the other, 0 where they are
     independent (Kornblith et al., ICML 2019). This is the debiased form (HSIC_1 of Song et al.,
     JMLR 2012, as in Nguyen et al., ICLR 2021): the plain one of two *independent* embeddings of
-    width 192 is .66 on 100 images, and this one 0. It works in feature space: [D, D] matrices,
+    width 192 is 0.66 on 100 images, and this one 0. It works in feature space: [D, D] matrices,
     never [N, N].
     """
     x, y = unit_rows(a), unit_rows(b)

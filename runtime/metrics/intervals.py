@@ -115,7 +115,7 @@ def _figure(
 
     Resampling images that are all alike gives no spread at all. But if a share q of all images
     were otherwise, N drawn images would all be alike with chance (1 - q)^N: a q up to
-    1 - .025^(1/N) cannot be ruled out. (For a share of right answers that are all right this is
+    1 - 0.025^(1/N) cannot be ruled out. (For a share of right answers that are all right this is
     the exact interval of Clopper and Pearson.)
     """
     low, high = np.percentile(samples, [2.5, 97.5])

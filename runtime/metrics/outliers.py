@@ -1,7 +1,7 @@
 """Out-of-distribution images: three scores of how well an image belongs, and their AUROC.
 
 A score is high for an image that belongs. The default is the cosine to the nearest training
-embedding (`neighbours.ood_scores`, METHOD.md 1.6); Mahalanobis and energy are given beside it.
+embedding (`neighbours.ood_scores`); Mahalanobis and energy are given beside it.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def pair_correlation(a: Floats, b: Floats) -> float:
 def cosine_mae(a: Floats, b: Floats, *, seed: int = 0) -> Estimate:
     """Mean absolute difference of the off-diagonal cosines of `a` [N, Da] and `b` [N, Db].
 
-    Unlike the correlation it sees a shift that all cosines have in common (METHOD.md 4.1, 4). In
+    Unlike the correlation it sees a shift that all cosines have in common. In
     blocks of rows: time grows with N squared, memory with N.
     """
     first, second = normalise(a), normalise(b)

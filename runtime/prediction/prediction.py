@@ -13,7 +13,7 @@ from runtime.text import table
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A training image near the image that was asked about."""
+    """A training image similar to the predicted image."""
 
     image: str
     """Its name below the folder the student was trained on."""

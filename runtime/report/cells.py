@@ -50,7 +50,7 @@ class Table:
 
     @property
     def markdown(self) -> str:
-        """As a Markdown table, which is readable as plain text too."""
+        """Return a Markdown table, which is readable as plain text too."""
         rows = [[str(cell).replace("|", "\\|") for cell in row] for row in self.rows]
         return text.table(self.headings, rows)
 

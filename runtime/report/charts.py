@@ -98,7 +98,7 @@ class SeverityChart:
 
     label: str
     ticks: Sequence[Tick]
-    """Upwards."""
+    """Ticks of the vertical axis."""
     severities: Sequence[Tick]
     lines: Sequence[Line]
     width: int = _SIDE

@@ -112,7 +112,7 @@ class Int8Decision(Struct, frozen=True):
 
 
 class PrecisionDecisions(Struct, frozen=True):
-    """Of the precisions that were made."""
+    """How the files of each precision were made."""
 
     fp16: Fp16Decision | UnsetType = UNSET
     int8: Int8Decision | UnsetType = UNSET

@@ -42,7 +42,7 @@ class GoldenSummary(Struct, frozen=True):
     ood_images: int
     ood_source: Literal["data.ood", "corruptions"] | None
     digest: str
-    """Of the labels and the teacher's embeddings: equal for equal images and teachers."""
+    """Digest of labels and teacher's embeddings: equal for equal images and teachers."""
     set_apart_as_seen_in_training: tuple[str, ...]
 
 

@@ -1,6 +1,6 @@
-"""The images that FP16 and INT8 are chosen by: training ones to calibrate on, others to compare.
+"""Images for FP16 and INT8: training images to calibrate, validation images to choose.
 
-None of them is held out: the golden set is only reported on, never chosen by.
+No held-out image is among them: the golden set is only for the report.
 """
 
 from __future__ import annotations

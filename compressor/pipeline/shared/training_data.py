@@ -1,4 +1,4 @@
-"""What a student of a run is made from, as the steps before the training left it."""
+"""The training data of a run, read from the outputs of the steps before the training."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class NetworkOutputs:
     """[R, C, D], of some held-out images with every corruption; no rows where there are none."""
     linear: LinearProbe | None
     other: Probe | None
-    """Of the deployed kind; None where that is the linear one."""
+    """The probe of the deployed kind; None if that is the linear one."""
 
     def logits(self, embedded: Floats) -> Floats | None:
         """[N, D] -> [N, K], of the probe of the deployed kind."""
@@ -114,7 +114,7 @@ def of_student(run: Run, student: str) -> Golden:
 def _of_held_out(
     sides: tuple[NetworkOutputs, NetworkOutputs], found: ImageSet, held: Ints, bank: Ints
 ) -> Arrays:
-    """What is known of the held-out images, and the bank of training images."""
+    """Return the arrays of the held-out images, and the bank of training images."""
     from runtime import metrics
     from runtime.bundle.golden_arrays import Arrays, LinearProbe, TeacherProbe
 
@@ -145,7 +145,7 @@ def _of_held_out(
 def _with_outside(
     arrays: Arrays, sides: tuple[NetworkOutputs, NetworkOutputs], bank: Ints
 ) -> Arrays:
-    """With images that are not of the task: the recipe's, else held-out ones corrupted badly."""
+    """Add images that are not of the task: the recipe's, else strongly corrupted held-out ones."""
     from runtime import metrics
     from runtime.bundle.golden_arrays import Outside
 
@@ -177,7 +177,7 @@ def _with_corrupted(
     bank: Ints,
     corrupted: Mapping[str, Floats],
 ) -> Arrays:
-    """With what corruptions of some held-out images do to teacher and student."""
+    """Add what corruptions of some held-out images do to teacher and student."""
     from runtime import metrics
     from runtime.bundle.golden_arrays import Corrupted, UnderCorruption
     from runtime.findings.robustness import shape_of, stability

@@ -25,7 +25,7 @@ _LIBRARIES = ("openTSNE", "kmedoids", "scikit-learn", "numpy")
 
 
 def labelling_state(run: Run) -> LabellingState:
-    """How far the labelling is; reads what the stage `images` has made."""
+    """Return what is proposed and labelled so far; reads the outputs of the step `images`."""
     return state.read(run.images().part("train", "validation"), run.folder)
 
 
@@ -35,7 +35,7 @@ def settings(run: Run) -> Label:
 
 
 def wanted(run: Run, now: LabellingState) -> int:
-    """Labelled images wanted in all: the recipe's budget, or every image where there are fewer."""
+    """Labelled images that are needed: the recipe's budget, or all images if they are fewer."""
     return min(settings(run).budget, len(now.pool))
 
 
@@ -97,7 +97,7 @@ def step(run: Run, *, more: int | None = None) -> Step:
         inputs=lambda run: _inputs(run, total),
         make=lambda run, work: _make(run, work, total),
         libraries=_LIBRARIES,
-        shared=False,  # a choice goes on from what was proposed in this folder
+        shared=False,  # a choice continues what was proposed in this folder
     )
 
 
@@ -135,7 +135,7 @@ def pool_embeddings(run: Run) -> Floats:
 
 
 def _map(run: Run, embeddings: Floats) -> Floats | None:
-    """Made once: asking for more goes on with the same map."""
+    """Made once: a request for more images uses the same map."""
     from safetensors.numpy import load_file, save_file
 
     from compressor.selection.tsne_map import tsne_map
@@ -167,7 +167,7 @@ def _choice(run: Run, embeddings: Floats, on_map: Floats | None, more: int) -> L
 
 
 def _as_it_is(run: Run, embeddings: Floats, on_map: Floats | None) -> LabelPlan:
-    """Nothing more is wanted, but labels came from elsewhere, or the recipe changed."""
+    """Return the plan without new images, after other labels or another recipe."""
     from compressor.selection.metric_space import Space
 
     now = labelling_state(run)

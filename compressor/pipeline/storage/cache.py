@@ -1,4 +1,4 @@
-"""Where the store lies, by the environment; what `compressor cache` shows of it."""
+"""The store's folder and limit, from the environment; what `compressor cache` shows."""
 
 from __future__ import annotations
 

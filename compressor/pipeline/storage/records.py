@@ -21,7 +21,7 @@ class FileRecord(msgspec.Struct, frozen=True):
     sha256: str
     size: int
     mtime_ns: int | None = None
-    """Of the copy in the run folder; None for a file that stays in the store."""
+    """Time of the copy in the run folder; None for a file that stays in the store."""
 
 
 class EntryRecord(msgspec.Struct, frozen=True):

@@ -40,7 +40,7 @@ class LabelMap:
     radius: int
     """Of a mark."""
     font_size: int
-    """Of the rank in a mark; 0: too many marks for numbers."""
+    """Size of the rank in a mark; 0: too many marks for numbers."""
 
 
 def label_map(on_map: Floats, marks: Sequence[tuple[int, int]], known: Ints) -> LabelMap:

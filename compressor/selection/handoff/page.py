@@ -42,11 +42,11 @@ class Origin:
     """The place of a page and of its images."""
 
     name: str
-    """Of the recipe."""
+    """The name of the recipe."""
     root: Path
     """The images folder."""
     path: Path
-    """Of the page."""
+    """The file of the page."""
 
     @property
     def key(self) -> str:

@@ -1,4 +1,4 @@
-"""Cold PAWS: t-SNE with the cosine metric, then k-medoids on the map (METHOD.md 3)."""
+"""Cold PAWS: t-SNE with the cosine metric, then k-medoids on the map."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""k-centre strategies: few centres, so that no image is far from one (METHOD.md 3.1).
+"""k-centre strategies: few centres, so that no image is far from one.
 
 `fixed` rows are centres already and stay where they are: what was labelled before. Every function
 returns `budget` new centres, all different, none of them fixed.
@@ -43,7 +43,7 @@ def mini_max(space: Space, budget: int, fixed: Ints, seed: int) -> Ints:
     whose points are all within the radius of another one are dropped and filled up again; once more
     the 1-centres. The better of the two ends is kept, so the radius is never above greedy's.
     The distance is the space's own throughout: the authors' cosine variant falls back to Euclidean
-    distances in two places, which is a mistake that is not repeated here (METHOD.md 4.2).
+    distances in two places, a mistake that is not repeated here.
     """
     first, radius = _recentred(space, farthest_first(space, budget, fixed, seed), fixed)
     kept = first[~_redundant(space, first, fixed, radius)]

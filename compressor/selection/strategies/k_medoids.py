@@ -1,7 +1,7 @@
-"""k-medoids: few images, so that every image has one of them near (METHOD.md 3.1).
+"""k-medoids: few images, so that every image has one of them near.
 
 Small sets are searched with FasterPAM (Schubert and Rousseeuw 2021, `kmedoids`) on all distances.
-Large ones start from FasterPAM on samples, of which the best goes on with the whole set, cluster by
+Large ones start from FasterPAM on samples; the best start is improved on the whole set, cluster by
 cluster, in memory that grows with N only.
 """
 
@@ -25,7 +25,7 @@ _ROUNDS = 100
 
 
 def k_medoids(space: Space, budget: int, fixed: Ints, seed: int) -> Ints:
-    """`budget` new medoids, none of them fixed, with a small sum of distances to the nearest one.
+    """Return `budget` new medoids, none fixed, with a small sum of distances to the nearest one.
 
     `fixed` rows are medoids already and stay. No exchange of a medoid of a small set lowers the sum
     (but for rounding); the best of several starts is kept, where the paper's 'alternate' has one

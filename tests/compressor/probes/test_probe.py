@@ -34,7 +34,7 @@ def vote(seed=0, classes=4, dim=6):
 
 
 def test_toy_vote_is_the_one_of_the_weighted_knn():
-    """METHOD.md 5: bank at 0, 20, 40 degrees, query at 5, T = .07."""
+    """Computed by hand: bank at 0, 20, 40 degrees, query at 5, T = 0.07."""
     bank = directions(0, 20, 40)
     probe = weighted_knn.fit(TrainingSet(bank, bank, np.array([0, 1, 1]), 2))
     shares = np.exp(probe.logits(directions(5)))

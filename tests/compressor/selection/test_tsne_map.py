@@ -41,7 +41,7 @@ def test_the_seed_changes_the_map_and_nothing_else_does():
     embeddings, _ = blobs(5, 40)
     one, again, other = (tsne_map.tsne_map(embeddings, seed) for seed in (0, 0, 1))
     assert (one == again).all()
-    # More than the .0027 of scikit-learn's random start, .00019 of PCA (METHOD.md 4.2).
+    # More than the 0.0027 of scikit-learn's random start, 0.00019 of PCA.
     assert disparity(one, other) > 0.01
 
 

@@ -35,7 +35,7 @@ def judgements(found):
 @pytest.fixture(scope="module")
 def folder(make_bundle):
     require = {
-        "agreement": 0.7,  # all of 16 images say no more than .79
+        "agreement": 0.7,  # all of 16 images say no more than 0.79
         "similarity_correlation": 0.3,
         "accuracy_drop": 0.25,
         "size_mb": 1,

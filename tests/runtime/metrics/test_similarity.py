@@ -140,7 +140,7 @@ def test_cosine_mae_equals_scikit_learn():
 
 
 def test_cosine_mae_sees_what_the_correlation_does_not():
-    """All cosines shifted towards 1 by a common direction (METHOD.md 4.1)."""
+    """All cosines shifted towards 1 by a common direction."""
     x = random(200, 32)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     shifted = np.concatenate([x, np.ones((200, 1))], axis=1)  # every cosine c becomes (c + 1) / 2

@@ -33,7 +33,7 @@ def spaces(draw, most=9):
     return Space.cosine(rng.normal(size=(count, 5)).astype(np.float32))
 
 
-# METHOD.md section 5: what the authors' code gives with seeds 0, 1 and 2.
+# What the authors' code gives with seeds 0, 1 and 2.
 @pytest.mark.parametrize(
     ("search", "budget", "sets", "figure"),
     [

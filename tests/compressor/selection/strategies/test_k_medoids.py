@@ -33,7 +33,7 @@ def random_space(seed, count, metric="euclidean"):
 
 @pytest.mark.parametrize(("budget", "best"), [(3, 25.0036), (4, 6.7627), (5, 5.9083)])
 def test_the_toy_reaches_the_optimum_with_every_seed(budget, best):
-    # METHOD.md section 5: the paper's 'alternate' is stuck at 43.6584 for 3 (seed 1) and never
+    # The paper's 'alternate' is stuck at 43.6584 for 3 (seed 1) and never
     # reaches 5.9083 for 5.
     for seed in range(3):
         chosen = k_medoids.k_medoids(Space.euclidean(TOY), budget, NONE, seed)
