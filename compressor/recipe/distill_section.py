@@ -43,8 +43,8 @@ class Distill(Section):
     )
     token_maps: Literal["auto", "on", "off"] = Field(
         "auto",
-        description="learn the teacher's feature map too: where there is one and disk for it, "
-        "always, or never",
+        description="learn the teacher's feature map too; auto: if teacher and student have one "
+        "and the disk budget allows it",
     )
     resample: bool = Field(
         True,
@@ -58,8 +58,8 @@ class Distill(Section):
     )
     batch: Annotated[int, Field(ge=3)] | None = Field(
         None,
-        description=f"images per optimiser step; null: 64, or 32 under {MANY_IMAGES:,} training "
-        "images, which are short of steps",
+        description=f"images per optimiser step; null: 64, or 32 with fewer than {MANY_IMAGES:,} "
+        "training images",
     )
     accumulate: Count = Field(
         1, description="parts a batch is cut into for the student, to save memory"
@@ -68,7 +68,7 @@ class Distill(Section):
         None, description="highest learning rate, of AdamW; null: 2e-3 for a CNN, 1e-3 for a ViT"
     )
     weight_decay: Annotated[float, Field(ge=0)] = Field(
-        0.05, description="of matrices and kernels; biases, norms and 1-d weights have none"
+        0.05, description="for matrices and kernels; biases, norms and 1-d weights have none"
     )
     warmup_epochs: Annotated[float, Field(ge=0)] = Field(
         2, description="epochs of linear rise to `lr`; at most a fifth of all steps"
@@ -76,7 +76,7 @@ class Distill(Section):
     views: Count | None = Field(
         None,
         description="fixed views per image: itself as on the device, then seeded augmentations; "
-        f"null: {FEWEST_VIEWS}, or more, so that none is shown over {SHOWN_AT_MOST} times",
+        f"null: {FEWEST_VIEWS}, or more, so that none is shown more than {SHOWN_AT_MOST} times",
     )
     crop_scale: tuple[Share, Annotated[float, Field(gt=0, le=1)]] = Field(
         (0.08, 1.0), description="share of the image's area that a view shows, from and to"
@@ -91,25 +91,25 @@ class Distill(Section):
     )
     teacher: Literal["cached", "online"] = Field(
         "cached",
-        description="ask the teacher once for each view, or at every step (a new view each epoch)",
+        description="run the teacher once for each view, or at every step (a new view each epoch)",
     )
     teacher_precision: Precision = Field(
-        "auto", description="of the teacher: auto is bf16 where the machine has it in hardware"
+        "auto", description="number type of the teacher; auto: bf16 if the hardware has it"
     )
     disk_gb: Positive = Field(
         20,
-        description="what teacher features, decoded images and views may take, 10^9 bytes",
+        description="limit for teacher features, decoded images and views on disk, 10^9 bytes",
     )
-    seed: Annotated[int, Field(ge=0)] = Field(0, description="of the split, the views, the weights")
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="seed of split, views and weights")
     precision: Precision = Field(
-        "auto", description="of the student's step: auto is fp32 on a CPU, bf16 or fp16 on a GPU"
+        "auto", description="number type of training; auto: fp32 on a CPU, bf16 or fp16 on a GPU"
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train and embed")
     workers: Annotated[int, Field(ge=0)] | None = Field(
         None, description="threads that read images; null: as many as there are cores, up to 16"
     )
     checkpoint_s: Annotated[float, Field(ge=0)] = Field(
-        30, description="seconds between checkpoints, so what a killed run loses at most"
+        30, description="seconds between checkpoints; a killed run loses no more than this"
     )
 
     def epochs_for(self, images: int) -> int:

@@ -64,7 +64,7 @@ class Label(Section):
     )
     budget: Count = Field(50, description="labelled images in all, without held-out ones")
     seed: Annotated[int, Field(ge=0)] | None = Field(
-        None, description="of the choice; null: distill.seed"
+        None, description="seed of the choice; null: distill.seed"
     )
 
 
@@ -134,7 +134,9 @@ class Check(Section):
 class Require(Section):
     """`require:` gates; a run that misses one ends with exit code 1."""
 
-    latency_p95_ms: Positive | None = Field(None, description="of one request, on the target")
+    latency_p95_ms: Positive | None = Field(
+        None, description="largest p95 of one request, on the target"
+    )
     agreement: Share | None = Field(
         None,
         description="lowest share of held-out images with the same answer as the teacher's probe",
@@ -157,7 +159,9 @@ class Require(Section):
 class Recipe(Section):
     """A whole recipe."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="of the run's folder")
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name of the run's folder"
+    )
     data: Data
     teacher: Teacher
     student: Student

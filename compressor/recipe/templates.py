@@ -76,7 +76,7 @@ student:
 distill:
   method: tintem           # to compare with: proteus | cosine | supervised
   # epochs: 60             # by default as many as show the student 60,000 views
-  # views: 8               # an image itself, then augmentations; by default more of few images
+  # views: 8               # an image itself, then augmentations; by default more for few images
   seed: 0
 {label_section}# export: {{precisions: [fp32, fp16, int8]}}   # docs/precision.md
 # check: {{robustness_images: 50}}   # held-out images checked under corruptions; 0: none
