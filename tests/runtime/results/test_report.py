@@ -144,6 +144,7 @@ def test_the_schema_has_every_key_of_a_real_report():
 
 def test_no_decision_of_the_export_is_lost_in_the_report():
     """A key that `export.precision` adds must be added to the types of the report too."""
+    pytest.importorskip("onnx")  # not on a device
     from export.precision.fp16 import Float32Parts
     from export.precision.int8 import Decision, Step, Trial
 
