@@ -15,7 +15,7 @@ quickstart: $(STAMP)
 	$(BIN)/compressor quickstart quickstart
 	$(BIN)/compressor run quickstart/cpu.yaml
 
-test: static unit wheel base
+test: static unit wheel base lowest
 
 # Everything below is pinned by constraints.txt, so that two machines get the same.
 $(STAMP): pyproject.toml constraints.txt

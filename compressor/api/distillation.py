@@ -103,11 +103,15 @@ def distill(
         InputError: images, labels, a network or a setting is wrong, or the loss is not finite.
         MissingDependencyError: a GPU, a precision, hub weights or disk space are missing.
     """
-    share = validation if isinstance(validation, float) else 0.1
-    spec = _settings({**(settings or {}), "method": method, "epochs": epochs, "validation": share})
+    share = float(validation) if isinstance(validation, int | float) else 0.1
+    settings = settings or {}
+    if own := sorted({"method", "epochs", "validation"} & settings.keys()):
+        raise InputError(f"settings: {', '.join(own)}: give it as an argument of its own")
+    spec = _settings({**settings, "method": method, "epochs": epochs, "validation": share})
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
-        chosen = _image_set(images, labels, validation, spec, work)
+        held = share if isinstance(validation, int | float) else validation
+        chosen = _image_set(images, labels, held, spec, work)
         encoder = student_from(student, seed=spec.seed)
         training = Training(chosen, teacher_from(teacher), encoder, spec, work)
         ended: list[EpochEnded] = []

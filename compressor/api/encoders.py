@@ -28,14 +28,14 @@ Kind = TypeVar("Kind", bound=Section)
 
 
 def teacher_from(network: Network) -> Encoder:
-    """Return a frozen teacher; a built model is copied, its classifier left out.
+    """Return a frozen teacher; a built model or encoder is copied, its classifier left out.
 
     Raises:
         InputError: the model, its keys or its weights are wrong.
         MissingDependencyError: hub weights that are neither cached nor reachable.
     """
     if isinstance(network, Encoder):
-        return network
+        return replace(network, module=copy.deepcopy(network.module).requires_grad_(False))
     if isinstance(network, nn.Module):
         encoder = _built(network, "teacher")
         encoder.module.eval().requires_grad_(False)

@@ -32,8 +32,10 @@ def paths_of(images: Images, work: Path) -> list[Path]:
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder")
         paths = files_below(folder)
-    else:
+    elif isinstance(images, Sequence) and all(isinstance(image, str | Path) for image in images):
         paths = [Path(image) for image in images]
+    else:
+        raise InputError(f"images: expected a folder, a list of files or an array, got {images!r}")
     if not paths:
         where = f"{images}: " if isinstance(images, str | Path) else ""
         raise InputError(f"{where}no images")

@@ -181,6 +181,15 @@ class Run:
         distill = self.plan.recipe.distill
         return Compute.choose(distill.device, distill.workers)
 
+    def device_type(self) -> str:
+        """Return the kind of device that networks run on here: cpu or cuda."""
+        wanted = self.plan.recipe.distill.device
+        if wanted != "auto":
+            return wanted
+        import torch
+
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
     @cached_property
     def _file_digests(self) -> FileDigests:
         return FileDigests(self.files.store.folder / "digests.json")
@@ -221,8 +230,12 @@ class Run:
             self._clean()
             yield
         finally:
-            self.files.store.close()
-            lock.release()
+            try:
+                self.files.close()
+            except (InputError, OSError) as error:  # the run has its files
+                self.warn(f"the cache could not be tidied: {error}")
+            finally:
+                lock.release()
 
     def _clean(self) -> None:
         """Remove what a killed run left, and what versions before the store kept here."""

@@ -58,7 +58,9 @@ def run_step(step: Step, run: Run) -> Ended:
             break
         except DamagedError as error:
             run.warn(f"{error}: damaged; removed from the cache, made again")
-            _store(step, run).remove(entry_key)
+            store = _store(step, run)
+            with store.uses.guarded():
+                store.remove(entry_key)
     return Ended("made" if made else "cached", entry.record.seconds)
 
 

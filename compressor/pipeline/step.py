@@ -54,5 +54,8 @@ class Step:
         return digest([self.name, self.version, inputs, versions])
 
     def entry(self, run: Run, key: str) -> str:
-        """Return the key of the outputs in the store: runs share them if the device is the same."""
-        return digest([key, run.plan.recipe.distill.device])
+        """Return the key of the outputs in the store.
+
+        Outputs of networks are shared by runs on the same kind of device only.
+        """
+        return digest([key, run.device_type() if "torch" in self.libraries else None])

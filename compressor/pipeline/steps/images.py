@@ -21,6 +21,8 @@ def _inputs(run: Run) -> dict[str, object]:
     csv = labels not in ("folders", "none")
     folders = [each for each in (data.images, data.holdout, data.ood) if isinstance(each, Path)]
     return {
+        # Sizes and times alone could be those of another folder's files.
+        "root": str(data.images),
         "files": listing_digest(folders, data.images, run.folder.resolve()),
         "labels": sha256_of(Path(labels)) if csv else labels,
         "labelling": run.plan.recipe.label is not None,

@@ -92,6 +92,7 @@ def _inputs(run: Run) -> dict[str, object]:
         "student": run.network_digest(recipe.student),
         "weights": run.outputs("distill")["student.safetensors"],
         "images": [keys[row] for row in rows(run)],
+        "rows": rows(run).tolist(),
         "corruptions": corruptions.VERSION,
     }
 
@@ -103,8 +104,8 @@ def _make(run: Run, work: Path) -> None:
     passes = len(images.rows) * len(corruptions.cells())
     if passes:
         run.note(
-            f"{passes:,} passes of the teacher: {len(images.rows)} held-out images, six families "
-            "of corruptions at five severities (check.robustness_images)"
+            f"{passes:,} passes of the teacher: {len(images.rows)} held-out images, "
+            f"{corruptions.summary()} (check.robustness_images)"
         )
 
     def make(path: Path) -> None:

@@ -62,6 +62,9 @@ def store_for(run_folder: Path, *, writable: bool = True) -> Store:
         store.folder.mkdir(parents=True, exist_ok=True)
         if not os.access(store.folder, os.W_OK | os.X_OK):
             raise PermissionError(13, "Permission denied")
+        if writable:
+            with store.uses.guarded():  # a lock of another user may be refused
+                pass
     except OSError as error:
         logger.warning(
             f"{store.folder}: cannot be used as a cache: {error.strerror}; this run keeps its "

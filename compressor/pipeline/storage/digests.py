@@ -46,6 +46,10 @@ class FileDigests:
             try:
                 content = self._memory.read_bytes()
                 self._known = msgspec.json.decode(content, type=dict[str, _Known])
-            except (OSError, msgspec.DecodeError):  # not there yet, or damaged: it is only a memory
+            except (
+                OSError,
+                msgspec.DecodeError,
+                UnicodeDecodeError,
+            ):  # not there yet, or damaged: it is only a memory
                 self._known = {}
         return self._known

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from compressor.pipeline.storage import records
 from compressor.pipeline.storage.records import EntryRecord, FileRecord
+from runtime.errors import InputError
 from runtime.files import replacing, sha256_of
 
 RECORD = "record.json"
@@ -69,8 +70,11 @@ class Entry:
 
 
 def load(folder: Path) -> Entry | None:
-    """Return the entry that a folder holds, if it is whole."""
-    record = records.read(folder / RECORD, EntryRecord)
+    """Return the entry that a folder holds, if it is whole and its record can be read."""
+    try:
+        record = records.read(folder / RECORD, EntryRecord)
+    except (InputError, OSError):
+        return None
     entry = None if record is None else Entry(folder.name, folder, record)
     return entry if entry is not None and entry.is_whole() else None
 

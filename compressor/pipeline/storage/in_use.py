@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -50,7 +50,8 @@ class UseList:
             try:
                 lock.acquire(timeout=0)
             except Timeout:
-                found.update(path.read_text(encoding="utf-8").split())
+                with suppress(FileNotFoundError):  # released meanwhile
+                    found.update(path.read_text(encoding="utf-8").split())
                 continue
             path.unlink(missing_ok=True)
             lock.release()

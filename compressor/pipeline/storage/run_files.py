@@ -49,6 +49,12 @@ class RunFiles:
         """The store of outputs that other runs must not use."""
         return private_store(self.folder)
 
+    def close(self) -> None:
+        """End the protection of what this run used in the stores."""
+        for name in ("store", "own_store"):
+            if name in self.__dict__:
+                self.__dict__[name].close()
+
     @cached_property
     def steps(self) -> dict[str, StepRecord]:
         """What the steps have made, by name."""

@@ -83,10 +83,10 @@ class Store:
             if entry is not None:
                 return entry, False
             work = self.folder / "work" / key
-            work.mkdir(parents=True, exist_ok=True)
-            os.utime(work)
-            with self.uses.guarded():
+            with self.uses.guarded():  # from here on nobody removes it
                 self.uses.add([key])
+                work.mkdir(parents=True, exist_ok=True)
+                os.utime(work)
             for half_written in work.rglob(".*.tmp"):  # left by a kill; it would become an output
                 half_written.unlink()
             started = time.monotonic()
@@ -96,7 +96,7 @@ class Store:
         return entry, True
 
     def remove(self, key: str) -> None:
-        """Remove an entry: first from sight, then from the disk."""
+        """Remove an entry: first from sight, then from the disk. Call it in `guarded`."""
         gone = self.folder / "work" / f".removed-{key}-{os.getpid()}"
         gone.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
@@ -116,6 +116,7 @@ class Store:
         with self.uses.guarded():
             used = self.uses.keys()
             self._remove_left_over(used, _WORK_KEPT_S)
+            self._remove_incomplete(used)
             if self.limit_bytes is None:
                 return
             found = self.entries()
@@ -127,8 +128,7 @@ class Store:
 
     def clear(self) -> int:
         """Remove everything that no live run uses; return how many bytes that were."""
-        if not (self.folder / "entries").is_dir():
-            self._remove_left_over(set(), 0)
+        if not self.folder.is_dir():
             return 0
         freed = 0
         with self.uses.guarded():
@@ -138,6 +138,7 @@ class Store:
                     freed += entry.size_bytes
                     self.remove(entry.key)
             self._remove_left_over(used, 0)
+            self._remove_incomplete(used)
         return freed
 
     def close(self) -> None:
@@ -152,9 +153,9 @@ class Store:
         record = entries.write_record(work, self.folder / "entries", seconds)
         folder = self.folder / "entries" / key
         folder.parent.mkdir(parents=True, exist_ok=True)
-        self.remove(key)  # damaged, or a link of it leads nowhere
-        work.replace(folder)
         with self.uses.guarded():
+            self.remove(key)  # damaged, or a link of it leads nowhere
+            work.replace(folder)
             self.uses.add(record.links)
         return Entry(key, folder, record)
 
@@ -179,14 +180,28 @@ class Store:
             with suppress(FileNotFoundError):
                 if path.name not in used and time.time() - path.stat().st_mtime >= kept_s:
                     shutil.rmtree(path, ignore_errors=True)
-        present = {path.name for path in _below(self.folder / "entries")}
-        present |= {path.name for path in _below(self.folder / "work")}
         for path in _below(self.folder / "locks"):
-            if path.name not in used | present:
-                path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                if path.name not in used and time.time() - path.stat().st_mtime >= _WORK_KEPT_S:
+                    _unlink_free(path)
         for path in _below(self.folder):
             if _OF_OLD_VERSIONS.fullmatch(path.name):
                 path.unlink(missing_ok=True)
+
+    def _remove_incomplete(self, used: set[str]) -> None:
+        """Remove entries that lack a file or that cannot be read: nobody can use them."""
+        for path in _below(self.folder / "entries"):
+            if path.name not in used and entries.load(path) is None:
+                self.remove(path.name)
+
+
+def _unlink_free(path: Path) -> None:
+    """Remove a lock file that nobody holds."""
+    lock = FileLock(path, is_singleton=False)
+    with suppress(Timeout):
+        lock.acquire(timeout=0)
+        path.unlink(missing_ok=True)
+        lock.release()
 
 
 def _below(folder: Path) -> list[Path]:

@@ -137,11 +137,15 @@ def test_another_folder_only_gets_copies(plan, folder, tmp_path):
     assert (other / "loud" / "shout.txt").read_text() == "HELLO" * 101
 
 
-def test_another_device_goes_on_in_the_folder_but_shares_nothing(plan, folder, tmp_path):
-    go(plan, folder)
+def test_another_device_goes_on_in_the_folder_but_shares_no_network_output(plan, folder, tmp_path):
+    network = replace(COPY, libraries=("torch",))
+    go(plan, folder, (network,))
     plan.device = "cuda"
-    assert states(plan, folder) == ["cached"] * 3
-    assert states(plan, tmp_path / "other")[0] == "to do"
+    assert states(plan, folder, (network,)) == ["cached"]
+    assert states(plan, tmp_path / "other", (network,)) == ["to do"]
+    go(plan, folder, (COPY,))
+    plan.device = "cpu"
+    assert states(plan, tmp_path / "other", (COPY,)) == ["stored"]
 
 
 def test_a_step_that_is_not_shared_is_made_in_each_folder(plan, folder, tmp_path):
