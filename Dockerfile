@@ -4,6 +4,7 @@
 #   docker build --target device -t edge-compressor:device .   # checks bundles on a CPU, no torch
 #   docker build --target train  -t edge-compressor:train .    # the whole way on a CPU
 #   docker build --target gpu    -t edge-compressor:gpu .      # checks bundles and builds engines
+#   docker build --target jetson -t edge-compressor:jetson .   # the same on a Jetson with JetPack 6 (docs/jetson.md)
 #   docker run --rm -v "$PWD:/work" edge-compressor:device check bundle
 #   docker run --rm --gpus all -v "$PWD:/work" edge-compressor:gpu check bundle
 
@@ -32,7 +33,24 @@ WORKDIR /edge-compressor
 COPY --from=device /edge-compressor .
 RUN python3 -m venv --system-site-packages /opt/edge-compressor \
     && /opt/edge-compressor/bin/python -m pip install --no-cache-dir --constraint constraints.txt \
-        '.[gpu]' 'cuda-python>=12.6'
+        '.[gpu]' 'cuda-bindings>=12.9'
+ENV PATH=/opt/edge-compressor/bin:$PATH
+WORKDIR /work
+ENTRYPOINT ["compressor"]
+CMD ["--help"]
+
+# On the board. The image for integrated GPUs whose TensorRT is that of JetPack 6: 10.3, with CUDA 12.6 and Python 3.10.
+# Bindings of CUDA 13 would refuse its driver; constraints.txt is for Python 3.11, so versions are those of its own file.
+FROM nvcr.io/nvidia/tensorrt:24.08-py3-igpu AS jetson
+WORKDIR /edge-compressor
+COPY pyproject.toml constraints-jetson.txt README.md LICENSE ./
+COPY compressor compressor
+COPY export export
+COPY runtime runtime
+COPY recipes recipes
+RUN python3 -m venv --system-site-packages /opt/edge-compressor \
+    && /opt/edge-compressor/bin/python -m pip install --no-cache-dir --constraint constraints-jetson.txt \
+        '.[cpu]' 'cuda-bindings>=12.9,<13'
 ENV PATH=/opt/edge-compressor/bin:$PATH
 WORKDIR /work
 ENTRYPOINT ["compressor"]

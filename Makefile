@@ -4,12 +4,16 @@
 # And for who changes the code:
 #   make quick         lint and the fast tests, in under 90 s on two cores
 #   make lowest        the tests with the lowest version of each dependency that pyproject.toml allows
+#   make newest        the tests of images with the newest Pillow and pillow-heif there are
+#   make jetson        the tests of the runtime as a Jetson has it: Python 3.10
+#   make drill         10,000 hostile inputs; one with a fault is kept in build/drill
 PYTHON ?= python3
+PYTHON310 ?= python3.10
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: quickstart test quick static unit programs wheel base lowest fix clean
+.PHONY: quickstart test quick static unit programs wheel base lowest newest jetson drill fix clean
 
 quickstart: $(STAMP)
 	$(BIN)/compressor quickstart quickstart
@@ -64,6 +68,24 @@ lowest: wheel
 	$(BIN)/python tools/lowest_versions.py cpu test > build/lowest.txt
 	build/lowest/bin/python -m pip install --quiet --constraint build/lowest.txt "$$(ls build/wheel/*.whl)[cpu,test]"
 	cd build/lowest && OMP_NUM_THREADS=1 bin/pytest --numprocesses 2 --dist loadfile -c ../../pyproject.toml --rootdir ../.. ../../tests/runtime
+
+# The same pixels with the newest versions of the decoding libraries, whatever constraints.txt says.
+newest: wheel
+	rm -rf build/newest
+	$(PYTHON) -m venv build/newest
+	build/newest/bin/python -m pip install --quiet "$$(ls build/wheel/*.whl)[cpu,test,heif]"
+	cd build/newest && OMP_NUM_THREADS=1 bin/pytest -c ../../pyproject.toml --rootdir ../.. ../../tests/runtime/images
+
+# What a Jetson with JetPack 6 gets: Python 3.10, and the versions of the Docker stage `jetson`.
+jetson: wheel
+	rm -rf build/jetson
+	$(PYTHON310) -m venv build/jetson
+	build/jetson/bin/python -m pip install --quiet --constraint constraints-jetson.txt "$$(ls build/wheel/*.whl)[cpu,test]" 'cuda-bindings>=12.9,<13'
+	cd build/jetson && OMP_NUM_THREADS=1 bin/pytest --numprocesses 2 --dist loadfile -c ../../pyproject.toml --rootdir ../.. ../../tests/runtime ../../tests/test_base_install.py
+
+# Hostile inputs through the real command line; it says how long it will take.
+drill: $(STAMP)
+	PYTHONPATH=.:tests/plugins $(BIN)/python -m drill
 
 fix: $(STAMP)
 	$(BIN)/ruff check --fix .

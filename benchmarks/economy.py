@@ -90,7 +90,7 @@ def bare_rates(recipe: Path, changes: tuple[str, ...]) -> dict[str, float]:
     device = compute.device
     keep_freed_memory()
     teacher = load_teacher(spec.teacher)
-    student = create_student(spec.student, seed=0)
+    student = create_student(spec.student.model_copy(update={"weights": "none"}), seed=0)
     sides = (teacher.preprocess.size_px, student.preprocess.size_px)
     teacher_type = teacher_dtype(
         spec.distill.teacher_precision,

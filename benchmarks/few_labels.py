@@ -5,23 +5,27 @@
 RUN is a finished `compressor run` of a data set whose training images are all labelled: the
 benchmark forgets most of the labels and looks at the held-out images, for the student's embedding
 and, as one of a strong encoder, for the teacher's. Accuracy and calibration error of every kind of
-probe at 1, 2, 5 and 10 labels a class, and at 10, 20, 50 and 100 images drawn by chance; then
-those of the one that `compressor run` would choose, how often it is the best, and what it loses
-against the best. Means over the seeds with 95 % intervals (Student's t). Writes
-FOLDER/few_labels.json after every cell, and goes on from there.
+probe at 1, 2, 5 and 10 labels a class, and at 10, 20, 50 and 100 images: drawn by chance, and
+chosen as `compressor label` does, on the teacher's embeddings (`cold-paws-cosine`). Then those of
+the one that `compressor run` would choose, how often it is the best, and what it loses against the
+best. Means over the seeds with 95 % intervals (Student's t). Writes FOLDER/few_labels.json after
+every cell, and goes on from there.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 
-BUDGETS = [("per class", n) for n in (1, 2, 5, 10)] + [("random", n) for n in (10, 20, 50, 100)]
+HOW = {"per class": (1, 2, 5, 10), "random": (10, 20, 50, 100), "chosen": (10, 20, 50, 100)}
+BUDGETS = [(how, n) for how, counts in HOW.items() for n in counts]
+TITLES = {"per class": "a class", "random": "by chance", "chosen": "chosen"}
 ENCODERS = ("student", "teacher")
 
 
@@ -98,14 +102,34 @@ def material(run: Path, encoder: str, budget: tuple[str, int], seed: int) -> Any
     held = np.array([each["split"] == "holdout" for each in photos])
     guide = load_file(run / "embeddings.safetensors")["images"]
     embedded = guide if encoder == "teacher" else load_file(run / "probes.safetensors")[encoder]
-    labels = kept(truth[~held], len(dataset["classes"]), budget, seed)
+    how, count = budget
+    if how == "chosen":
+        labels = np.full(len(truth[~held]), -1)
+        rows = ranked(run, seed)[:count]
+        labels[rows] = truth[~held][rows]
+    else:
+        labels = drawn(truth[~held], len(dataset["classes"]), budget, seed)
     training = TrainingSet(
         normalise(embedded[~held]), guide[~held], labels, len(dataset["classes"])
     )
     return training, embedded[held], truth[held]
 
 
-def kept(truth: Any, classes: int, budget: tuple[str, int], seed: int) -> Any:
+@cache
+def ranked(run: Path, seed: int) -> Any:
+    """Return the rows of training images in the order in which to label them, best first."""
+    from safetensors.numpy import load_file
+
+    from compressor.selection.choose import Request, choose
+
+    photos = json.loads((run / "dataset.json").read_text(encoding="utf-8"))["images"]
+    held = np.array([each["split"] == "holdout" for each in photos])
+    guide = load_file(run / "embeddings.safetensors")["images"][~held]
+    most = max(count for how, count in budgets(run) if how == "chosen")
+    return choose(guide, Request(budget=most, seed=seed)).chosen
+
+
+def drawn(truth: Any, classes: int, budget: tuple[str, int], seed: int) -> Any:
     """Labels of the drawn images, -1 for the others. At least two classes are among them."""
     rng, (how, count) = np.random.default_rng(seed), budget
     if how == "per class":
@@ -135,8 +159,7 @@ def text(found: dict[str, Any], run: Path, encoder: str, seeds: int) -> str:
     cells = defaultdict(list)
     for seed in range(seeds):
         for how, count in budgets(run):
-            label = f"{count} a class" if how == "per class" else f"{count} by chance"
-            cells[label].append(found[name_of(run, encoder, (how, count), seed)])
+            cells[f"{count} {TITLES[how]}"].append(found[name_of(run, encoder, (how, count), seed)])
     kinds = list(next(iter(cells.values()))[0]["probes"])
     rows = []
     for label, draws in cells.items():

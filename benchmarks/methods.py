@@ -1,16 +1,23 @@
 """TinTeM against Proteus, cosine regression and supervised, at equal images, epochs and student.
 
-    python benchmarks/methods.py RECIPE... --student cnn --student vit --seeds 3 --out FOLDER
+    python benchmarks/methods.py RECIPE... --student STUDENT.yaml --seeds 3 --out FOLDER
 
-Each recipe names a data set (with labels and `data.ood`) and a teacher. Every method runs through
-the stages of `compressor run` up to the held-out images, with the recipe's epochs, once a seed; a
-seed decides the validation split, the views, the student's first weights and the order of batches.
-Prints a table for each recipe and student, and writes FOLDER/methods.json.
+Each recipe names a data set (with labels and `data.ood`) and a teacher; a student file has the keys
+of the section `student:`, and may start from pretrained weights. Every method runs through the
+steps of `compressor run` up to the held-out images, with the recipe's epochs, once a seed; a seed
+decides the splits, the views, a new student's first weights and the order of batches. `closed form`
+is the start of training alone, `raw` what the student's backbone gives by itself.
+
+Beside accuracy and agreement, the paper's three claims: *robustness*, answers to corrupted held-out
+images; *generalisability*, a kNN and a linear probe (C = 1) on the student's embedding of the other
+sets, which it never saw, as a mean over these sets; and OOD AUROC. `r` is the correlation of the
+cosines with the teacher's, both measured from the mean of the training images.
 
 Intervals are 95 % over images and seeds at once: held-out images are drawn with replacement, and so
 are the seeds (a two-level bootstrap), so that a difference within them is not a difference. A run
 that is there is not run again, so the benchmark can be stopped and continued, and shared between
-processes (`--jobs`), each with its share of the cores.
+processes (`--jobs`), each with its share of the cores. Prints a table for each recipe and student,
+and writes FOLDER/methods.json.
 """
 
 from __future__ import annotations
@@ -20,15 +27,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 from msgspec import to_builtins
+from shared.seen import FIGURES, interval, run_one  # type: ignore[import-not-found]
 
-from runtime import metrics
 from runtime.benchmark.machine import describe
 
 METHODS = {
@@ -41,33 +48,24 @@ METHODS = {
     "proteus": ["distill.method=proteus"],
     "cosine": ["distill.method=cosine"],
     "supervised": ["distill.method=supervised"],
+    "closed form": ["distill.epochs=0"],
+    "raw": ["distill.epochs=0"],
 }
 """What each row changes in the recipe."""
-STUDENTS = {
-    "cnn": ["student.model=mobilenetv3_small_100"],
-    "vit": [
-        "student.model=vit_tiny_patch16_224",
-        "student.args={embed_dim: 128, depth: 6, num_heads: 4}",
-        "student.mean=[0.5, 0.5, 0.5]",
-        "student.std=[0.5, 0.5, 0.5]",
-    ],
-}
-FIGURES = {
-    "kNN": lambda seen: seen["knn_right"].mean(),
-    "linear": lambda seen: seen["linear_right"].mean(),
-    "kNN agrees": lambda seen: seen["knn_agrees"].mean(),
-    "linear agrees": lambda seen: seen["linear_agrees"].mean(),
-    "similarity r": lambda seen: similarity(seen),
-    "OOD AUROC": lambda seen: metrics.auroc(seen["inside"], seen["outside"]),
-    "OOD FPR95": lambda seen: metrics.fpr95(seen["inside"], seen["outside"]),
-}
-RESAMPLES = 500
+DEFAULT = ("raw", "closed form", "tintem", "proteus", "cosine", "supervised")
 
 
 @click.command()
 @click.argument("recipes", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option("--student", "students", multiple=True, type=click.Choice(list(STUDENTS)))
+@click.option(
+    "--student", "students", multiple=True, required=True, metavar="FILE",
+    type=click.Path(exists=True, path_type=Path),
+)  # fmt: skip
 @click.option("--method", "methods", multiple=True, type=click.Choice(list(METHODS)))
+@click.option(
+    "--other", "others", multiple=True, metavar="RECIPE",
+    type=click.Path(exists=True, path_type=Path), help="unseen sets; default: the other recipes",
+)  # fmt: skip
 @click.option("--seeds", default=3, show_default=True, help="from 0 on; at least 3 for intervals")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="laid over each recipe")
 @click.option("--jobs", default=1, show_default=True, help="runs at a time; they share the cores")
@@ -75,8 +73,9 @@ RESAMPLES = 500
 @click.option("--one", hidden=True, nargs=3, help="run one cell: student, method, seed")
 def main(
     recipes: tuple[Path, ...],
-    students: tuple[str, ...],
+    students: tuple[Path, ...],
     methods: tuple[str, ...],
+    others: tuple[Path, ...],
     seeds: int,
     changes: tuple[str, ...],
     jobs: int,
@@ -85,11 +84,16 @@ def main(
 ) -> None:
     """Run what is missing, print the tables, write the JSON."""
     if one is not None:
-        run_one(recipes[0], one, changes, out)
+        cell = (Path(one[0]), one[1], int(one[2]))
+        own = [*changes, *METHODS[cell[1]], f"distill.seed={cell[2]}"]
+        run_one(recipes[0], cell, own, others, folder_of(recipes[0], cell, out))
         return
-    cells = list(itertools.product(students or STUDENTS, methods or METHODS, range(seeds)))
+    cells = list(itertools.product(students, methods or DEFAULT, range(seeds)))
     for recipe in recipes:
-        run_missing(recipe, cells, changes, jobs, out)
+        unseen = [each for each in (others or recipes) if each.stem != recipe.stem]
+        words = [word for change in changes for word in ("--set", change)]
+        words += [word for each in unseen for word in ("--other", str(each))]
+        run_missing(recipe, cells, words, jobs, out)
     found = {recipe.stem: tables(recipe, cells, out) for recipe in recipes}
     out.mkdir(parents=True, exist_ok=True)
     document = {
@@ -103,7 +107,7 @@ def main(
 
 
 def run_missing(
-    recipe: Path, cells: list[Any], changes: tuple[str, ...], jobs: int, out: Path
+    recipe: Path, cells: list[Any], options: Sequence[str], jobs: int, out: Path
 ) -> None:
     """Run each cell in a process of its own, `jobs` at a time."""
     todo = [cell for cell in cells if not (folder_of(recipe, cell, out) / "seen.npz").exists()]
@@ -123,10 +127,9 @@ def run_missing(
                 words = [str(each) for each in cell]
                 click.echo(f"{recipe.stem}: {', '.join(words)} ({len(todo)} to go)", err=True)
                 mine = cores[slot::jobs]
-                overrides = itertools.chain(*(("--set", change) for change in changes))
-                command = [sys.executable, __file__, str(recipe), "--out", str(out), *overrides]
+                command = [sys.executable, __file__, str(recipe), "--out", str(out), *options]
                 running[slot] = subprocess.Popen(
-                    [*command, "--one", *words],
+                    [*command, "--student", words[0], "--one", *words],
                     env={**os.environ, "OMP_NUM_THREADS": str(len(mine))},
                     preexec_fn=lambda mine=mine: os.sched_setaffinity(0, mine),
                 )
@@ -135,52 +138,6 @@ def run_missing(
                 process.wait(0.5)
             except subprocess.TimeoutExpired:
                 break
-
-
-def run_one(recipe: Path, cell: tuple[str, str, str], changes: tuple[str, ...], out: Path) -> None:
-    """One recipe, student, method and seed: through the stages, and what was seen of it kept."""
-    from compressor.pipeline import runner
-    from compressor.pipeline.context import Run
-    from compressor.recipe import plan as plans
-
-    student, method, seed = cell
-    folder = folder_of(recipe, cell, out)
-    own = [*STUDENTS[student], *METHODS[method], f"distill.seed={seed}"]
-    plan = plans.load(recipe, [*changes, *own])
-    run = Run(plan, folder / "run")
-    with run.locked():
-        runner.run_all(run, until="golden")
-    seen = what_was_seen(run.folder)
-    log = (run.folder / "train.jsonl").read_text(encoding="utf-8").splitlines()
-    seen["seconds"] = np.array(run.files.seconds()["distill"])
-    seen["epochs"] = np.array(len(log))
-    temporary = folder / "seen.tmp.npz"
-    np.savez(temporary, **seen)
-    temporary.replace(folder / "seen.npz")
-
-
-def what_was_seen(folder: Path) -> dict[str, Any]:
-    """Per held-out image: was it right, did it agree; the embeddings; the OOD scores."""
-    from runtime.backends.base import Outputs
-    from runtime.bundle import golden
-    from runtime.evaluation.subject import linear_logits
-
-    arrays = golden.load(folder / "holdout").arrays
-    known = arrays.bank_labels >= 0
-    classes = int(arrays.bank_labels.max()) + 1
-    student = arrays.student_embedding
-    votes = metrics.knn_votes(student, arrays.bank[known], arrays.bank_labels[known], classes)
-    linear = linear_logits(arrays, Outputs(student, arrays.student_logits))
-    answers = {"knn": votes.argmax(axis=1), "linear": linear.argmax(axis=1)}
-    teacher = {"knn": arrays.teacher_knn, "linear": arrays.teacher_logits.argmax(axis=1)}
-    seen: dict[str, Any] = {}
-    for name, answer in answers.items():
-        seen[f"{name}_right"] = answer == arrays.labels
-        seen[f"{name}_agrees"] = answer == teacher[name]
-    seen["student"], seen["teacher"] = student, arrays.teacher_embedding
-    seen["inside"] = metrics.ood_scores(student, arrays.bank)
-    seen["outside"] = metrics.ood_scores(arrays.outside.student_embedding, arrays.bank)
-    return seen
 
 
 def tables(recipe: Path, cells: list[Any], out: Path) -> dict[str, Any]:
@@ -195,57 +152,43 @@ def tables(recipe: Path, cells: list[Any], out: Path) -> dict[str, Any]:
                 folder_of(recipe, cell, out) for cell in cells if cell[:2] == (student, method)
             ]
             seen = [dict(np.load(folder / "seen.npz")) for folder in folders]
-            rows[method] = {name: interval(seen, of) for name, of in FIGURES.items()}
-            rows[method]["seconds"] = [float(each["seconds"]) for each in seen]
-            rows[method]["epochs"] = [int(each["epochs"]) for each in seen]
-        found[student] = rows
-        click.echo(f"\n{recipe.stem}, {student}\n")
-        cells_of = [
-            [method, *(_cell(figures[name]) for name in FIGURES)]
-            for method, figures in rows.items()
-        ]
-        click.echo(table(["method", *FIGURES], cells_of))
+            if not rows:
+                rows["teacher"] = figures(seen, "teacher")
+            rows[method] = figures(seen, "student")
+            for name in ("seconds", "epochs", "cpu_seconds"):
+                rows[method][name] = [float(each[name]) for each in seen]
+        found[student.stem] = rows
+        images = {name: len(seen[0][key]) for name, key in COUNTED.items() if key in seen[0]}
+        found[student.stem]["teacher"]["images"] = images
+        told = ", ".join(f"{count} {name}" for name, count in images.items())
+        click.echo(f"\n{recipe.stem}, {student.stem} ({told})\n")
+        shown = [[name, *(_cell(row[title]) for title in FIGURES)] for name, row in rows.items()]
+        click.echo(table(["method", *FIGURES], shown))
     return found
 
 
-def interval(seen: list[dict[str, Any]], of: Callable[[dict[str, Any]], float]) -> dict[str, Any]:
-    """The mean over seeds, and its 95 % interval over seeds and images drawn with replacement."""
-    rng = np.random.default_rng(0)
-    each = [float(of(one)) for one in seen]
-    samples = []
-    for _ in range(RESAMPLES):
-        drawn = [_resampled(seen[at], rng) for at in rng.integers(0, len(seen), len(seen))]
-        samples.append(np.mean([of(one) for one in drawn]))
-    low, high = np.percentile(samples, [2.5, 97.5])
-    return {"mean": float(np.mean(each)), "low": float(low), "high": float(high), "seeds": each}
+COUNTED = {
+    "held out": "teacher_inside",
+    "outside": "teacher_outside",
+    "corrupted": "teacher_corrupted",
+}
+
+
+def figures(seen: list[dict[str, Any]], who: str) -> dict[str, Any]:
+    """Each figure of the teacher or the student, None where it has none."""
+    return {title: interval(seen, who, of) for title, of in FIGURES.items()}
 
 
 def folder_of(recipe: Path, cell: tuple[Any, ...], out: Path) -> Path:
     """Where one cell's run lies."""
     student, method, seed = cell
-    return out / recipe.stem / f"{student}-{method.replace(', ', '-').replace(' ', '-')}-{seed}"
+    name = method.replace(", ", "-").replace(" ", "-")
+    return out / recipe.stem / f"{student.stem}-{name}-{seed}"
 
 
-def _resampled(seen: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
-    inside = rng.integers(0, len(seen["inside"]), len(seen["inside"]))
-    outside = rng.integers(0, len(seen["outside"]), len(seen["outside"]))
-    held_out = [name for name in seen if name not in ("outside", "seconds", "epochs")]
-    drawn = {name: seen[name][inside] for name in held_out}
-    return {**drawn, "outside": seen["outside"][outside], "rows": inside}
-
-
-def similarity(seen: dict[str, Any]) -> float:
-    """Pearson r of off-diagonal cosines; a pair of an image with its own copy is left out."""
-    x, y = (
-        (unit := seen[name] / np.linalg.norm(seen[name], axis=1, keepdims=True)) @ unit.T
-        for name in ("student", "teacher")
-    )
-    rows = seen.get("rows", np.arange(len(x)))
-    others = rows[:, None] != rows
-    return float(np.corrcoef(x[others], y[others])[0, 1])
-
-
-def _cell(figure: dict[str, Any]) -> str:
+def _cell(figure: dict[str, Any] | None) -> str:
+    if figure is None:
+        return ""
     return f"{figure['mean']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
 
 

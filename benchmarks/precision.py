@@ -140,6 +140,7 @@ def files_of(student: Student, calibration: Any, batch: int) -> list[dict[str, A
     from export.precision.int8 import choose_float_layers, sensitivities
     from runtime.backends.registry import open_session
     from runtime.benchmark import latency
+    from runtime.benchmark.latency import Request
 
     quantiser = student.quantiser
     found = sensitivities(quantiser, calibration)
@@ -164,7 +165,7 @@ def files_of(student: Student, calibration: Any, batch: int) -> list[dict[str, A
             path = Path(folder) / f"{n}.onnx"
             onnx.save(model, path)
             facts[list(models)[n]]["size_mb"] = path.stat().st_size / 1e6
-            requests.append((open_session(path, provider="cpu", threads=1), given))
+            requests.append(Request(open_session(path, provider="cpu", threads=1), [given]))
         timed = latency.measure_together(requests)
     return [
         {"file": name, **facts[name], **student.agreement(model), **to_builtins(each)}

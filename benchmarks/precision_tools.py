@@ -30,8 +30,10 @@ from export.precision import fp16, int8
 from runtime.arrays import Floats
 from runtime.backends.registry import open_session
 from runtime.benchmark import latency, machine
+from runtime.benchmark.latency import Request
 from runtime.errors import InputError
 from runtime.files import write_json
+from runtime.images.decode import decode
 from runtime.images.preprocess import Preprocess
 from runtime.text import table
 
@@ -124,11 +126,9 @@ def load(text: str, train: Path, held_out: Path, images: int, out: Path) -> Stud
 
 def spread(folder: Path, count: int, preprocess: Preprocess) -> Floats:
     """Decode images spread evenly over a folder with one folder per class."""
-    from PIL import Image
-
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     rows = np.linspace(0, len(paths) - 1, min(count, len(paths))).round().astype(int)
-    pixels = [preprocess.pixels(Image.open(paths[row]).convert("RGB")) for row in rows]
+    pixels = [preprocess.pixels(decode(paths[row])) for row in rows]
     return preprocess.normalise(np.stack(pixels))
 
 
@@ -212,7 +212,8 @@ def measure(student: Student, seconds: dict[str, float]) -> list[dict[str, Any]]
                 **proof(path, name),
             }
         )
-        requests.append((open_session(path, provider="cpu", threads=1), student.held_out[:1]))
+        session = open_session(path, provider="cpu", threads=1)
+        requests.append(Request(session, [student.held_out[:1]]))
     for row, timed in zip(rows, latency.measure_together(requests), strict=True):
         row |= {"median_ms": timed.median_ms, "median_ms_ci": timed.median_ms_ci}
     return rows

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from compressor.api.label_choice import Selection, select_images
     from compressor.api.result import RunResult
     from compressor.api.run import compress, run
+    from compressor.api.weights import FetchedWeights, fetch_weights
     from compressor.events import (
         EpochEnded,
         Event,
@@ -36,6 +37,7 @@ __all__ = [
     "Distilled",
     "EpochEnded",
     "Event",
+    "FetchedWeights",
     "ImageError",
     "InputError",
     "Message",
@@ -53,6 +55,7 @@ __all__ = [
     "__version__",
     "compress",
     "distill",
+    "fetch_weights",
     "run",
     "select_images",
 ]
@@ -62,6 +65,7 @@ _MODULES = {
     "compressor.api.label_choice": ("Selection", "select_images"),
     "compressor.api.result": ("RunResult",),
     "compressor.api.run": ("compress", "run"),
+    "compressor.api.weights": ("FetchedWeights", "fetch_weights"),
     "compressor.events": (
         *("EpochEnded", "Event", "Message", "Observer", "Progress", "RunEnded", "RunStarted"),
         *("StepEnded", "StepStarted", "WorkPlanned"),

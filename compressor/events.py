@@ -81,8 +81,9 @@ class EpochEnded(Event, frozen=True, kw_only=True):
     epoch: int
     epochs: int
     lr: float
-    head_loss: float
-    student_loss: float
+    head_loss: float | None
+    """Means over the epoch; None for epoch 0, the student before training."""
+    student_loss: float | None
     scores: dict[str, float]
     """Validation scores by name, such as `similarity` and `knn_accuracy`."""
     best_so_far: bool
@@ -90,7 +91,9 @@ class EpochEnded(Event, frozen=True, kw_only=True):
 
     def text(self) -> str:
         """Return the epoch as a line to read."""
-        words = [f"epoch {self.epoch}: loss {self.student_loss:.4f}"]
+        words = [f"epoch {self.epoch}: before training"]
+        if self.student_loss is not None:
+            words = [f"epoch {self.epoch}: loss {self.student_loss:.4f}"]
         if self.head_loss:
             words += [f"head {self.head_loss:.4f}"]
         if "similarity" in self.scores:

@@ -20,7 +20,7 @@ from compressor.data.quickstart import write_quickstart
 
 def main(folder: Path) -> None:
     """Choose images to label, distil, export, run a recipe, check the bundle, predict."""
-    # 1. Images and a small teacher. Yours would be "photos/" and any model of timm.
+    # 1. Images and two small networks. Yours would be "photos/" and any models of timm.
     write_quickstart(folder / "quickstart")
     digits = folder / "quickstart" / "digits"
     teacher = {
@@ -31,7 +31,13 @@ def main(folder: Path) -> None:
         "std": [0.5, 0.5, 0.5],
         "crop": 1.0,
     }
-    student = {"model": "mobilenetv3_small_050", "image_size": 32, "embedding": 64, "crop": 1.0}
+    student = {
+        "model": "mobilenetv3_small_050",
+        "weights": str(folder / "quickstart" / "student.safetensors"),
+        "image_size": 32,
+        "embedding": 64,
+        "crop": 1.0,
+    }
 
     # 2. Which images to label first.
     selection = compressor.select_images(digits, budget=10, strategy="k-center", teacher=teacher)

@@ -11,20 +11,24 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from runtime import documents
-from runtime.backends import engine_manifest
-from runtime.backends.tensorrt_flavour import ENGINE_SUFFIX
+from runtime import documents, metrics
+from runtime.backends.nvidia import engine_manifest
+from runtime.backends.nvidia.tensorrt_flavour import ENGINE_SUFFIX
 from runtime.bundle.golden import Golden
 from runtime.bundle.schema import (
+    SCHEMA_VERSION,
     ArtifactEntry,
     BundleDocument,
     Manifest,
+    OutlierCheck,
     PendingEngine,
 )
 from runtime.documents import Precision
+from runtime.evaluation import scores, subject
 from runtime.files import sha256_of, write_json, write_text
+from runtime.findings.contamination import drop_contaminated
 from runtime.images import preprocessing_check
-from runtime.images.decode import decode
+from runtime.images.decode import MOST_MEGAPIXELS, decode
 from runtime.images.preprocess import Preprocess
 from runtime.sampling import evenly
 
@@ -87,6 +91,45 @@ def write(
     seal(folder)
 
 
+def outlier_check(golden: Golden) -> OutlierCheck | None:
+    """Measure how well the student recognises images that are not of its task.
+
+    Args:
+        golden: all held-out images; those that are found in the training set are left out.
+
+    Returns:
+        None where it has no images that are not of the task.
+    """
+    clean, _ = drop_contaminated(golden)
+    student = subject.of_student(clean, subject.bank_of(clean))
+    found = scores.ood(metrics.auroc, "cosine", student)
+    if found is None or clean.ood_source is None:
+        return None
+    return OutlierCheck(
+        source=clean.ood_source,
+        images=len(clean.outside()),
+        auroc=found.value,
+        auroc_ci=(found.low, found.high),
+    )
+
+
+def recommend(draft: Path, folder: Path, stage: str) -> None:
+    """Copy a bundle into a new folder, with the file that is to be deployed.
+
+    Args:
+        draft: the bundle, verified.
+        folder: is made; what a killed attempt left there is removed.
+        stage: of the file.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(draft, folder)
+    path = folder / "bundle.json"
+    document = documents.read(path, BundleDocument, newest=SCHEMA_VERSION, what="bundle")
+    named = msgspec.structs.replace(document, recommended=stage)
+    write_json(path, documents.plain(named))
+    seal(folder)
+
+
 def seal(folder: Path) -> None:
     """Write the manifest of everything that lies in a bundle now."""
     manifest = folder / "manifest.json"
@@ -146,8 +189,9 @@ def _copy_golden(golden: Golden, preprocess: Preprocess, folder: Path) -> None:
     root = golden.root
     inside = [_copy(root / name, folder, "images", n) for n, name in enumerate(golden.images)]
     outside = [_copy(root / name, folder, "ood", n) for n, name in enumerate(golden.ood_images)]
-    first = [decode(folder / name) for name in inside[:CONTRACT_IMAGES]]
-    pixels = np.stack([preprocess.pixels(image) for image in first])
+    first = [folder / name for name in inside[:CONTRACT_IMAGES]]
+    opened = [decode(path, max_megapixels=MOST_MEGAPIXELS) for path in first]
+    pixels = np.stack([preprocess.pixels(image) for image in opened])
     carried = replace(
         golden,
         images=tuple(inside),

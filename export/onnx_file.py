@@ -6,7 +6,8 @@ import copy
 import json
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from export import onnx_versions
+from export.refusals import UNFORESEEN, refused_by
 from runtime.errors import InputError
 from runtime.files import replacing
 from runtime.images.preprocess import Preprocess
@@ -24,7 +27,7 @@ from runtime.images.preprocess import Preprocess
 logger = logging.getLogger(__name__)
 
 OPSET = 18
-"""Operator set of the file: the one torch's exporter targets, and that all our backends read."""
+"""Operator set that torch's exporter targets; what is written is the lowest that carries a file."""
 
 
 class Deployed(nn.Module):
@@ -133,9 +136,34 @@ def export(module: Deployed, size_px: int, path: Path, metadata: Mapping[str, ob
         metadata: put into the file as JSON values.
 
     Raises:
-        InputError: the model has an operation that ONNX does not have.
+        InputError: the model has an operation that ONNX does not have, or torch cannot follow it.
     """
     module = module.eval()
+    try:
+        program = _traced(module, size_px)
+    except UNFORESEEN as error:
+        with _plain_attention(module) as changed:
+            if not changed:
+                raise _refusal(error, size_px) from error
+            try:
+                program = _traced(module, size_px)
+            except UNFORESEEN as again:
+                raise _refusal(again, size_px) from again
+    model = program.model_proto
+    _forget_sources(model)
+    properties = {
+        key: value if isinstance(value, str) else json.dumps(value)
+        for key, value in metadata.items()
+    }
+    onnx.helper.set_model_props(model, properties)
+    onnx_versions.lower(model)
+    with refused_by("onnx's checker"):
+        onnx.checker.check_model(model, full_check=True)
+    with replacing(path) as temporary:
+        onnx.save(model, temporary)
+
+
+def _traced(module: Deployed, size_px: int) -> torch.onnx.ONNXProgram:
     outputs = ["embedding"] if module.probe is None else ["embedding", "logits"]
     # A batch of 2: torch's exporter takes a batch of 1 for a constant.
     images = torch.zeros(2, 3, size_px, size_px)
@@ -156,27 +184,46 @@ def export(module: Deployed, size_px: int, path: Path, metadata: Mapping[str, ob
                 external_data=False,
                 verbose=False,
             )
-    except (torch.onnx.OnnxExporterError, torch.onnx.errors.UnsupportedOperatorError) as error:
-        raise InputError(f"this student cannot be exported to ONNX: {error}") from error
     finally:
         quiet.setLevel(level)
     if program is None:
         raise RuntimeError("torch.onnx.export returned no program")
-    model = program.model_proto
-    _forget_sources(model)
-    properties = {
-        key: value if isinstance(value, str) else json.dumps(value)
-        for key, value in metadata.items()
-    }
-    onnx.helper.set_model_props(model, properties)
-    onnx.checker.check_model(model, full_check=True)
-    with replacing(path) as temporary:
-        onnx.save(model, temporary)
+    return program
+
+
+@contextmanager
+def _plain_attention(module: nn.Module) -> Iterator[bool]:
+    """Let timm's attention be single products inside; give whether there is any.
+
+    Its fused form is one operator, whose decomposition fails for relative positions.
+    """
+    fused = [each for each in module.modules() if getattr(each, "fused_attn", False) is True]
+    try:
+        for each in fused:
+            each.fused_attn = False  # type: ignore[assignment]
+        yield bool(fused)
+    finally:
+        for each in fused:
+            each.fused_attn = True  # type: ignore[assignment]
+
+
+def _refusal(error: Exception, size_px: int) -> InputError:
+    """Return a message with the first cause alone: the exporter's own is a page for its authors."""
+    cause: BaseException = error
+    while (inner := cause.__cause__ or cause.__context__) is not None:
+        cause = inner
+    said = (str(cause).strip().splitlines() or [""])[0]
+    return InputError(
+        f"this student cannot be exported to ONNX at {size_px} px: {type(cause).__name__}: {said}\n"
+        "  Another model of its family, another size or other student.args may do; see "
+        "docs/results/families.md."
+    )
 
 
 def _forget_sources(model: onnx.ModelProto) -> None:
     """Remove the exporter's stack traces: they hold paths of this machine."""
     for graph in (model.graph, *model.functions):
+        del graph.metadata_props[:]
         for part in (*graph.node, *graph.value_info):
             del part.metadata_props[:]
     for part in (*model.graph.input, *model.graph.output, *model.graph.initializer):

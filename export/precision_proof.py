@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,15 +14,12 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from export import graph
-from runtime.backends.ort_library import import_onnxruntime
-from runtime.errors import InputError
+from runtime.backends.ort_library import PROVIDERS, import_onnxruntime, session_options
+from runtime.errors import FileNotMadeError
 from runtime.results.making import PrecisionProof
 
 Precision = Literal["fp32", "fp16", "int8"]
 
-_LEAST = {"fp32": 1.0, "fp16": 0.9, "int8": 0.5}
-"""Smallest share of the weights (of convolutions and matrix products before the probe) in the
-file's precision: overflowing operators and sensitive layers may stay float32."""
 _TYPE = {"fp32": "float32", "fp16": "float16", "int8": "int8"}
 _AGAIN = "  `compressor export RUN` makes the file again."
 
@@ -34,7 +32,7 @@ def prove(path: Path, precision: Precision) -> PrecisionProof:
         quantised operators that ONNX Runtime runs in integers on a CPU.
 
     Raises:
-        InputError: a type at the ends, of the weights, or the placement of Q/DQ is not right.
+        FileNotMadeError: a type at the ends, of the weights, or the placement of Q/DQ is not right.
     """
     model = onnx.load(path)
     _prove_ends(path, model)
@@ -43,10 +41,10 @@ def prove(path: Path, precision: Precision) -> PrecisionProof:
         counted[_name(weight.type)] += weight.elements
     total = sum(counted.values())
     shares = {name: round(count / total, 4) for name, count in counted.most_common()}
-    wanted, least = _TYPE[precision], _LEAST[precision]
+    wanted, least = _TYPE[precision], graph.LEAST[precision]
     if shares.get(wanted, 0.0) < least:
         inside = ", ".join(f"{name} {share:.0%}" for name, share in shares.items()) or "none"
-        raise InputError(
+        raise FileNotMadeError(
             f"{path}: its name says {precision}, so at least {least:.0%} of its weights must be "
             f"{wanted}; inside are: {inside}.\n{_AGAIN}"
         )
@@ -69,31 +67,42 @@ def _prove_ends(path: Path, model: ModelProto) -> None:
         if kind not in allowed
     ]
     if wrong:
-        raise InputError(
+        raise FileNotMadeError(
             f"{path}: takes float32 or uint8 and answers in float32, but {'; '.join(wrong)}.\n"
             f"{_AGAIN}"
         )
 
 
 def _prove_placement(path: Path, model: ModelProto) -> None:
-    """Prove that Q/DQ nodes are symmetric, in pairs, without int32, and that none is unused."""
+    """Prove that Q/DQ nodes are symmetric, in pairs, without int32, and that none is unused.
+
+    A layer that the file itself says to be in float may read a tensor that its neighbours have
+    quantised: it computes in float all the same.
+    """
     made, problems = graph.producers(model), list[str]()
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
-    behind = set(graph.head(model))
+    behind, in_float = set(graph.head(model)), _said_to_be_float(model)
     for node in model.graph.node:
         if node.op_type in graph.MATRIX_OPERATORS:
             through = [_dequantises(made.get(name)) for name in node.input[:2]]
             if any(through) and node.name in behind:
                 problems.append(f"{node.name}: the probe is quantised")
-            elif any(through) != all(through):
+            elif any(through) != all(through) and node.name not in in_float:
                 problems.append(f"{node.name}: only one of its two factors is quantised")
         elif node.op_type in ("QuantizeLinear", "DequantizeLinear"):
             problems += _of_pair(node, stored)
     if problems:
         shown = "\n  ".join(problems[:5])
-        raise InputError(
+        raise FileNotMadeError(
             f"{path}: Q/DQ is not where ONNX Runtime and TensorRT fuse it\n  {shown}\n{_AGAIN}"
         )
+
+
+def _said_to_be_float(model: ModelProto) -> frozenset[str]:
+    """Return the layers that stayed float by the decision that `int8.make` wrote into the file."""
+    written = {entry.key: entry.value for entry in model.metadata_props}
+    decision = json.loads(written.get("int8", "{}"))
+    return frozenset(decision.get("layers_kept_float", ()))
 
 
 def _of_pair(node: NodeProto, stored: Mapping[str, TensorProto]) -> list[str]:
@@ -123,10 +132,9 @@ def integer_kernels(path: Path) -> float:
         if node.op_type in graph.MATRIX_OPERATORS
     )
     with TemporaryDirectory() as folder:
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
+        options = session_options(threads=1)
         options.optimized_model_filepath = str(Path(folder) / "fused.onnx")
-        ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        ort.InferenceSession(str(path), options, providers=[PROVIDERS["cpu"]])
         fused = onnx.load(options.optimized_model_filepath)
     integer = {"QLinearConv", "QLinearMatMul", "QGemm", "MatMulIntegerToFloat", "ConvInteger"}
     count = sum(node.op_type in integer for node in fused.graph.node)

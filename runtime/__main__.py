@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 import runtime
-from runtime.cli import bar, check_folder, conclude, guarded, out_option
+from runtime.cli import (
+    bar,
+    check_folder,
+    conclude,
+    guarded,
+    openvino_option,
+    out_option,
+    say,
+    sustained_option,
+)
+from runtime.errors import InputError
+from runtime.text import command
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,39 +30,75 @@ def main() -> None:
 @main.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @out_option
+@sustained_option
+@openvino_option
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON document.")
-def check(bundle: Path, out: Path | None, as_json: bool) -> None:
+def check(
+    bundle: Path, out: Path | None, sustained_s: float, openvino: bool, as_json: bool
+) -> None:
     """Verify BUNDLE, run it on this machine and judge it against its requirements."""
     from runtime.checking import check as check_bundle
 
     folder = check_folder(bundle, out)
-    report = check_bundle(bundle, out=folder, track=bar)
+    report = check_bundle(bundle, out=folder, sustained_s=sustained_s, openvino=openvino, track=bar)
     conclude(report, folder, "this machine", as_json=as_json)
 
 
 @main.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("images", metavar="IMAGE...", type=click.Path(path_type=Path), nargs=-1)
-@click.option("--file", help="Which of its files, such as onnx-int8. Default: the first.")
+@click.option("--file", help="Which of its files, such as onnx-int8. Default: the recommended.")
+@click.option("--openvino", is_flag=True, help="Let OpenVINO run it, in place of ONNX Runtime.")
 @click.option("--nearest", default=3, show_default=True, help="Training images to name.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, a list.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print a CSV, a line as soon as it is known.")
+@click.option(
+    "--annotate",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write a copy of each image there, with its answer on it.",
+)
 def predict(
-    bundle: Path, images: tuple[Path, ...], file: str | None, nearest: int, as_json: bool
+    bundle: Path,
+    images: tuple[Path, ...],
+    file: str | None,
+    openvino: bool,
+    nearest: int,
+    as_json: bool,
+    as_csv: bool,
+    annotate: Path | None,
 ) -> None:
-    """Predict each IMAGE with the student of BUNDLE. `?` marks images that are not of its task."""
-    from runtime.prediction.prediction import text
+    """Predict each IMAGE with the student of BUNDLE. `?` marks images that are not of its task.
+
+    An IMAGE may be a folder, with all that lie below it, or a pattern such as 'photos/*.jpg'. One
+    that cannot be read is an error on stderr; the others are answered, and the exit code is 2.
+    """
+    from runtime.prediction import many, shown
     from runtime.prediction.student import load
 
     if not images:
         raise click.UsageError("name at least one image")
-    student = load(bundle, file=file, neighbours=nearest)
-    predictions = student.predict(images)
-    if as_json:
-        pairs = zip(images, predictions, strict=True)
-        document = [{"image": str(path), **prediction.to_dict()} for path, prediction in pairs]
-        click.echo(json.dumps(document))
-    else:
-        click.echo(text(images, predictions))
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv cannot both be printed")
+    if annotate is not None:
+        many.require_new(annotate)
+    paths = many.find_images(images)
+    student = load(bundle, file=file, neighbours=nearest, openvino=openvino)
+    if student.no_outliers:
+        say(f"warning: {student.no_outliers}", err=True)
+    output = shown.CsvLines(say) if as_csv else shown.Json(say) if as_json else shown.Table(say)
+    unread = 0
+    for answer in many.predict(student, paths, track=bar):
+        output.add(answer)
+        if answer.error:
+            unread += 1
+            say(f"error: {answer.error}", err=True)
+        elif annotate is not None:
+            many.annotate(answer, annotate)
+    output.end()
+    if unread:
+        say(f"{unread} of {len(paths)} images could not be predicted", err=True)
+        raise SystemExit(InputError.exit_code)
 
 
 @main.command()
@@ -67,8 +113,8 @@ def pack(bundle: Path, tar: Path | None) -> None:
     folder = bundles.load(bundle).folder.resolve()
     path = tar if tar is not None else folder.parent / f"{folder.name}.tar"
     archive.pack(folder, path)
-    click.echo(f"{path} ({amount(path.stat().st_size)})\nNext, on the device: ", nl=False, err=True)
-    click.echo(f"python -m runtime unpack {path.name}", err=True)
+    say(f"{path} ({amount(path.stat().st_size)})\nNext, on the device: ", nl=False, err=True)
+    say(command("python", "-m", "runtime", "unpack", Path(path.name)), err=True)
 
 
 @main.command()
@@ -84,7 +130,8 @@ def unpack(tar: Path, into: Path) -> None:
     from runtime.bundle import archive
 
     folder = archive.unpack(tar, into)
-    click.echo(f"{folder}\nNext: python -m runtime check {folder}", err=True)
+    again = command("python", "-m", "runtime", "check", folder)
+    say(f"{folder}\nNext: {again}", err=True)
 
 
 @main.command("latency-table")
@@ -109,9 +156,9 @@ def time_candidates(folder: Path, out: Path) -> None:
         [timed.model, f"{timed.size_mb:.2f}", f"{timed.median_ms:.2f}", f"{timed.p95_ms:.2f}"]
         for timed in measured.models
     ]
-    click.echo(table(["model", "MB", "median ms", "p95 ms"], rows))
-    click.echo(f"{out}\nNext, in the recipe: student.model: auto", err=True)
-    click.echo(f"                    student.latency_table: {out.name}", err=True)
+    say(table(["model", "MB", "median ms", "p95 ms"], rows))
+    say(f"{out}\nNext, in the recipe: student.model: auto", err=True)
+    say(f"                    student.latency_table: {out.name}", err=True)
 
 
 if __name__ == "__main__":

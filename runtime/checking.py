@@ -11,7 +11,14 @@ from runtime.progress import Track, silent
 from runtime.results.report import Report
 
 
-def check(bundle: str | Path, *, out: str | Path | None = None, track: Track = silent) -> Report:
+def check(
+    bundle: str | Path,
+    *,
+    out: str | Path | None = None,
+    sustained_s: float = 0,
+    openvino: bool = False,
+    track: Track = silent,
+) -> Report:
     """Verify a bundle, run each of its files here and judge the best against its requirements.
 
     A missed requirement is not an error: it stands in the report's `verdict`.
@@ -19,6 +26,10 @@ def check(bundle: str | Path, *, out: str | Path | None = None, track: Track = s
     Args:
         bundle: the bundle's folder; nothing is written into it.
         out: folder for report.json, report.md and report.html; None: none is written.
+        sustained_s: seconds to run the first file without a pause before anything is timed, so that
+            the device is as warm as at work.
+        openvino: whether OpenVINO runs the ONNX files too: entries of its own in the ledger, with
+            what its layers really compute in.
         track: shows the progress.
 
     Returns:
@@ -29,10 +40,14 @@ def check(bundle: str | Path, *, out: str | Path | None = None, track: Track = s
         MissingDependencyError: the backend is not installed, or its provider does not start here.
     """
     from runtime.report import markdown
+    from runtime.report.doubts import with_warnings
 
     loaded = bundles.load(Path(bundle))
     golden_set = golden.load(loaded.folder / "golden")
-    report = evaluation.check(loaded, golden_set, track=track)
+    found = evaluation.check(
+        loaded, golden_set, sustained_s=sustained_s, openvino=openvino, track=track
+    )
+    report = with_warnings(found)
     if out is not None:
         markdown.write(report, Path(out), images=golden_set.root)
     return report

@@ -1,4 +1,4 @@
-"""Typed JSON documents: each is a msgspec struct, checked when it is read.
+"""JSON documents: the one reader of them, and each as a msgspec struct, checked when it is read.
 
 A mistake is one line with the file, the key, what was expected and what is there:
 
@@ -9,15 +9,16 @@ Unknown keys are ignored, so that a file of a newer minor version can still be r
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 import msgspec
 from msgspec import Meta
 
 from runtime.errors import InputError
-from runtime.files import read_json
 
 T = TypeVar("T")
 
@@ -28,6 +29,86 @@ Number = Annotated[float, Meta(gt=-1e9, lt=1e9)]
 Positive = Annotated[float, Meta(gt=0, lt=1e9)]
 Precision = Literal["fp32", "fp16", "int8"]
 """What a deployable file computes in."""
+
+
+MOST_BYTES = 256_000_000
+"""Of a JSON file; a data set of a million images takes a half of it."""
+MOST_LEVELS = 64
+"""Of lists and objects in each other; our documents have eight."""
+MOST_DIGITS = 19
+"""Of a whole number: all of 64 bits have so many."""
+
+
+def read_json(path: Path) -> Any:
+    """Read one JSON document of unknown origin.
+
+    Raises:
+        InputError: the file is missing, is not JSON in UTF-8, is too large or too deep, or holds a
+            number or a text that no file of ours can hold.
+    """
+    try:
+        size = path.stat().st_size
+        if size > MOST_BYTES:
+            raise ValueError(f"{size:,} bytes; the limit is {MOST_BYTES:,}")
+        return parse(path.read_bytes())
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file") from error
+    except ValueError as error:
+        raise InputError(f"{path}: not a JSON file ({error})") from error
+
+
+def parse(content: bytes | str) -> Any:
+    """Return the values of one JSON document of unknown origin.
+
+    Raises:
+        ValueError: it is none, or holds what `read_json` refuses.
+    """
+    text = content if isinstance(content, str) else content.decode("utf-8")
+    try:
+        document = json.loads(
+            text, parse_constant=_refuse, parse_int=_whole_number, parse_float=_number
+        )
+    except RecursionError as error:
+        raise ValueError(f"lists and objects are in each other over {MOST_LEVELS} deep") from error
+    _require_plain(document, escaped="\\u" in text)
+    return document
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not a JSON number")
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits.lstrip("-")) > MOST_DIGITS:
+        raise ValueError(f"a whole number of {len(digits)} digits; at most {MOST_DIGITS}")
+    return int(digits)
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is beyond all numbers")
+    return number
+
+
+def _require_plain(document: object, *, escaped: bool) -> None:
+    """Refuse depths and texts that no code of ours can take. Level by level, without recursion."""
+    level: list[object] = [document]
+    for _ in range(MOST_LEVELS + 1):
+        inner: list[object] = []
+        for value in level:
+            if isinstance(value, dict):
+                inner += value.values()
+                if escaped:
+                    inner += value
+            elif isinstance(value, list):
+                inner += value
+            elif escaped and isinstance(value, str):
+                value.encode()  # half of a pair of surrogates is no text
+        if not inner:
+            return
+        level = inner
+    raise ValueError(f"lists and objects are in each other over {MOST_LEVELS} deep")
 
 
 def read(path: Path, kind: type[T], *, what: str, newest: int | None = None) -> T:
@@ -75,6 +156,8 @@ def typed(document: object, kind: type[T], path: Path) -> T:
         return msgspec.convert(document, kind)
     except msgspec.ValidationError as error:
         raise InputError(f"{path}: {_explained(str(error), document)}") from error
+    except OverflowError as error:
+        raise InputError(f"{path}: holds a number that is too large ({error})") from error
 
 
 def plain(document: object) -> Any:

@@ -2,15 +2,19 @@
 
     ToolError                       what happened, where, what to do; never shown as a traceback
     ├── InputError                  exit 2: the user's input is wrong (recipe, images, bundle)
-    │   └── ImageError              one image cannot be used, and why
+    │   ├── ImageError              one image cannot be used, and why
+    │   └── FileNotMadeError        one file cannot be made of a student; a run goes on without it
     └── MissingDependencyError      exit 3: this machine lacks a package, GPU, weights or space
 
 A requirement that is missed is no error: the report is written and the command exits with 1.
+Whatever else is raised is a bug: exit 70, and its traceback is in a file that the message names.
 """
 
 from __future__ import annotations
 
+import codecs
 import errno
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -31,6 +35,10 @@ class ImageError(InputError):
     """One image cannot be used; the message is the reason, without the file name."""
 
 
+class FileNotMadeError(InputError):
+    """One file cannot be made; the message is the reason. Others may be made all the same."""
+
+
 class MissingDependencyError(ToolError):
     """Something is missing on this machine: a package, a GPU, a driver, weights, disk space."""
 
@@ -45,7 +53,7 @@ def from_file_system() -> Iterator[None]:
 
     Raises:
         MissingDependencyError: no space is left.
-        InputError: a file or folder cannot be written or read.
+        InputError: a file or folder cannot be written or read; or its name cannot, in this locale.
     """
     try:
         yield
@@ -54,16 +62,77 @@ def from_file_system() -> Iterator[None]:
         if translated is None:
             raise
         raise translated from error
+    except UnicodeEncodeError as error:
+        if codecs.lookup(sys.getfilesystemencoding()).name == "utf-8":
+            raise
+        raise InputError(
+            f"{error.object!r}: the encoding of this locale ({error.encoding}) does not have this "
+            "name. Set PYTHONUTF8=1, or a UTF-8 locale such as C.UTF-8, before Python starts."
+        ) from error
 
 
 def _translated(error: OSError) -> ToolError | None:
     where = error.filename or "a file"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return MissingDependencyError(
-            f"{where}: no space left on this disk. What was finished is kept: free some space and "
-            "run the same command again, or choose another folder with --out."
-        )
-    refused = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
+    if error.errno in _FULL:
+        return _disk_full(where)
+    refused = (
+        errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR,
+        errno.ENAMETOOLONG, errno.ELOOP,
+    )  # fmt: skip
     if error.errno in refused:
         return InputError(f"{where}: {error.strerror}. Choose another folder with --out.")
     return None
+
+
+def lacking(error: BaseException) -> MissingDependencyError | None:
+    """Return the full disk or memory behind an error of a library, which names it in its own words.
+
+    Args:
+        error: of any kind; what it was raised from is looked at too.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        name, text = type(seen).__name__, str(seen)
+        if any(words in text for words in _GPU_MEMORY_WORDS):
+            return MissingDependencyError(
+                f"the GPU's memory is full ({_first_line(text)}). What was finished is kept. Is "
+                "another process on it (nvidia-smi)? In training, distill.accumulate: 2, a smaller "
+                "distill.batch or image_size takes less."
+            )
+        if name in _MEMORY_ERRORS or is_about_memory(text):
+            return MissingDependencyError(
+                f"out of memory ({_first_line(text) or name}). What was finished is kept: close "
+                "other programs, or lower distill.batch or distill.workers, and run the same "
+                "command again."
+            )
+        is_full = isinstance(seen, OSError) and seen.errno in _FULL
+        if is_full or any(words in text for words in _DISK_WORDS):
+            return _disk_full(_first_line(text))
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def is_about_memory(text: str) -> bool:
+    """Return whether what a library said means that memory is out."""
+    return any(words in text for words in _MEMORY_WORDS)
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_MEMORY_ERRORS = {"MemoryError", "OutOfMemoryError", "_ArrayMemoryError"}
+_MEMORY_WORDS = ("can't allocate memory", "Failed to allocate memory", "bad_alloc")
+"""Of torch on a CPU, ONNX Runtime, and C++ in any of them."""
+_GPU_MEMORY_WORDS = ("CUDA out of memory", "CUDA failure 2", "CUDA error cudaErrorMemoryAllocation")
+"""Of torch, ONNX Runtime."""
+_DISK_WORDS = ("No space left on device", "os error 28", "PytorchStreamWriter failed writing file")
+"""Of most libraries, safetensors, torch."""
+
+
+def _first_line(text: str) -> str:
+    return text.splitlines()[0] if text else ""
+
+
+def _disk_full(where: str) -> MissingDependencyError:
+    return MissingDependencyError(
+        f"{where}: no space left on this disk. What was finished is kept: free some space and "
+        "run the same command again, or choose another folder with --out."
+    )

@@ -9,9 +9,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any, NoReturn
-
-from runtime.errors import InputError
 
 
 @contextmanager
@@ -54,28 +51,40 @@ def _one_line(numbers: str) -> str:
     return "[" + ", ".join(numbers.strip("[]").replace(",", " ").split()) + "]"
 
 
-def read_json(path: Path) -> Any:
-    """Read one JSON document.
+def cache_folder() -> Path:
+    """Return the folder of what can be made again: EDGE_COMPRESSOR_CACHE, or one at home.
 
     Raises:
-        InputError: the file is missing or is not JSON.
+        RuntimeError: none is named, and there is no home.
     """
+    if named := os.environ.get("EDGE_COMPRESSOR_CACHE"):
+        return Path(named).absolute()
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(caches).absolute() / "edge-compressor"
+
+
+DEVICE_CACHE = "device"
+"""Below it: what a device compiles as it opens a file. A bundle is sealed and takes none of it."""
+
+
+def device_cache(name: str) -> Path | None:
+    """Return a folder for what a device compiles; None where caches are switched off.
+
+    Args:
+        name: of the library that compiles, and of the file.
+    """
+    if os.environ.get("EDGE_COMPRESSOR_CACHE_GB") == "0":
+        return None
     try:
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not a JSON file ({error})") from error
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not a JSON number")
+        return cache_folder() / DEVICE_CACHE / name
+    except RuntimeError:  # no home
+        return None
 
 
 def stays_below(name: str) -> bool:
     """Whether a relative name, with `/` between its parts, leads nowhere but into its folder."""
     path = PurePosixPath(name)
-    return not path.is_absolute() and ".." not in path.parts
+    return not path.is_absolute() and ".." not in path.parts and "\0" not in name
 
 
 def sha256_of(path: Path) -> str:

@@ -1,6 +1,88 @@
-"""Numbers and tables as plain text."""
+"""Numbers, tables and foreign names as plain text."""
 
+import os
+import re
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
+
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e0fff]"
+)
+"""Characters that steer a terminal (escape sequences), turn the order of letters around or are not
+seen: a name with them shows another text than it has, or clears the screen."""
+
+
+def printable(text: str, *, lines: bool = True) -> str:
+    r"""Return a text that steers no terminal: what is not seen stands as an escape, as \x1b.
+
+    Args:
+        text: perhaps with names of files and classes, which anybody may have given.
+        lines: whether line breaks and tabs stay; a name has none.
+    """
+    shown = _UNSEEN.sub(_escaped, text)
+    return shown if lines else shown.replace("\n", "\\n").replace("\t", "\\t")
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return (
+        found[0].encode("ascii", "backslashreplace").decode()
+        if ord(found[0]) > 127
+        else (f"\\x{ord(found[0]):02x}")
+    )
+
+
+_MARKUP = re.compile(r"[\\`*\[\]<>|&~@]|(?<=www)\.|:(?=//)", re.IGNORECASE)
+"""What Markdown or HTML in it reads as markup, or turns into a link, anywhere in a line."""
+
+
+def inert(name: str) -> str:
+    """Return a foreign name for a Markdown text: no viewer reads it as markup, link or picture.
+
+    Args:
+        name: of a file or class, which anybody may have given.
+    """
+    return _MARKUP.sub(lambda found: f"\\{found[0]}", printable(name, lines=False))
+
+
+def in_code(name: str) -> str:
+    """Return a foreign name for a Markdown text between backticks, which it cannot leave."""
+    return printable(name, lines=False).replace("`", "'")
+
+
+def without_markup(text: str) -> str:
+    """Return a Markdown sentence of ours as plain text; what `inert` escaped stands as it was."""
+    return _ESCAPED_OR_MARK.sub(lambda found: found[1] or "", text)
+
+
+_ESCAPED_OR_MARK = re.compile(r"\\([\\`*\[\]<>|&~@.:])|[`*]")
+
+
+def command(*words: object) -> str:
+    """Return a command that can be pasted: words with spaces, umlauts or signs are quoted.
+
+    Args:
+        words: the program, its options and files; a `Path` whose name begins with `-` gets `./`
+            before it, so that it is not taken for an option.
+    """
+    parts = (
+        f"./{word}" if isinstance(word, Path) and str(word).startswith("-") else str(word)
+        for word in words
+    )
+    return " ".join(map(_quoted, parts))
+
+
+def _quoted(word: str) -> str:
+    if _UNSEEN.search(word) or "\n" in word or "\t" in word:
+        codes = "".join(_in_quotes(byte) for byte in os.fsencode(word))
+        return f"$'{codes}'"  # as bash, zsh and POSIX 2024 read it
+    return shlex.quote(word)
+
+
+def _in_quotes(byte: int) -> str:
+    sign = chr(byte)
+    return f"\\{sign}" if sign in "'\\" else sign if 32 <= byte < 127 else f"\\x{byte:02x}"
 
 
 def amount(size: int) -> str:
@@ -19,3 +101,23 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         + " |"
         for line in lines
     )
+
+
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+
+
+def guarded(cell: object) -> str:
+    """Return a cell of a CSV that no spreadsheet computes; a number stays as it is.
+
+    A spreadsheet computes a cell that begins with `=`, `+`, `-` or `@`, also a file name or a
+    class. A quote before it makes it text (OWASP, CSV injection).
+    """
+    text = str(cell)
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def unguarded(cell: str) -> str:
+    """Return what was given to `guarded`."""
+    is_guarded = cell.startswith("'") and _FORMULA.match(cell) and guarded(cell[1:]) == cell
+    return cell[1:] if is_guarded else cell

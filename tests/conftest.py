@@ -1,5 +1,6 @@
 """Fixtures that many tests share: images, a teacher of one block, a recipe."""
 
+import os
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -8,7 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-pytest_plugins = ["browser", "hand_made_bundle"]  # tests/plugins
+os.environ["HF_HUB_OFFLINE"] = "1"  # before the hub's client reads it: no test asks a real hub
+
+pytest_plugins = ["browser", "hand_made_bundle", "local_hub", "stand_in_gpu"]  # tests/plugins
 
 SLOW = (
     "compressor/api/test_distillation.py",
@@ -20,8 +23,11 @@ SLOW = (
     "compressor/models/test_families.py",
     "compressor/pipeline/steps/",
     "compressor/pipeline/test_edits.py",
+    "compressor/pipeline/test_early_bundle.py",
     "compressor/pipeline/test_judged_again.py",
-    "compressor/pipeline/test_student_search.py",
+    "compressor/pipeline/settling/test_faithfulness.py",
+    "compressor/pipeline/settling/test_student_search.py",
+    "compressor/pipeline/settling/test_teachers.py",
     "compressor/pipeline/test_unchanged.py",
     "compressor/pipeline/test_versions.py",
     "e2e/",
@@ -113,7 +119,12 @@ def write_recipe(tmp_path, folder_of_images, tiny_teacher):
             "name": "tiny",
             "data": {"images": str(folder_of_images), "labels": "folders", "holdout": 0.25},
             "teacher": dict(tiny_teacher),
-            "student": {"model": "mobilenetv3_small_050", "image_size": 32, "embedding": 16},
+            "student": {
+                "model": "mobilenetv3_small_050",
+                "weights": "none",
+                "image_size": 32,
+                "embedding": 16,
+            },
             "distill": {"epochs": 1, "batch": 8, "views": 1, "workers": 1, "device": "cpu"},
             "target": "cpu",
         }

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 
@@ -29,28 +32,78 @@ def run(script, *words):
     return done.stdout
 
 
+@pytest.fixture
+def student(tiny_teacher, tmp_path):
+    """A file of a student whose weights are drawn by chance, and as good as any."""
+    path, args = tmp_path / "weights.safetensors", {**tiny_teacher["args"], "embed_dim": 16}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        model = timm.create_model(tiny_teacher["model"], num_classes=0, **args)
+    save_file(model.state_dict(), path)
+    section = {"model": tiny_teacher["model"], "weights": path.name, "args": args}
+    (tmp_path / "small.yaml").write_text(json.dumps({**section, "image_size": 32}))
+    return tmp_path / "small.yaml"
+
+
+def found_images(out):
+    """The held-out images of a run of `methods.py`."""
+    path = out / "recipe" / "small-tintem-0" / "run" / "dataset.json"
+    images = json.loads(path.read_text())["images"]
+    return [each for each in images if each["split"] == "holdout"]
+
+
 @pytest.mark.timeout(600)
-def test_methods_and_heads(recipe, tmp_path):
+def test_start(recipe, student, tmp_path):
     out = tmp_path / "out"
-    words = [recipe, "--student", "cnn", "--method", "tintem", "--method", "supervised"]
+    words = [recipe, "--student", student, "--set", "distill.views=2", "--out", out]
+    words += ["--row", "closed form", "--row", "trained, 25 %", "--row", "from scratch"]
+    printed = run("start.py", *words)
+    rows = json.loads((out / "start.json").read_text())["tables"]["recipe, small"]
+    assert rows["trained, 25 %"]["epochs"] == 1
+    assert rows["trained, 100 %"]["epochs"] == 2
+    assert rows["from scratch"]["epochs"] >= 2
+    assert "raw" not in rows["from scratch"]
+    for row in rows.values():
+        assert row["train"] + row["holdout"] <= 48
+        for key in ("accuracy_knn", "accuracy_linear", "ood_auroc"):
+            assert 0 <= row["scores"][key] <= 1
+    # Of one training all rows before it are the same students
+    start = rows["start of: trained, 100 %"]["scores"]
+    assert start["accuracy_knn"] == rows["closed form"]["scores"]["accuracy_knn"]
+    assert rows["raw features"]["seconds"] == 0
+    assert f"{rows['closed form']['scores']['accuracy_linear']:.3f}" in printed
+    times = {path: path.stat().st_mtime_ns for path in out.rglob("train.jsonl")}
+    assert run("start.py", *words) == printed
+    assert times == {path: path.stat().st_mtime_ns for path in out.rglob("train.jsonl")}
+
+
+@pytest.mark.timeout(600)
+def test_methods_and_heads(recipe, student, write_recipe, tmp_path):
+    out, other = tmp_path / "out", write_recipe(path=tmp_path / "other.yaml")
+    words = [recipe, "--student", student, "--method", "tintem", "--method", "raw"]
+    words += ["--other", other, "--set", "check.robustness_images=8"]
     words += ["--seeds", 2, "--jobs", 2, "--out", out]
     printed = run("methods.py", *words)
-    found = json.loads((out / "methods.json").read_text())["tables"]["recipe"]["cnn"]
-    assert list(found) == ["tintem", "supervised"]
-    for figures in found.values():
-        for name in ("kNN", "linear", "kNN agrees", "linear agrees", "OOD AUROC", "OOD FPR95"):
-            assert 0 <= figures[name]["low"] <= figures[name]["high"] <= 1
-            assert len(figures[name]["seeds"]) == 2
-        assert -1 <= figures["similarity r"]["low"] <= figures["similarity r"]["high"] <= 1
-        mean = f"{figures['kNN']['mean']:.3f}"
-        assert mean in printed
+    found = json.loads((out / "methods.json").read_text())["tables"]["recipe"]["small"]
+    assert list(found) == ["teacher", "tintem", "raw"]
+    assert found["teacher"]["images"]["held out"] == len(found_images(out))
+    for row in ("tintem", "raw"):
+        for name in ("kNN", "linear", "kNN agrees", "linear agrees", "OOD AUROC", "unseen kNN"):
+            assert 0 <= found[row][name]["low"] <= found[row][name]["high"] <= 1
+            assert len(found[row][name]["seeds"]) == 2
+        assert -1 <= found[row]["r"]["low"] <= found[row]["r"]["high"] <= 1
+        assert f"{found[row]['kNN']['mean']:.3f}" in printed
+    assert found["tintem"]["epochs"] == [2, 2]
+    assert 0 <= found["tintem"]["corrupted"]["mean"] <= 1
+    assert found["raw"]["corrupted"] is None
+    assert found["teacher"]["r"] is None
     # What is there is not run again.
     times = {path: path.stat().st_mtime_ns for path in out.rglob("seen.npz")}
     assert len(times) == 4
     assert run("methods.py", *words) == printed
     assert times == {path: path.stat().st_mtime_ns for path in out.rglob("seen.npz")}
 
-    folder = out / "recipe" / "cnn-tintem-0" / "run"
+    folder = out / "recipe" / "small-tintem-0" / "run"
     printed = run("heads.py", folder, "--width", 8, "--width", 24, "--steps", 5, "--out", out)
     heads = json.loads((out / "heads.json").read_text())["heads"]
     identity = next(each for each in heads if each["head"] == "identity")
@@ -61,8 +114,19 @@ def test_methods_and_heads(recipe, tmp_path):
     printed = run("few_labels.py", folder, "--seeds", 2, "--out", out)
     cells = json.loads((out / "few_labels.json").read_text())
     assert set(cells) >= {f"run | student | per class {n} | 1" for n in (1, 2, 5)}
+    assert cells["run | student | chosen 10 | 0"]["labels"] == 10
     for cell in cells.values():
         assert set(cell["probes"]) == {"propagation", "linear", "prototypes", "voting"}
         assert cell["chosen"] in cell["probes"]
     assert "| 2 a class" in printed
+    assert "| 10 chosen" in printed
     assert "| ECE of chosen |" in printed
+
+
+def test_families(tmp_path):
+    out = run("families.py", "--out", tmp_path, "--family", "vision_transformer", "--size", 32)
+    found = json.loads((tmp_path / "families.json").read_text())["vision_transformer"]
+    assert list(found["seconds"]) == ["build", "train step", "export", "parity", "INT8"]
+    assert found["figures"]["difference"] < 1e-3
+    assert found["reason"] == ""
+    assert "1 of 1 families pass every step." in out

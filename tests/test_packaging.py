@@ -9,6 +9,11 @@ import pytest
 
 import runtime
 
+if sys.version_info < (3, 11):
+    pytest.skip("reads pyproject.toml with tomllib", allow_module_level=True)
+
+import tomllib
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -39,10 +44,35 @@ def test_no_module_hides_one_of_another_library():
     assert not (ours - {"__init__", "__main__"}) & taken
 
 
-def test_the_shipped_teacher_is_small_and_safe():
+def test_the_pinned_versions_are_among_those_that_every_extra_takes():
+    """Else pip walks back to old versions of what asks for another one, or refuses."""
+    requirements = pytest.importorskip("packaging.requirements")
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pinned = dict(line.lower().split("==") for line in lines if "==" in line)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    parsed = [requirements.Requirement(line) for group in groups for line in group]
+    unfit = {
+        str(each): pinned[each.name.lower()]
+        for each in parsed
+        if each.name.lower() in pinned and not each.specifier.contains(pinned[each.name.lower()])
+    }
+    assert unfit == {}
+
+
+def test_a_gpu_without_torch_gets_cuda_and_cudnn_and_the_bindings_that_are_imported():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    assert [line.split(">=")[0] for line in extras["gpu"]] == ["onnxruntime-gpu[cuda,cudnn]"]
+    for flavour in ("tensorrt", "tensorrt-rtx"):
+        assert any(line.startswith("cuda-bindings>=12.9") for line in extras[flavour])
+
+
+@pytest.mark.parametrize("role", ["teacher", "student"])
+def test_the_shipped_networks_are_small_and_safe(role):
     from safetensors import safe_open
 
-    path = ROOT / "recipes" / "quickstart" / "teacher.safetensors"
+    path = ROOT / "recipes" / "quickstart" / f"{role}.safetensors"
     assert path.stat().st_size < 2_000_000
     with safe_open(path, "np") as file:
-        assert file.metadata()["made_by"] == "tools/train_quickstart_teacher.py"
+        assert file.metadata()["made_by"] == "tools/train_quickstart.py"

@@ -44,12 +44,13 @@ def test_the_recipe_shown_is_one(tmp_path):
 
 
 def test_the_recipe_that_init_writes_is_one(tmp_path):
+    from compressor.api.first_recipe import first_look, starter_recipe
     from compressor.recipe import plan as plans
-    from compressor.recipe.templates import starter_recipe
 
     for name in ("red", "blue"):
         (tmp_path / "my photos" / name).mkdir(parents=True)
-    text = starter_recipe(tmp_path / "my photos", relative_to=tmp_path)
+        (tmp_path / "my photos" / name / "1.png").touch()
+    text = starter_recipe(first_look(tmp_path / "my photos"), relative_to=tmp_path)
     (tmp_path / "recipe.yaml").write_text(text, encoding="utf-8")
     plan = plans.load(tmp_path / "recipe.yaml")
     assert plan.recipe.data.labels == "folders"

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent.parent
 TOP = ("compressor", "export", "runtime", "recipes", "tests", "benchmarks", "docs", "tools")
 CLOSED = {
     "recipes": "the embedded example and the target devices",
+    "benchmarks": "the measurements behind `docs/results`",
     "tests": "one folder for each folder above, and `e2e` for whole runs",
     "docs": "documents, decisions, results, JSON Schemas",
 }
@@ -39,9 +40,9 @@ def _rows(folder: Path, indent: str, *, last: bool) -> list[tuple[str, str]]:
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    """Return the folders that hold files, sorted by name."""
+    """Return the folders that hold files, sorted by name; templates belong to their package."""
     children = (child for child in folder.iterdir() if child.is_dir())
-    shown = (child for child in children if child.name[0] not in "._")
+    shown = (each for each in children if each.name[0] not in "._" and each.name != "templates")
     return sorted(child for child in shown if any(path.is_file() for path in child.glob("*.*")))
 
 

@@ -14,9 +14,9 @@ from compressor.api.encoders import Network, student_from, teacher_from
 from compressor.api.image_inputs import Images, image_set, paths_of, records_of
 from compressor.api.training import Training
 from compressor.data.dataset import ImageSet
-from compressor.data.labels import UNLABELLED
+from compressor.data.layout.labels import UNLABELLED
 from compressor.data.split import assign_splits
-from compressor.events import EpochEnded, Event, Observer, ignore
+from compressor.events import EpochEnded, Event, Observer, Reporter, ignore
 from compressor.models.compute import Compute
 from compressor.models.embed import embed
 from compressor.models.encoder import Encoder
@@ -38,7 +38,8 @@ class Distilled:
 
     encoder: Encoder
     epochs: tuple[EpochEnded, ...]
-    """Losses and validation scores of every epoch; the student is that of the best one."""
+    """Losses and validation scores of every epoch; the student is that of the best one. Epoch 0 is
+    a student with pretrained weights before training."""
 
     @property
     def module(self) -> nn.Module:
@@ -91,12 +92,14 @@ def distill(
     Args:
         images: to train on: a folder, files, or uint8 [N, H, W, 3] in RGB.
         teacher: a timm model, its name, keys of a recipe's section, or an encoder.
-        student: the same; by name it has new weights.
+        student: the same; by name it has pretrained weights, or new ones where there are none.
         method: `tintem`, or one of those that it is compared with.
-        epochs: passes over the training images; None: as many as suit the number of images.
+        epochs: passes over the training images; None: as many as suit the number of images; 0: the
+            closed form alone, for a student with pretrained weights.
         labels: [N] class indices, -1 where not known; only `supervised` learns from them.
         validation: a share of the images, or images of their own, that choose the best epoch.
         settings: other keys of a recipe's section `distill`, such as `{"batch": 32, "seed": 1}`.
+            With `{"minutes": 5}`, rates are measured first; epochs and views are those that fit.
         on_event: called with messages, progress and epochs; what it raises ends the training.
 
     Raises:
@@ -108,12 +111,18 @@ def distill(
     if own := sorted({"method", "epochs", "validation"} & settings.keys()):
         raise InputError(f"settings: {', '.join(own)}: give it as an argument of its own")
     spec = _settings({**settings, "method": method, "epochs": epochs, "validation": share})
+    encoder = student_from(student, seed=spec.seed, reporter=Reporter(on_event))
+    if spec.epochs == 0 and not encoder.has_start:
+        raise InputError(
+            "epochs is 0, the closed form alone, and the student has no weights to begin with; "
+            "give it some, or let it train"
+        )
+    loaded = teacher_from(teacher)  # wrong weights are found before the first image is decoded
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
         held = share if isinstance(validation, int | float) else validation
         chosen = _image_set(images, labels, held, spec, work)
-        encoder = student_from(student, seed=spec.seed)
-        training = Training(chosen, teacher_from(teacher), encoder, spec, work)
+        training = Training(chosen, loaded, encoder, spec, work)
         ended: list[EpochEnded] = []
 
         def observe(event: Event) -> None:
@@ -129,10 +138,13 @@ def distill(
 
 def _settings(keys: Mapping[str, object]) -> Distill:
     try:
-        return Distill.model_validate({key: keys[key] for key in keys if keys[key] is not None})
+        spec = Distill.model_validate({key: keys[key] for key in keys if keys[key] is not None})
     except ValidationError as error:
         lines = [f"distill.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         raise InputError("\n  ".join(lines)) from error
+    if mistakes := spec.mistakes():
+        raise InputError("\n  ".join(f"distill.{key}: {what}" for key, what in mistakes))
+    return spec
 
 
 def _image_set(

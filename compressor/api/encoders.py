@@ -14,17 +14,22 @@ from pydantic import ValidationError
 from timm.data.config import resolve_model_data_config
 from torch import nn
 
+from compressor.events import Reporter
 from compressor.models.card import Origin
-from compressor.models.encoder import EmbeddingNet, Encoder, create_student, load_teacher
-from compressor.recipe.document import Section
+from compressor.models.embedding_net import EmbeddingNet
+from compressor.models.encoder import Encoder, create_student, load_teacher
+from compressor.models.student_weights import choose
+from compressor.recipe import networks
+from compressor.recipe.networks import AUTO
 from compressor.recipe.schema import Student, Teacher
+from compressor.recipe.weights_folder import with_file
 from runtime.errors import InputError
 from runtime.images.preprocess import Preprocess
 
 Network = str | Mapping[str, object] | nn.Module | Encoder
 """A timm model by name, keys of a recipe's section, a timm model that is built, or an encoder."""
 
-Kind = TypeVar("Kind", bound=Section)
+Kind = TypeVar("Kind", bound=networks.Network)
 
 
 def teacher_from(network: Network) -> Encoder:
@@ -43,12 +48,15 @@ def teacher_from(network: Network) -> Encoder:
     return load_teacher(_section(Teacher, network, "teacher"))
 
 
-def student_from(network: Network, *, seed: int) -> Encoder:
+def student_from(network: Network, *, seed: int, reporter: Reporter) -> Encoder:
     """Return a student before distillation; a built model or encoder is copied.
+
+    By name it has pretrained weights if there are any, as `student.weights: auto` finds them.
 
     Args:
         network: as the caller gives it.
         seed: of new weights.
+        reporter: sends what a user should know of its weights.
 
     Raises:
         InputError: as for `teacher_from`.
@@ -58,7 +66,12 @@ def student_from(network: Network, *, seed: int) -> Encoder:
         return replace(network, module=copy.deepcopy(network.module).requires_grad_(True))
     if isinstance(network, nn.Module):
         return _built(network, "student")
-    return create_student(_section(Student, network, "student"), seed=seed)
+    spec = _section(Student, network, "student")
+    if spec.weights == AUTO:
+        choice = choose(spec)
+        choice.tell(reporter)
+        spec = spec.model_copy(update={"weights": choice.weights})
+    return create_student(spec, seed=seed)
 
 
 def _section(kind: type[Kind], network: str | Mapping[str, object], role: str) -> Kind:
@@ -66,7 +79,7 @@ def _section(kind: type[Kind], network: str | Mapping[str, object], role: str) -
     if "weights" in keys:
         keys["weights"] = str(keys["weights"])
     try:
-        return kind.model_validate(keys)
+        return with_file(kind.model_validate(keys))
     except ValidationError as error:
         lines = [f"{role}.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         raise InputError("\n  ".join(lines)) from error

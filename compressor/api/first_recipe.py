@@ -2,14 +2,91 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from compressor.recipe.document import Document
-from compressor.recipe.templates import guesses, recipe_name, starter_recipe
+from compressor.data.layout import layout
+from compressor.data.layout.class_counts import ClassCount
+from compressor.data.layout.layout import Layout, Question
+from compressor.recipe.document import Document, dump
 from runtime.errors import InputError
 from runtime.files import write_text
+from runtime.text import command, printable
 
 FILE = "recipe.yaml"
+_TEACHER, _STUDENT = "vit_small_patch14_dinov2.lvd142m", "mobilenetv3_small_100"
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A value that a first recipe takes for a key, and why."""
+
+    key: str
+    value: str
+    why: str
+
+
+def recipe_name(folder: Path) -> str:
+    """Return the name of the first recipe for a folder of images."""
+    name = "".join(c if c.isascii() and c.isalnum() else "-" for c in folder.resolve().name)
+    return f"{name.strip('-.') or 'recipe'}-cpu"
+
+
+@dataclass(frozen=True)
+class FirstLook:
+    """A folder of images as its folders describe it."""
+
+    folder: Path
+    layout: Layout
+    classes: dict[str, ClassCount]
+
+    @property
+    def labels(self) -> str:
+        """What `data.labels` is best."""
+        return "folders" if len(self.classes) > 1 else "none"
+
+    @property
+    def why(self) -> str:
+        """Why it is."""
+        if self.labels == "none":
+            return "no class folders"
+        return f"{len(self.classes)} class folders were found"
+
+    @property
+    def lines(self) -> list[str]:
+        """Return classes, split and what was left out, as sentences."""
+        names = self.layout.class_of
+        return [printable(line) for line in self.layout.described(self.labels, names)]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether more than one level of folders could name the classes."""
+        return self.labels == "folders" and len(self.layout.levels) > 1
+
+
+def first_look(folder: Path, skipped: Sequence[Path] = ()) -> FirstLook:
+    """Look at a folder of images. Decodes nothing; takes what is most likely where it is open.
+
+    Raises:
+        InputError: a folder cannot be read.
+    """
+    found = layout.read(Question(folder.resolve(), skipped=skipped, propose=True))
+    return FirstLook(folder, found, found.classes(found.class_of))
+
+
+def guesses(look: FirstLook) -> tuple[Guess, ...]:
+    """Return what the first recipe for a folder of images assumes."""
+    level = Guess("data.class_level", str(look.layout.level), "other levels: see the recipe")
+    return (
+        Guess("data.labels", look.labels, look.why),
+        *([level] if look.is_open else []),
+        Guess("teacher.model", _TEACHER, "a general one, trained without labels"),
+        Guess("student.model", _STUDENT, "small and fast on any CPU"),
+        Guess("student.weights", "auto", "pretrained ones, if they are to be had"),
+        Guess("target", "cpu", "this machine; `compressor targets` lists others"),
+    )
 
 
 def folder_of(images: Path, out: Path | None) -> Path:
@@ -47,13 +124,14 @@ def write_first_recipe(images: Path, folder: Path) -> tuple[Path, list[str]]:
             f"{folder}: holds other files, which a run could overwrite.\n"
             "  Name a new folder with --out."
         )
-    write_text(path, starter_recipe(images, relative_to=folder.resolve()))
+    look = first_look(images, [folder.resolve()])
+    write_text(path, starter_recipe(look, relative_to=folder.resolve()))
     (folder / ".lock").touch()  # from here on it is the folder of a run
-    return path, [f"recipe: wrote {path}. What it guesses, to be changed there:", *_lines(images)]
+    return path, [f"recipe: wrote {path}. What it guesses, to be changed there:", *_lines(look)]
 
 
-def _lines(images: Path) -> list[str]:
-    rows = guesses(images)
+def _lines(look: FirstLook) -> list[str]:
+    rows = guesses(look)
     width = max(len(f"{guess.key}: {guess.value}") for guess in rows)
     return [f"  {f'{guess.key}: {guess.value}':<{width}}  ({guess.why})" for guess in rows]
 
@@ -64,5 +142,53 @@ def _require_same_images(path: Path, images: Path) -> None:
     if not isinstance(written, str) or (path.parent / written).resolve() != images.resolve():
         raise InputError(
             f"{path}: exists already, and it is a recipe for other images ({written}).\n"
-            f"  To run it: compressor run {path}. Or name a new folder with --out."
+            f"  To run it: {command('compressor', 'run', path)}\n"
+            "  Or name a new folder with --out."
         )
+
+
+def starter_recipe(look: FirstLook, *, relative_to: Path) -> str:
+    """Return a commented recipe for a folder of images, as YAML text."""
+    folder, labels = look.folder.resolve(), look.labels
+    images = dump({"images": Path(os.path.relpath(folder, relative_to)).as_posix()})
+    found = "".join(f"  # {line}\n" for text in look.lines for line in text.splitlines())
+    level = f"\n  class_level: {look.layout.level}" if look.is_open else ""
+    holdout = "holdout: 0.2             # share never trained or tuned on, or a folder"
+    if look.layout.is_split:
+        holdout = "split_folders: auto      # they are the split; ignore: folders like others"
+    label_section = (
+        "#label:                     # which images to label first: `compressor label THIS_FILE`\n"
+    )
+    label_section += (
+        "#  budget: 50               # the run then waits until so many images have a label\n"
+    )
+    gates = "" if labels == "none" else "\n  agreement: 0.85          # with the teacher's answers"
+    return f"""\
+# Written by `compressor init`. All keys: `compressor schema`.
+# Check the cost first: compressor run THIS_FILE --dry-run
+name: {recipe_name(folder)}
+data:
+{found}  {images.rstrip()}
+  labels: {labels:<18} # folders | a CSV with columns image,label | none{level}
+  {holdout}
+  # ood: other-images      # images that are not of this task: measures whether the student notices
+teacher:
+  model: {_TEACHER}   # any timm model
+  weights: hub             # hub | a local .safetensors or weights-only .pth
+  image_size: 224          # DINOv2's own is 518, five times the work
+student:
+  model: {_STUDENT}              # any timm model
+  weights: auto            # pretrained ones if they are to be had; `none`: from scratch
+  image_size: 224
+  embedding: 192
+distill:
+  method: tintem           # to compare with: proteus | cosine | supervised
+  # patience: 3x           # three times the default epochs, and views
+  # views: 8               # an image itself, then augmentations; by default from the epochs
+  seed: 0
+{label_section}# export: {{precisions: [fp32, fp16, int8]}}   # docs/precision.md
+# check: {{robustness_images: 50}}   # held-out images checked under corruptions; 0: none
+target: cpu                # `compressor targets` lists them
+require:                   # gates: one missed or undecided is exit code 1
+  latency_p95_ms: 20{gates}
+"""

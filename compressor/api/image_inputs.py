@@ -10,8 +10,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from compressor.data.dataset import ImageRecord, ImageSet, Split
-from compressor.data.image_files import DecodedInfo, files_below, inspect
-from compressor.data.labels import UNLABELLED
+from compressor.data.image_files import DecodedInfo, inspect
+from compressor.data.layout.labels import UNLABELLED
+from compressor.data.layout.listing import files_below
 from runtime.arrays import Ints
 from runtime.errors import InputError
 

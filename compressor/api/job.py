@@ -15,13 +15,17 @@ from compressor.observers.fan_out import fan_out
 from compressor.pipeline import dry_run, labelling, runner, simulation_report
 from compressor.pipeline.context import Run
 from compressor.pipeline.dry_run import DryRun
-from compressor.pipeline.steps import selection
-from compressor.pipeline.student_search import AUTO, settled
+from compressor.pipeline.settling import latencies, student_search, time_budget
+from compressor.pipeline.settling import weights as settled_weights
+from compressor.pipeline.settling.training_defaults import with_training_defaults
+from compressor.pipeline.steps import images, selection
 from compressor.recipe import plan as plans
 from compressor.recipe.document import dump
+from compressor.recipe.networks import AUTO
 from runtime import documents
 from runtime.errors import InputError
 from runtime.files import size_of, write_json, write_text
+from runtime.text import command
 
 _REPORTS = ("report.json", "report.html", "report.md")
 
@@ -59,10 +63,11 @@ def reopen_job(folder: Path, observer: Observer) -> Run:
     """
     origin = plans.read_origin(folder)
     job = open_job(Path(origin.path), origin.overrides, folder, observer)
-    if not runner.learnt(settled(job, keep=False)):
+    again = command("compressor", "run", Path(origin.path), "--out", folder)
+    if not runner.learnt(time_budget.remembered(_settled(job, keep=False))):
         raise InputError(
             f"{folder}: its student is not finished, or recipe, images or code have changed since."
-            f"\n  compressor run {origin.path} --out {folder} makes it again."
+            f"\n  This makes it again: {again}"
         )
     return job
 
@@ -74,14 +79,26 @@ def complete(job: Run) -> RunResult:
         InputError: recipe, images, labels or weights are wrong, or the folder is not free.
         MissingDependencyError: this machine lacks a package, GPU, weights or disk space.
     """
-    if job.plan.recipe.student.model == AUTO:
+    _say_images(job)
+    student = job.plan.recipe.student
+    if AUTO in (student.model, student.weights):
         with job.locked():
-            job = settled(job)
+            if student.model == AUTO:  # it is chosen by what it makes of the images
+                latencies.require_latencies(job.plan)
+                runner.refuse_teacher_early(job)
+                runner.run_images(job)
+            job = _settled(job)
+    job = with_training_defaults(job)
     runner.refuse_early(job)
+    if job.plan.recipe.distill.minutes is not None:
+        with job.locked():
+            job = _within_minutes(job)
     with job.locked():
         _write_recipe(job)
         if runner.run_all(job) == "waiting":
             return _waiting(job)
+        if line := time_budget.told(job):
+            job.note(line)
     return _done(job)
 
 
@@ -97,6 +114,9 @@ def choose_images(job: Run, more: int | None) -> RunResult:
         MissingDependencyError: openTSNE, kmedoids or scikit-learn is not installed.
     """
     selection.require_packages()
+    _say_images(job)
+    job = _with_weights(job)
+    runner.refuse_teacher_early(job)
     with job.locked():
         _write_recipe(job)
         runner.run_selection(job, more)
@@ -111,6 +131,9 @@ def simulate_labelling(job: Run) -> dict[str, Any]:
         MissingDependencyError: as for `choose_images`.
     """
     selection.require_packages()
+    _say_images(job)
+    job = _with_weights(job)
+    runner.refuse_teacher_early(job)
     with job.locked():
         _write_recipe(job)
         runner.run_embeddings(job)
@@ -124,12 +147,48 @@ def rehearse(job: Run) -> DryRun:
         InputError: as for `complete`.
         MissingDependencyError: as for `complete`.
     """
-    return dry_run.rehearse(settled(job, keep=False))
+    images.look(job)  # what is wrong with the folders is said before anything is measured
+    return dry_run.rehearse(_settled(job, keep=False))
 
 
 def assignments_of(overrides: Mapping[str, object]) -> list[str]:
     """Return changes of a recipe, `{"distill.epochs": 2}`, as `key=value`."""
     return [f"{key}={json.dumps(value, default=str)}" for key, value in overrides.items()]
+
+
+def _say_images(job: Run) -> None:
+    """Send the classes and their counts first, so that a person sees a mistake at once.
+
+    Raises:
+        InputError: folders or labels do not say which class an image has.
+    """
+    for line in images.look(job).lines:
+        job.note(line)
+
+
+def _settled(job: Run, *, keep: bool = True) -> Run:
+    """Return the job with a named student, named weights, and the defaults that suit them."""
+    named = student_search.settled(job, keep=keep)
+    return with_training_defaults(settled_weights.settled(named, keep=keep))
+
+
+def _within_minutes(job: Run) -> Run:
+    """Return the job with epochs and views that fit `distill.minutes`.
+
+    The images are found first. A run that will wait for labels trains nothing yet.
+    """
+    runner.run_images(job)
+    return job if selection.short(job) else time_budget.settled(job)
+
+
+def _with_weights(job: Run) -> Run:
+    """Return the job of a choice of images, which does not settle a student but says what it has.
+
+    A student to be looked for stays as it is: looking for it may need the target.
+    """
+    if job.plan.recipe.student.model == AUTO:
+        return job
+    return settled_weights.settled(job, keep=False)
 
 
 def _write_recipe(job: Run) -> None:

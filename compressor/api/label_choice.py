@@ -91,10 +91,10 @@ def _embedded(
     from compressor.models.compute import Compute
     from compressor.models.embed import embed
 
+    encoder, compute = teacher_from(teacher), Compute.choose(device, None)
     with tempfile.TemporaryDirectory() as work:
         paths = paths_of(images, Path(work))  # type: ignore[arg-type]
         records_of(paths, None, "train")
-        encoder, compute = teacher_from(teacher), Compute.choose(device, None)
         embeddings = embed(encoder, paths, compute, label="teacher on images")
     return ([] if isinstance(images, np.ndarray) else paths), embeddings
 

@@ -12,6 +12,7 @@ from runtime.errors import InputError
 if TYPE_CHECKING:
     from compressor.pipeline.labelling import LabellingProgress
     from runtime.prediction.student import Student
+    from runtime.results.report import Outcome as Verdict
     from runtime.results.report import Report
 
 Outcome = Literal["done", "waiting for labels"]
@@ -40,8 +41,16 @@ class RunResult:
 
     @property
     def passed(self) -> bool | None:
-        """Whether all requirements are met; None while the run waits for labels."""
+        """Whether nothing is missed, and what is undecided counts as met (`require.undecided`).
+
+        None while the run waits for labels. `verdict` tells what is behind it.
+        """
         return None if self.report is None else self.report.verdict.passed
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """`passed`, `failed`, `undecided` or `no requirement set`; None while it waits."""
+        return None if self.report is None else self.report.verdict.outcome
 
     @property
     def bundle(self) -> Path:

@@ -9,6 +9,7 @@ from compressor.api import job as jobs
 from compressor.api.first_recipe import folder_of, write_first_recipe
 from compressor.api.result import RunResult
 from compressor.events import Message, Observer, ignore
+from compressor.recipe.networks import WEIGHTS_WORDS
 from runtime.errors import from_file_system
 
 Network = str | Mapping[str, object]
@@ -105,10 +106,10 @@ def _section(name: str, network: Network | None) -> dict[str, object]:
     if isinstance(network, str):
         return {f"{name}.model": network}
     keys = dict(network)
-    weights = keys.get("weights", "none")
-    return {
-        name: keys if weights in ("hub", "none") else {**keys, "weights": _from_here(str(weights))}
-    }
+    weights = keys.get("weights")
+    if weights is not None and weights not in WEIGHTS_WORDS:
+        keys["weights"] = _from_here(str(weights))
+    return {name: keys}
 
 
 def _from_here(path: str | Path) -> str:

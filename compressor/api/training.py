@@ -14,6 +14,10 @@ from compressor.data.image_store import ImageStore
 from compressor.data.loading import Augmentation, Views
 from compressor.distillation import trainer
 from compressor.distillation.disk_budget import plan_disk
+from compressor.distillation.pace import budget, measure
+from compressor.distillation.pace.budget import Settled
+from compressor.distillation.pace.cost import Counts
+from compressor.distillation.start.closed_form import solve_start
 from compressor.distillation.teacher_features import (
     SHARD_IMAGES,
     CachedFeatures,
@@ -28,6 +32,7 @@ from compressor.events import Observer, Reporter
 from compressor.models.compute import Compute, teacher_dtype
 from compressor.models.embed import embed
 from compressor.models.encoder import Encoder
+from compressor.models.features import Grid
 from compressor.recipe.schema import Distill
 from runtime.arrays import Floats
 
@@ -39,14 +44,26 @@ class Training:
         self, images: ImageSet, teacher: Encoder, student: Encoder, spec: Distill, work: Path
     ) -> None:
         self.train, self.validation = images.part("train"), images.part("validation")
-        self.teacher, self.student, self.spec, self.work = teacher, student, spec, work
+        self.teacher, self.student, self.work = teacher, student, work
         self.compute = Compute.choose(spec.device, spec.workers)
+        on_gpu = self.compute.device.type == "cuda"
+        spec = spec.settled(from_weights=student.has_start, on_gpu=on_gpu)
+        self.time: Settled | None = None
+        """What fits `distill.minutes`, if the settings have it."""
+        if spec.minutes is not None:
+            self.time = self._fitted(spec)
+            spec = self.time.spec
+        self.spec = spec
         self.plan = plan_disk(spec, self.train, teacher, student)
-        self.augmentation = Augmentation(spec.seed, spec.crop_scale, self.plan.side_px)
+        pretrained = student.origin.weights != "none"
+        mixed = spec.mixed_views(len(self.train), pretrained=pretrained)
+        self.augmentation = Augmentation(spec.seed, spec.crops, self.plan.side_px, mixed)
 
     def run(self, observer: Observer) -> dict[str, Tensor]:
         """Train, and return the state of the best student, on the CPU."""
         self.track = (reporter := Reporter(observer)).track
+        if self.time is not None:
+            reporter.note(self.time.why)
         store = self._store()
         data = TrainingData(
             train=self.train,
@@ -59,16 +76,34 @@ class Training:
         )
         folder = self.work / "training"
         folder.mkdir()
+        start = None
+        if self.student.has_start:
+            start, _ = solve_start(
+                self.student,
+                data,
+                self.spec,
+                self.compute,
+                teacher=self._runner(None),
+                track=self.track,
+                note=reporter.note,
+            )
         return trainer.distill(
             self.student,
             data,
             self.spec,
             self.compute,
             folder,
+            start=start,
             track=self.track,
             note=reporter.note,
             on_epoch=observer,
         )
+
+    def _fitted(self, spec: Distill) -> Settled:
+        pair = measure.Pair(self.teacher, self.student, self.compute)
+        rates = measure.measure(measure.sample_of(self.train), self.train, pair, spec)
+        counts = Counts(train=len(self.train), validation=len(self.validation))
+        return budget.settle(spec, budget.Measured(self.train, counts, pair, rates))
 
     def _embed_validation(self) -> Floats:
         label, track = "teacher on validation images", self.track
@@ -92,11 +127,7 @@ class Training:
     def _features(self, store: ImageStore | None) -> FeatureSource | None:
         if self.plan.features == "none":
             return None
-        transformer = self.teacher.is_transformer
-        precision = teacher_dtype(
-            self.spec.teacher_precision, self.compute, transformer=transformer
-        )
-        runner = TeacherRunner(self.teacher, self.compute, precision, self.plan.grid)
+        runner = self._runner(self.plan.grid)
         inputs = (self.teacher.preprocess,)
         views = Views(self.train, self.augmentation, inputs, store)
         if self.plan.features == "online":
@@ -114,4 +145,11 @@ class Training:
                     start,
                     track=self.track,
                 )
-        return CachedFeatures(folder, count, len(self.train))
+        return CachedFeatures(folder, count, len(self.train), self.augmentation.mixed)
+
+    def _runner(self, grid: Grid | None) -> TeacherRunner:
+        transformer = self.teacher.is_transformer
+        precision = teacher_dtype(
+            self.spec.teacher_precision, self.compute, transformer=transformer
+        )
+        return TeacherRunner(self.teacher, self.compute, precision, grid)

@@ -1,37 +1,117 @@
-"""Commands for the device: export candidates, check here or over ssh, compare reports."""
+"""Commands for the device: export candidates, check here or over ssh."""
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from compressor.cli.options import FILE, json_option, require_training_packages, set_option
 from runtime.__main__ import check as check_here
-from runtime.cli import check_folder, conclude, out_option
+from runtime.cli import (
+    check_folder,
+    conclude,
+    openvino_option,
+    out_option,
+    say,
+    sustained_option,
+)
+from runtime.text import command, without_markup
+
+if TYPE_CHECKING:
+    from compressor.pipeline.context import Run
+    from runtime.results.making import StudentSearch
 
 
 @click.command()
 @click.argument("recipe", type=FILE)
-@click.option("--out", type=FILE, default=Path("candidates"), show_default=True, help="Folder.")
+@click.option(
+    "--out",
+    type=FILE,
+    help="Only export the students, untrained, into this folder, to be timed on the device.",
+)
+@click.option("--plot", type=FILE, help="Also draw the students into this SVG file.")
+@click.option(
+    "--teachers",
+    metavar="MODEL[@PIXELS],...",
+    help="Compare teachers for the recipe's student instead.",
+)
 @set_option
-def candidates(recipe: Path, out: Path, overrides: tuple[str, ...]) -> None:
-    """Export the students that RECIPE's target suggests, untrained, to be timed on the device."""
-    require_training_packages()
-    from compressor.cli.console import note, set_up_logging
-    from compressor.pipeline import student_search
-    from compressor.recipe import plan as plans
+@json_option
+def candidates(
+    recipe: Path,
+    out: Path | None,
+    plot: Path | None,
+    teachers: str | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Compare the students that RECIPE's target suggests: size, latency, faithfulness.
 
+    Faithfulness is what the closed form of a student that has weights keeps of the teacher, on
+    training images that it was not solved from: one pass of each, no training. The images are read
+    into the folder of the run. Where this machine is not the target and the recipe has no
+    student.latency_table, the students are exported to be timed there.
+    """
+    require_training_packages()
+    from compressor.api import candidates as comparison
+    from compressor.api.job import open_job
+    from compressor.cli.console import Console, set_up_logging
+    from compressor.pipeline.settling import latencies
+    from runtime.results.scores import to_json
+
+    if (out is not None) + (plot is not None) + (teachers is not None) > 1:
+        raise click.UsageError("--out, --plot and --teachers exclude each other")
     set_up_logging()
-    student_search.write_candidates(plans.load(recipe, overrides), out, note)
-    note(f"{out}\nNext, on the device: python -m runtime latency-table {out.name}")
+    with Console() as console:
+        job = open_job(recipe, overrides, None, console)
+        if out is not None:
+            _export_candidates(job, out)
+            return
+        if teachers is not None:
+            of_teachers = comparison.compare_teachers(job, teachers)
+        else:
+            found = comparison.compare_students(job)
+    if teachers is not None:
+        from compressor.pipeline.settling.teachers import text
+
+        say(json.dumps(to_json(of_teachers)) if as_json else text(of_teachers))
+        return
+    say(json.dumps(to_json(found)) if as_json else _text_of(found))
+    if plot is not None:
+        from runtime.files import write_text
+        from runtime.report.html_page import students_svg
+
+        write_text(plot, students_svg(found))
+        say(f"wrote {plot}", err=True)
+    if not latencies.measurable(job.plan):
+        say(f"not the target {job.plan.target_name}: no latency was measured", err=True)
+        _export_candidates(job, Path("candidates"))
+
+
+def _export_candidates(job: Run, out: Path) -> None:
+    from compressor.cli.console import note
+    from compressor.pipeline.settling.latencies import write_candidates
+
+    write_candidates(job.plan, out, note)
+    again = command("python", "-m", "runtime", "latency-table", Path(out.name))
+    note(f"{out}\nNext, on the device: {again}")
+
+
+def _text_of(found: StudentSearch) -> str:
+    from runtime.report.sections import students
+
+    lines = [without_markup(line) for line in students.sentences(found)]
+    return "\n\n".join([*lines, students.candidates_table(found).markdown])
 
 
 @click.command()
 @click.argument("bundle", type=FILE)
 @out_option
+@sustained_option
+@openvino_option
 @click.option("--on", metavar="USER@HOST", help="Check on that machine, over ssh.")
 @click.option(
     "--python", default="python3", show_default=True, help="With --on: the Python of that machine."
@@ -48,6 +128,8 @@ def check(
     context: click.Context,
     bundle: Path,
     out: Path | None,
+    sustained_s: float,
+    openvino: bool,
     on: str | None,
     python: str,
     no_install: bool,
@@ -56,36 +138,20 @@ def check(
 ) -> None:
     """Verify BUNDLE, run it on this machine or another and judge it against its requirements."""
     if on is None:
-        context.invoke(check_here, bundle=bundle, out=out, as_json=as_json)
+        context.invoke(
+            check_here,
+            bundle=bundle,
+            out=out,
+            sustained_s=sustained_s,
+            openvino=openvino,
+            as_json=as_json,
+        )
         return
+    if openvino:
+        raise click.UsageError("--openvino runs on this machine; without --on, or on that machine")
     from compressor.device import ssh_check
 
     folder = check_folder(bundle, out)
-    options = ssh_check.CheckOptions(python, install=not no_install, keep=keep)
-    report = ssh_check.check(bundle, on, options, folder, lambda line: click.echo(line, err=True))
+    options = ssh_check.CheckOptions(python, not no_install, keep, sustained_s)
+    report = ssh_check.check(bundle, on, options, folder, lambda line: say(line, err=True))
     conclude(report, folder, on, as_json=as_json)
-
-
-@click.command()
-@click.argument("reports", metavar="REPORT...", type=FILE, nargs=-1, required=True)
-@click.option("--not-worse", is_flag=True, help="Exit 1 if a score is worse than in the first.")
-@json_option
-def compare(reports: tuple[Path, ...], not_worse: bool, as_json: bool) -> None:
-    """Show reports side by side and say what is better or worse than in the first one.
-
-    REPORT: a report.json, or the folder of a run or of a check. A difference within the 95 %
-    intervals is called not distinguishable.
-    """
-    from runtime.report import compare as comparison
-
-    loaded = [comparison.load(path) for path in reports]
-    names = [str(path) for path in reports]
-    if as_json:
-        click.echo(json.dumps(comparison.document(names, loaded)))
-    else:
-        click.echo(comparison.text(names, loaded))
-    changes = [change for other in loaded[1:] for change in comparison.changes(loaded[0], other)]
-    worse = [change.figure for change in changes if change.outcome == "worse"]
-    if not_worse and worse:
-        click.echo(f"worse: {', '.join(dict.fromkeys(worse))}", err=True)
-        sys.exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import time
@@ -17,11 +18,15 @@ from compressor import events
 from compressor.events import Event
 from compressor.observers import eta
 from compressor.observers.eta import Eta
+from runtime.cli import exit_code, print_report, say
+from runtime.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
     from rich.progress import Progress as RichProgress
     from typing_extensions import Self
+
+    from compressor.api.result import RunResult
 
 HEARTBEAT_S = 30.0
 """Where no bar is drawn, a line tells at most this often how far the work is."""
@@ -29,6 +34,7 @@ HEARTBEAT_S = 30.0
 
 def note(line: str) -> None:
     """Print a line; above the bar if there is one."""
+    line = printable(line)
     if _draws():
         _rich_console().print(line, markup=False, highlight=False, soft_wrap=True)
     else:
@@ -166,3 +172,24 @@ def set_up_logging() -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[_NoteHandler()])
     for package in ("compressor", "export", "runtime"):
         logging.getLogger(package).setLevel(logging.INFO)
+
+
+def print_result(result: RunResult, *, as_json: bool) -> None:
+    """Print a result; exit with the code of its verdict if there is one.
+
+    Args:
+        result: of a run, or of a choice of images to label.
+        as_json: whether stdout gets one JSON document.
+    """
+    from runtime.documents import plain
+
+    report = result.report
+    if report is None:
+        if as_json:
+            files = {kind: str(path) for kind, path in result.files.items()}
+            say(json.dumps({"selection": plain(result.selection), "files": files}))
+        note(f"\n{result.summary}\n{result.next_step}")
+        return
+    print_report(report, as_json=as_json)
+    note(f"\n{result.summary}\n{result.next_step}")
+    sys.exit(exit_code(report))

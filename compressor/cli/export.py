@@ -9,6 +9,8 @@ from typing import Any
 import click
 
 from compressor.cli.options import FILE, json_option, require_training_packages
+from runtime.cli import say
+from runtime.text import command
 
 
 @click.command()
@@ -18,8 +20,7 @@ def export(run_folder: Path, as_json: bool) -> None:
     """Make the files of a finished RUN again where they are missing or changed, and check them."""
     require_training_packages()
     from compressor.api import job as jobs
-    from compressor.cli.console import Console, set_up_logging
-    from compressor.cli.outcome import print_result
+    from compressor.cli.console import Console, print_result, set_up_logging
 
     set_up_logging()
     with Console() as console:
@@ -76,15 +77,15 @@ def engine(
     """
     from export.engine import bundle_engines
     from runtime import documents
-    from runtime.backends import engine_manifest
+    from runtime.backends.nvidia import engine_manifest
 
     request = bundle_engines.EngineRequest(
         flavours, capabilities, precisions, batches, workspace_mb
     )
-    engines = bundle_engines.add(bundle, request, note=lambda line: click.echo(line, err=True))
+    engines = bundle_engines.add(bundle, request, note=lambda line: say(line, err=True))
     manifests = {str(path): documents.plain(engine_manifest.load(path)) for path in engines}
     if as_json:
-        click.echo(json.dumps(manifests))
+        say(json.dumps(manifests))
     for path in engines:
-        click.echo(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)", err=True)
-    click.echo(f"Next, on such a GPU: python -m runtime check {bundle}", err=True)
+        say(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)", err=True)
+    say(f"Next, on such a GPU: {command('python', '-m', 'runtime', 'check', bundle)}", err=True)

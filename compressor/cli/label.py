@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from compressor.cli.options import FILE, json_option, require_training_packages, set_option
-from runtime.cli import out_option
+from runtime.cli import out_option, say
 from runtime.errors import InputError
 
 
@@ -43,8 +43,7 @@ def label(
     """
     require_training_packages()
     from compressor.api import job as jobs
-    from compressor.cli.console import Console, set_up_logging
-    from compressor.cli.outcome import print_result
+    from compressor.cli.console import Console, print_result, set_up_logging
     from compressor.pipeline import simulation_report
 
     if simulate and budget is not None:
@@ -56,6 +55,6 @@ def label(
             result = jobs.choose_images(job, budget)
         else:
             document = jobs.simulate_labelling(job)
-            click.echo(json.dumps(document) if as_json else simulation_report.text(document))
+            say(json.dumps(document) if as_json else simulation_report.text(document))
             return
     print_result(result, as_json=as_json)

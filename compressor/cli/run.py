@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from compressor.cli.options import FILE, json_option, require_training_packages, set_option
-from runtime.cli import out_option
+from runtime.cli import out_option, say
 
 
 @click.command()
@@ -17,6 +17,12 @@ from runtime.cli import out_option
 @out_option
 @set_option
 @click.option("--target", help="Use this target instead of the recipe's.")
+@click.option(
+    "--minutes",
+    type=float,
+    help="Time for teacher, closed form and training: the epochs that fit, settled once. The same "
+    "as --set distill.minutes=M.",
+)
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and change nothing.")
 @json_option
 def run(
@@ -24,6 +30,7 @@ def run(
     out: Path | None,
     overrides: tuple[str, ...],
     target: str | None,
+    minutes: float | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -31,13 +38,12 @@ def run(
 
     RECIPE may also be a folder of images: the recipe that `compressor init` would write is then
     written into the run's folder and used. What is unchanged since the last run is skipped; a
-    killed run continues. Exit code 0: all requirements met. 1: one missed (the report is written).
-    2: the input is wrong. 3: something is missing on this machine. 130: interrupted.
+    killed run continues. Exit code 0: all requirements met. 1: one missed or undecided (the report
+    is written). 2: the input is wrong. 3: something is missing on this machine. 130: interrupted.
     """
     require_training_packages()
     from compressor.api import job as jobs
-    from compressor.cli.console import Console, set_up_logging
-    from compressor.cli.outcome import print_result
+    from compressor.cli.console import Console, print_result, set_up_logging
     from compressor.pipeline import dry_run as rehearsal
     from runtime.documents import plain
 
@@ -45,13 +51,15 @@ def run(
     if target is not None:
         is_file = target.endswith((".yaml", ".yml"))  # seen from here, not from the recipe
         overrides += (f"target={json.dumps(str(Path(target).resolve()) if is_file else target)}",)
+    if minutes is not None:
+        overrides += (f"distill.minutes={minutes!r}",)
     with Console() as console, tempfile.TemporaryDirectory() as temporary:
         if recipe.is_dir():
             recipe, out = _first_recipe(recipe, out, Path(temporary) if dry_run else None)
         job = jobs.open_job(recipe, overrides, out, console)
         if dry_run:
             document = jobs.rehearse(job)
-            click.echo(json.dumps(plain(document)) if as_json else rehearsal.text(document))
+            say(json.dumps(plain(document)) if as_json else rehearsal.text(document))
             return
         result = jobs.complete(job)
     print_result(result, as_json=as_json)

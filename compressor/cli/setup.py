@@ -9,45 +9,62 @@ import click
 import msgspec
 
 from compressor.cli.options import FILE, json_option, require_training_packages
+from runtime.cli import say
 from runtime.errors import InputError
+from runtime.text import command
 
 
 @click.command()
 @click.argument("folder", type=FILE)
-@click.option("--labels", default="none", show_default=True, help="folders, none, or a CSV.")
+@click.option(
+    "--labels", help="folders, none, or a CSV. Default: folders, where there are class folders."
+)
+@click.option("--class-level", type=int, help="The level of folders that names the classes.")
 @json_option
-def audit(folder: Path, labels: str, as_json: bool) -> None:
-    """Decode every file of FOLDER and name the unusable and the duplicates. Writes nothing."""
-    from compressor.cli.console import Console, set_up_logging
-    from compressor.data.audit import AuditSettings
-    from compressor.data.audit import audit as audit_folder
+def audit(folder: Path, labels: str | None, class_level: int | None, as_json: bool) -> None:
+    """Decode every file of FOLDER; name classes, unusable files, duplicates. Writes nothing."""
+    from compressor.cli.console import Console, note, set_up_logging
+    from compressor.data import audit as audits
     from compressor.events import Reporter
+    from runtime.text import printable
 
     set_up_logging()
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
-    source = labels if labels in ("folders", "none") else str(Path(labels).resolve())
-    settings = AuditSettings(labels=source, holdout=0.2, validation=0.1, seed=0)
+    root = folder.resolve()
+    settings = audits.settings_to_look(root, labels, class_level)
+    look = audits.look(root, settings)
+    names = audits.class_names(look, root, settings.labels)
+    for line in look.described(settings.labels, names):
+        note(line)
     with Console() as console:
-        result = audit_folder(folder.resolve(), settings, Reporter(console).track)
+        result = audits.audit(root, settings, Reporter(console).track)
     counts = result.counts()
     if as_json:
         document = {
             "counts": counts,
+            "labels": settings.labels,
+            "classes": result.images.classes_by_split(),
+            "notes": result.notes,
             "rejected": [vars(rejected) for rejected in result.rejected],
             "duplicates": [vars(duplicate) for duplicate in result.duplicates],
         }
-        click.echo(json.dumps(document))
+        say(json.dumps(document))
         return
     for rejected in result.rejected:
-        click.echo(f"rejected   {rejected.id}: {rejected.reason}")
-    for duplicate in result.duplicates:
-        click.echo(f"duplicate  {duplicate.id} has the pixels of {duplicate.twin}")
-    click.echo(
+        say(printable(f"rejected   {rejected.id}: {rejected.reason}"))
+    for each in result.duplicates:
+        how = "has the pixels" if each.why == "same pixels" else "is a shrunken copy"
+        say(printable(f"duplicate  {each.id} {how} of {each.twin}"))
+    for name in result.lost_classes:
+        say(printable(f"class      {name} has no usable image"))
+    say(
         f"{counts['images']} usable images, {counts['rejected']} files rejected, "
         f"{counts['duplicates']} duplicates, {counts['classes']} classes"
     )
-    click.echo(f"Next: compressor init {folder}", err=True)
+    if result.images.classes:
+        say(printable(result.images.class_counts()))
+    note(f"Next: {command('compressor', 'init', folder)}")
 
 
 @click.command()
@@ -59,28 +76,32 @@ def audit(folder: Path, labels: str, as_json: bool) -> None:
 def init(folder: Path, path: Path) -> None:
     """Write a commented recipe for a FOLDER of images."""
     require_training_packages()
-    from compressor.recipe.templates import starter_recipe
+    from compressor.api.first_recipe import first_look, starter_recipe
+    from compressor.cli.console import note
+    from runtime.files import write_text
 
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
     if path.exists():
         raise InputError(f"{path}: is there already; name another one with --recipe")
-    from runtime.files import write_text
-
-    write_text(path, starter_recipe(folder, relative_to=path.resolve().parent))
-    click.echo(f"wrote {path}. Read it, then: compressor run {path} --dry-run", err=True)
+    look = first_look(folder)
+    write_text(path, starter_recipe(look, relative_to=path.resolve().parent))
+    for line in look.lines:
+        note(line)
+    shown = command("compressor", "run", path)
+    note(f"wrote {path}. Read it, then: {shown} --dry-run")
 
 
 @click.command()
 @click.argument("folder", type=FILE, default=Path("quickstart"))
 def quickstart(folder: Path) -> None:
-    """Write the embedded example (recipe, teacher, scikit-learn's digits as images) into FOLDER."""
+    """Write the embedded example (recipe, two small networks, digits as images) into FOLDER."""
     require_training_packages()
     from compressor.data.quickstart import write_quickstart
 
     count = write_quickstart(folder)
-    click.echo(f"wrote {count} images, a teacher and a recipe into {folder}", err=True)
-    click.echo(f"Next: compressor run {folder / 'cpu.yaml'}", err=True)
+    say(f"wrote {count} images, two small networks and a recipe into {folder}", err=True)
+    say(f"Next: {command('compressor', 'run', folder / 'cpu.yaml')}", err=True)
 
 
 @click.command()
@@ -97,13 +118,19 @@ def targets(as_json: bool) -> None:
     }
     if as_json:
         document = {name: device.model_dump(mode="json") for name, device in devices.items()}
-        click.echo(json.dumps(document))
+        say(json.dumps(document))
         return
     rows = [
-        [name, device.provider, ", ".join(device.precisions), device.description]
+        [
+            name,
+            device.provider,
+            ", ".join(device.precisions),
+            ", ".join(device.runtimes),
+            device.description,
+        ]
         for name, device in devices.items()
     ]
-    click.echo(table(["target", "provider", "precisions", "device"], rows))
+    say(table(["target", "provider", "precisions", "runtimes", "device"], rows))
 
 
 @click.command()
@@ -124,7 +151,7 @@ def schema(document: str) -> None:
         from runtime.bundle.schema import json_schema
     else:
         from runtime.evaluation.report_schema import json_schema
-    click.echo(json.dumps(json_schema(), indent=2))
+    say(json.dumps(json_schema(), indent=2))
 
 
 @click.command()
@@ -135,7 +162,7 @@ def doctor(as_json: bool) -> None:
     from runtime.documents import plain
 
     findings = examine()
-    click.echo(json.dumps(plain(findings)) if as_json else text(findings))
+    say(json.dumps(plain(findings)) if as_json else text(findings))
 
 
 @click.command()
@@ -152,6 +179,6 @@ def cache(clear: bool, as_json: bool) -> None:
 
     set_up_logging()
     found = examine(shared_store(), clear=clear)
-    click.echo(json.dumps(msgspec.to_builtins(found)) if as_json else text(found))
+    say(json.dumps(msgspec.to_builtins(found)) if as_json else text(found))
     if found.entries:
-        click.echo("Next: compressor cache --clear removes them", err=True)
+        say("Next: compressor cache --clear removes them", err=True)

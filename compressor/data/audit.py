@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,19 +10,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import get_args
 
-from PIL import Image
-
 from compressor.data import dataset
 from compressor.data.dataset import Dataset, ImageRecord, ImageSet, OodImage, Split
-from compressor.data.image_files import DecodedInfo, files_below, inspect
-from compressor.data.labels import UNLABELLED, index_classes, read_class_names
+from compressor.data.duplicates import Duplicate, set_aside
+from compressor.data.image_files import DecodedInfo, inspect
+from compressor.data.layout import layout
+from compressor.data.layout.label_csv import read_csv
+from compressor.data.layout.labels import UNLABELLED, index_classes
+from compressor.data.layout.layout import Layout, Question
 from compressor.data.split import assign_splits
 from runtime.errors import InputError
 from runtime.files import replacing
-from runtime.images.decode import UNIDENTIFIED
+from runtime.images.decode import MAX_MEGAPIXELS, UNIDENTIFIED
+from runtime.images.kinds import has_image_suffix
 from runtime.progress import Track, silent
-
-logger = logging.getLogger(__name__)
+from runtime.text import guarded
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,14 @@ class AuditSettings:
     labelling: bool = False
     """Labels are still being given: any number of classes is accepted, and the split ignores
     labels."""
+    max_megapixels: float = MAX_MEGAPIXELS
+    """The limit of an image's size, in 10^6 pixels."""
+    class_level: int | None = None
+    """The level of folders that names the classes, from 1; None: the only one that could."""
+    split_folders: bool = True
+    """Whether folders such as train/ and val/ divide the images, instead of `holdout`."""
+    propose: bool = False
+    """Where folders leave something open, take what is most likely, instead of refusing."""
 
 
 @dataclass(frozen=True)
@@ -54,20 +63,21 @@ class Rejected:
 
 
 @dataclass(frozen=True)
-class Duplicate:
-    """An image with the same pixels as another one, which is used instead."""
-
-    id: str
-    twin: str
-
-
-@dataclass(frozen=True)
 class Audit:
     """The result: the usable images, the rejected files, the duplicates."""
 
     images: ImageSet
     rejected: tuple[Rejected, ...]
     duplicates: tuple[Duplicate, ...]
+    notes: tuple[str, ...] = ()
+    """What the folders say: a split, what was left out."""
+    lost_classes: tuple[str, ...] = ()
+    """Classes of files none of which is usable."""
+
+    @property
+    def shrunken(self) -> int:
+        """Number of the duplicates that are shrunken copies."""
+        return sum(each.why == "shrunken copy" for each in self.duplicates)
 
     def counts(self) -> dict[str, int]:
         """Return how many images there are of each kind, with the names of the report."""
@@ -92,6 +102,7 @@ class Audit:
         document = Dataset(
             counts=self.counts(),
             classes=self.images.classes,
+            notes=self.notes,
             images=self.images.records,
             ood_images=tuple(
                 OodImage(name, result.pixels_sha256)
@@ -103,8 +114,8 @@ class Audit:
         rejected = [(file.id, file.reason) for file in self.rejected]
         rejected += [(name, result) for name, result in outside.items() if isinstance(result, str)]
         _write_csv(folder / "rejected.csv", ("image", "reason"), rejected)
-        duplicates = [(image.id, image.twin) for image in self.duplicates]
-        _write_csv(folder / "duplicates.csv", ("image", "used_instead"), duplicates)
+        duplicates = [(image.id, image.twin, image.why) for image in self.duplicates]
+        _write_csv(folder / "duplicates.csv", ("image", "used_instead", "why"), duplicates)
 
     def require_usable(self, *, max_rejected: float, min_images: int) -> None:
         """Refuse a folder with too many unusable images or too few usable ones.
@@ -133,6 +144,78 @@ class Audit:
                 raise InputError(f"{root}: no image is left for the {split} split; add images")
 
 
+def settings_to_look(root: Path, labels: str | None, class_level: int | None) -> AuditSettings:
+    """Return settings to look at a folder without a recipe: what is open is proposed.
+
+    Args:
+        root: the images folder.
+        labels: `folders`, `none`, a CSV, or None: `folders` where there are class folders.
+        class_level: the level of folders that names the classes.
+
+    Raises:
+        InputError: folders cannot be read.
+    """
+    if labels not in (None, "folders", "none"):
+        labels = str(Path(labels).resolve())
+    settings = AuditSettings(
+        labels=labels or "folders",
+        holdout=0.2,
+        validation=0.1,
+        seed=0,
+        class_level=class_level,
+        propose=True,
+    )
+    has_classes = labels is not None or len(set(look(root, settings).class_of.values())) > 1
+    return settings if has_classes else replace(settings, labels="none")
+
+
+def look(root: Path, settings: AuditSettings) -> Layout:
+    """Return what the folders say, before any image is decoded.
+
+    Raises:
+        InputError: there are no files; or folders leave open what a class is, or what is held out.
+    """
+    labels, holdout = settings.labels, settings.holdout
+    if holdout == root:
+        raise InputError(
+            f"{root}: both data.images and data.holdout; hold out another folder, or a share"
+        )
+    csv_file = [] if labels in ("folders", "none") else [Path(labels)]
+    found = layout.read(
+        Question(
+            root,
+            holdout=holdout if isinstance(holdout, Path) else None,
+            skipped=[*settings.exclude, *csv_file],
+            by_folder=labels == "folders",
+            class_level=settings.class_level,
+            split_folders=settings.split_folders,
+            propose=settings.propose,
+        )
+    )
+    if not found.files:
+        raise InputError(f"{root}: no files in this folder")
+    return found
+
+
+def class_names(found: Layout, root: Path, labels: str) -> dict[Path, str]:
+    """Return the class of each labelled file.
+
+    Args:
+        found: what `look` returned.
+        root: the images folder.
+        labels: `folders`, `none`, or the path of a CSV.
+
+    Raises:
+        InputError: the CSV cannot be read, or its lines do not fit the files.
+    """
+    if labels == "none":
+        return {}
+    if labels == "folders":
+        return dict(found.class_of)
+    paths = {_id_of(path, root): path for _, path in found.files}
+    return {paths[id_]: name for id_, name in read_csv(Path(labels), list(paths)).items()}
+
+
 def audit(root: Path, settings: AuditSettings, track: Track = silent) -> Audit:
     """Decode every file below the images folder once and split the usable ones.
 
@@ -142,27 +225,20 @@ def audit(root: Path, settings: AuditSettings, track: Track = silent) -> Audit:
         track: shows the progress.
 
     Raises:
-        InputError: there are no files, or the labels do not fit the images.
+        InputError: there are no files, or folders or labels do not say which class an image has.
     """
-    labels, holdout = settings.labels, settings.holdout
-    if holdout == root:
-        raise InputError(
-            f"{root}: both data.images and data.holdout; hold out another folder, or a share"
-        )
-    files = _files(root, settings)
-    ids = {path: _id_of(path, root) for _, path in files}
-    if not files:
-        raise InputError(f"{root}: no files in this folder")
-
-    names = read_class_names(labels, files, ids)  # before the slow decoding: a typo shows at once
-    results = inspect([path for _, path in files], track)
+    labels, found = settings.labels, look(root, settings)
+    ids = {path: _id_of(path, root) for _, path in found.files}
+    by_path = class_names(found, root, labels)  # before the slow decoding: a typo shows at once
+    names = {ids[path]: name for path, name in by_path.items()}
+    results = inspect(list(ids), track, max_megapixels=settings.max_megapixels)
     rejected = tuple(
         Rejected(ids[path], reason) for path, reason in results.items() if isinstance(reason, str)
     )
-    usable = {ids[path] for path, info in results.items() if isinstance(info, DecodedInfo)}
+    looks = {ids[path]: info for path, info in results.items() if isinstance(info, DecodedInfo)}
     # With nothing usable, `require_usable` says why; an error about classes would only distract.
     fewest = 0 if settings.labelling else 2
-    classes, label_of = index_classes(labels, names, usable, fewest=fewest) if usable else ((), {})
+    classes, label_of = index_classes(labels, names, looks, fewest=fewest) if looks else ((), {})
     records = [
         ImageRecord(
             id=ids[path],
@@ -170,36 +246,28 @@ def audit(root: Path, settings: AuditSettings, track: Track = silent) -> Audit:
             width=info.width,
             height=info.height,
             label=label_of.get(ids[path], UNLABELLED),
-            split="train" if folder == root else "holdout",
+            split="holdout" if path in found.held_out else "train",
         )
-        for folder, path in files
-        if isinstance(info := results[path], DecodedInfo)
+        for path, info in results.items()
+        if isinstance(info, DecodedInfo)
     ]
-    records, duplicates = _drop_duplicates(records)
-    share = None if isinstance(holdout, Path) else holdout
+    records, duplicates = set_aside(records, looks, root)
+    holdout = settings.holdout
+    share = holdout if isinstance(holdout, float) and not found.is_split else None
     # A label that comes later must not move an image to another split: the student and the
     # teacher's features depend on the splits.
     stratified = not settings.labelling and all(r.label != UNLABELLED for r in records)
     records = assign_splits(
         records, share, settings.validation, settings.seed, stratified=stratified
     )
-    return Audit(ImageSet(root, classes, tuple(records)), rejected, duplicates)
-
-
-def _files(root: Path, settings: AuditSettings) -> list[tuple[Path, Path]]:
-    """Each file of the task, after the folder (images or held-out) that it was found in."""
-    folders = [root, settings.holdout] if isinstance(settings.holdout, Path) else [root]
-    skipped = [*settings.exclude, *folders]  # one folder may be inside the other
-    files = [(folder, path) for folder in folders for path in files_below(folder, skipped)]
-    if settings.labels in ("folders", "none"):
-        return files
-    return [(folder, path) for folder, path in files if path != Path(settings.labels)]
+    meant = {name for path, name in by_path.items() if has_image_suffix(path.name)}
+    lost = tuple(sorted(meant - set(classes))) if looks else ()
+    return Audit(ImageSet(root, classes, tuple(records)), rejected, duplicates, found.notes, lost)
 
 
 def _was_meant_as_image(rejected: Rejected) -> bool:
     """Whether its content or its name is an image's: notes and archives do not count as lost."""
-    suffix = PurePosixPath(rejected.id).suffix.lower()
-    return rejected.reason != UNIDENTIFIED or suffix in Image.registered_extensions()
+    return rejected.reason != UNIDENTIFIED or has_image_suffix(PurePosixPath(rejected.id).name)
 
 
 def _id_of(path: Path, root: Path) -> str:
@@ -207,29 +275,8 @@ def _id_of(path: Path, root: Path) -> str:
     return relative.decode("utf-8", "backslashreplace")
 
 
-def _drop_duplicates(
-    records: Iterable[ImageRecord],
-) -> tuple[list[ImageRecord], tuple[Duplicate, ...]]:
-    """Keep one image of each set with equal pixels: a training image if there is one, first by id.
-
-    Labels do not decide which one is kept. It gets the first label that one of the set has.
-    """
-    first: dict[str, ImageRecord] = {}
-    duplicates = []
-    for record in sorted(records, key=lambda record: (record.split == "holdout", record.id)):
-        twin = first.setdefault(record.pixels_sha256, record)
-        if twin is record:
-            continue
-        duplicates.append(Duplicate(record.id, twin.id))
-        if twin.label == UNLABELLED:
-            first[record.pixels_sha256] = replace(twin, label=record.label)
-        elif record.label not in (UNLABELLED, twin.label):
-            logger.warning("same pixels, two classes: %s and %s", record.id, twin.id)
-    return sorted(first.values(), key=lambda record: record.id), tuple(duplicates)
-
-
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(header)
-        writer.writerows(rows)
+        writer.writerows([guarded(cell) for cell in row] for row in rows)

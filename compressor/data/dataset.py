@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
 
-from compressor.data.labels import UNLABELLED
+from compressor.data.layout.class_counts import count, listed
+from compressor.data.layout.labels import UNLABELLED
 from runtime import documents
 from runtime.files import write_json
 
 Split = Literal["train", "validation", "holdout"]
 """Used for training, to choose the best checkpoint, held out."""
-_CLASSES_SHOWN = 30
 FILE = "dataset.json"
 SCHEMA_VERSION = 1
 
@@ -71,13 +71,20 @@ class ImageSet:
         """The seed of each image's views: its pixels, so that a new file name changes nothing."""
         return [record.pixels_sha256 for record in self.records]
 
+    def classes_by_split(self) -> dict[str, dict[str, int]]:
+        """Count the images of each class in each split."""
+        counts = Counter((record.label, record.split) for record in self.records)
+        return {
+            name: {split: counts[index, split] for split in get_args(Split)}
+            for index, name in enumerate(self.classes)
+        }
+
     def class_counts(self) -> str:
         """Text with the number of images of each class; of very many, the smallest classes."""
-        counts = Counter(record.label for record in self.records if record.label != UNLABELLED)
-        rarest = sorted(counts.items(), key=lambda item: (item[1], item[0]))[:_CLASSES_SHOWN]
-        text = ", ".join(f"{self.classes[label]} {count}" for label, count in sorted(rarest))
-        more = len(counts) - len(rarest)
-        return f"{text} and {more} more classes" if more else text
+        labelled = (record for record in self.records if record.label != UNLABELLED)
+        return listed(
+            count((self.classes[each.label], each.split == "holdout") for each in labelled)
+        )
 
 
 class OodImage(Struct, frozen=True):
@@ -95,6 +102,8 @@ class Dataset(Struct, frozen=True, kw_only=True):
     counts: dict[str, int]
     """How many images of each kind, with the names of the report."""
     classes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    """What the folders say: a split, what was left out."""
     images: tuple[ImageRecord, ...]
     ood_images: tuple[OodImage, ...]
 

@@ -1,50 +1,26 @@
-"""Image files on disk: listed, decoded, identified by their pixels."""
+"""Image files on disk: decoded, identified by their pixels."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
 
+from runtime.backends.cores import cores
 from runtime.errors import ImageError, InputError
-from runtime.images.decode import decode
+from runtime.images.decode import MAX_MEGAPIXELS, MOST_MEGAPIXELS, decode
 from runtime.progress import Track, silent
 
-
-def usable_cpus() -> int:
-    """CPUs that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # Linux only
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def files_below(folder: Path, skipped: Sequence[Path] = ()) -> list[Path]:
-    """All files below a folder, sorted, without hidden files and folders in `skipped`.
-
-    Links to folders are followed, each real folder once.
-    """
-    files, seen = [], set[str]()
-    for where, names, file_names in os.walk(folder, followlinks=True, onerror=_unreadable):
-        here = Path(where)
-        if (real := os.path.realpath(where)) in seen:
-            names.clear()
-            continue
-        seen.add(real)
-        names[:] = sorted(n for n in names if not n.startswith(".") and here / n not in skipped)
-        files += [here / name for name in file_names if not name.startswith(".")]
-    return sorted(files)
-
-
-def _unreadable(error: OSError) -> None:
-    if isinstance(error, FileNotFoundError):
-        return  # it does not exist, or no longer: the caller gets no files
-    raise InputError(f"{error.filename}: this folder cannot be read: {error.strerror}") from error
+_ROWS = 256
+"""Rows of pixels that are digested at a time."""
+SIDE = 16
+"""Cells of a thumbprint in each direction."""
 
 
 @dataclass(frozen=True)
@@ -54,33 +30,46 @@ class DecodedInfo:
     pixels_sha256: str
     width: int
     height: int
+    thumbprint: bytes
+    """What a shrunken copy has in common with it: grey levels of SIDE x SIDE equal cells."""
 
 
-def inspect(paths: Sequence[Path], track: Track = silent) -> dict[Path, DecodedInfo | str]:
+def inspect(
+    paths: Sequence[Path], track: Track = silent, *, max_megapixels: float = MAX_MEGAPIXELS
+) -> dict[Path, DecodedInfo | str]:
     """Decode every file once: its `DecodedInfo`, or the reason why it cannot be used."""
-    with warnings.catch_warnings(), ThreadPoolExecutor(usable_cpus()) as pool:
+    decoded = partial(_decoded, max_megapixels=max_megapixels)
+    with warnings.catch_warnings(), ThreadPoolExecutor(cores()) as pool:
         # Pillow's warnings about odd files: what matters of them is in the rejection's reason.
         warnings.simplefilter("ignore")
-        results = track(pool.map(_decoded, paths), label="decoding every image", total=len(paths))
+        results = track(pool.map(decoded, paths), label="decoding every image", total=len(paths))
         return dict(zip(paths, results, strict=True))
 
 
-def _decoded(path: Path) -> DecodedInfo | str:
+def _decoded(path: Path, *, max_megapixels: float) -> DecodedInfo | str:
     try:
         str(path).encode()
     except UnicodeEncodeError:
         return "its name or path is not UTF-8: rename it"
     try:
-        image = decode(path)
+        image = decode(path, max_megapixels=max_megapixels)
     except ImageError as error:
         return str(error)
-    return DecodedInfo(pixels_sha256(image), image.width, image.height)
+    return DecodedInfo(pixels_sha256(image), image.width, image.height, thumbprint(image))
 
 
 def pixels_sha256(image: Image.Image) -> str:
     """Return the digest of an image's size and upright RGB pixels."""
-    header = f"{image.width}x{image.height} ".encode()
-    return hashlib.sha256(header + image.tobytes()).hexdigest()
+    digest = hashlib.sha256(f"{image.width}x{image.height} ".encode())
+    for top in range(0, image.height, _ROWS):  # the bytes of a large image are not held at once
+        bottom = min(top + _ROWS, image.height)
+        digest.update(image.crop((0, top, image.width, bottom)).tobytes())
+    return digest.hexdigest()
+
+
+def thumbprint(image: Image.Image) -> bytes:
+    """Return the mean grey levels of SIDE x SIDE equal cells of an RGB image, row by row."""
+    return image.resize((SIDE, SIDE), Image.Resampling.BOX).convert("L").tobytes()
 
 
 def open_rgb(path: Path) -> Image.Image:
@@ -90,7 +79,7 @@ def open_rgb(path: Path) -> Image.Image:
         InputError: it was moved or changed since.
     """
     try:
-        return decode(path)
+        return decode(path, max_megapixels=MOST_MEGAPIXELS)
     except ImageError as error:
         raise InputError(
             f"{path}: {error}\n  It was usable when the images were audited: was it moved or "

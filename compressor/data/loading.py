@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -18,6 +19,7 @@ from compressor.data.augmentation import PLAIN, seeded_view
 from compressor.data.dataset import ImageSet
 from compressor.data.image_files import open_rgb
 from compressor.data.image_store import ImageStore, shrink
+from compressor.data.mixing import Partners
 from runtime.images.preprocess import Preprocess
 
 ViewId = tuple[int, int]
@@ -60,13 +62,22 @@ class Augmentation:
     """Smallest and largest share of an image's area that a view covers."""
     side_px: int
     """Views are cropped from the image after its short side was shrunk to at most this."""
+    mixed: frozenset[int] = frozenset()
+    """Numbers of the views in which an image is mixed with another; never PLAIN."""
+
+    def __post_init__(self) -> None:
+        """Refuse a mixed PLAIN, which is the image as the device sees it."""
+        if PLAIN in self.mixed:
+            raise ValueError("the plain view is never mixed")
 
 
 class Views:
     """The views of a set of images, by (row, number of the view), for one or more networks.
 
     An item is the view at each network's input size, uint8 [S, S, 3]. The view PLAIN is the image
-    preprocessed for each network as on the device.
+    preprocessed for each network as on the device. A mixed view is the image's own view blended
+    with the view of the same number of another image of the set; a single image has no other, and
+    its views stay as they are.
     """
 
     def __init__(
@@ -84,6 +95,19 @@ class Views:
 
     def __getitem__(self, view_id: ViewId) -> Arrays:
         row, number = view_id
+        own = self._view(row, number)
+        if number not in self.augment.mixed or len(self.keys) < 2:
+            return own
+        mix = self._partners.mix(row, number, self.augment.seed)
+        other = self._view(mix.partner, number)
+        return tuple(mix.blend(*pair) for pair in zip(own, other, strict=True))
+
+    @cached_property
+    def _partners(self) -> Partners:
+        return Partners(self.keys)
+
+    def _view(self, row: int, number: int) -> Arrays:
+        """Return a view of one image alone, for each network."""
         image = (
             self.store[row]
             if self.store is not None

@@ -1,4 +1,4 @@
-"""The quickstart: a small data set of digits, with its recipe and its teacher."""
+"""The quickstart: a small data set of digits, with its recipe, its teacher and its student."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from compressor.recipe.target import recipes_folder
 from runtime.errors import InputError
 from runtime.files import replacing
 
-DIGITS_FOR_TEACHER = 898
-"""The first of scikit-learn's 1,797 digits trained the teacher; only the others are written."""
+DIGITS_FOR_TRAINING = 898
+"""The first of scikit-learn's 1,797 digits trained teacher and student; only the others are
+written."""
 
 
 def digit_image(digit: npt.NDArray[np.float64]) -> Image.Image:
@@ -26,7 +27,7 @@ def digit_image(digit: npt.NDArray[np.float64]) -> Image.Image:
 def write_quickstart(folder: Path) -> int:
     """Write the embedded example and return its number of images.
 
-    The images are the digits that the teacher was not trained on, as `digits/CLASS/NUMBER.png`.
+    The images are the digits that neither network was trained on, as `digits/CLASS/NUMBER.png`.
 
     Raises:
         InputError: the folder contains other files.
@@ -39,11 +40,11 @@ def write_quickstart(folder: Path) -> int:
     if folder.exists() and any(folder.iterdir()) and not (folder / "cpu.yaml").is_file():
         raise InputError(f"{folder}: contains other files; name another folder")
     digits = load_digits()
-    for name in ("cpu.yaml", "teacher.safetensors"):
+    for name in ("cpu.yaml", "teacher.safetensors", "student.safetensors"):
         if (folder / name).resolve() != (source / name).resolve():
             with replacing(folder / name) as temporary:
                 shutil.copyfile(source / name, temporary)
-    written = range(DIGITS_FOR_TEACHER, len(digits.images))
+    written = range(DIGITS_FOR_TRAINING, len(digits.images))
     for number in written:
         path = folder / "digits" / str(digits.target[number]) / f"{number:04d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)

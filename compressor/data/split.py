@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from compressor.data.dataset import ImageRecord, Split
-from compressor.data.labels import UNLABELLED
+from compressor.data.layout.labels import UNLABELLED
 
 
 def assign_splits(

@@ -11,7 +11,6 @@ whose key is not known is refused, and a password is asked for by ssh itself, on
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -25,8 +24,10 @@ from pathlib import Path
 from typing import IO, NoReturn
 
 from compressor.device.wheel import write_wheel
+from runtime import documents
 from runtime.bundle import archive
 from runtime.bundle import bundle as bundles
+from runtime.cli import NOT_PASSED
 from runtime.errors import InputError, MissingDependencyError
 from runtime.files import write_text
 from runtime.results.report import Report
@@ -50,6 +51,8 @@ class CheckOptions:
     """Whether to make a venv there and install a backend; if not, `python` must have one."""
     keep: bool = False
     """Whether to keep the folder there."""
+    sustained_s: float = 0
+    """Seconds that it is put under load for before anything is timed."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,7 @@ def check(
                 host.send(path, f"{there}/{path.name}")
             python = _python(host, there, wheel.name, backend, options, note)
             note(f"checking on {destination}")
-            report = _check_there(host, there, python, _name(bundle), packed.name)
+            report = _check_there(host, there, python, _name(bundle), packed.name, options)
             _fetch(host, f"{there}/report", out)
         finally:
             if options.keep:
@@ -227,17 +230,21 @@ def _python(
     return f"cd {folder} && venv/bin/python"
 
 
-def _check_there(host: Host, there: str, python: str, name: str, packed: str) -> Report:
+def _check_there(
+    host: Host, there: str, python: str, name: str, packed: str, options: CheckOptions
+) -> Report:
     unpacked = host.run(f"{python} -m runtime unpack {shlex.quote(packed)}")
     if unpacked.returncode:
         _raise_here(host, unpacked.returncode, unpacked.stderr)
     words = f"check {shlex.quote(name)} --out {shlex.quote(there)}/report --json"
+    if options.sustained_s:
+        words += f" --sustained {options.sustained_s:g}"
     done = host.run(f"{python} -m runtime {words}")
-    if done.returncode not in (0, 1):
+    if done.returncode not in (0, NOT_PASSED):
         _raise_here(host, done.returncode, done.stderr)
     try:
-        document = json.loads(done.stdout)
-    except json.JSONDecodeError:
+        document = documents.parse(done.stdout)
+    except ValueError:
         _raise_here(host, done.returncode, done.stderr or done.stdout)
     return from_json(document, Report, Path(f"{host.destination}: report.json"))
 

@@ -3,13 +3,54 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import torch
+from safetensors.torch import save_file
 
-from compressor.distillation.epochs import Best, from_line, to_line
+from compressor.distillation.epochs import BEST_STUDENT, Best, from_line, to_line
 from compressor.distillation.training import Training
 from runtime.files import replacing
+
+
+@dataclass
+class Interruption:
+    """Whether the user pressed Ctrl-C."""
+
+    asked: bool = False
+
+
+@contextmanager
+def interrupted_between_steps() -> Iterator[Interruption]:
+    """Let a first Ctrl-C wait until the step at work is done; a second one interrupts at once.
+
+    A step that is cut in its middle leaves weights that no other run would have. Handlers of a
+    process belong to its main thread; in others nothing is changed.
+    """
+    asked = Interruption()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def wait(number: int, frame: FrameType | None) -> None:
+        asked.asked = True
+        signal.signal(signal.SIGINT, before)
+
+    if not callable(before):  # Ctrl-C is ignored, as under nohup
+        yield asked
+        return
+    signal.signal(signal.SIGINT, wait)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def save(training: Training, path: Path) -> None:
@@ -28,6 +69,13 @@ def save(training: Training, path: Path) -> None:
     }
     with replacing(path) as temporary:
         torch.save(state, temporary)
+
+
+def save_best(training: Training, folder: Path) -> None:
+    """Write the best student so far, whole or not at all."""
+    state = {key: value.contiguous() for key, value in training.best.state.items()}
+    with replacing(folder / BEST_STUDENT) as temporary:
+        save_file(state, temporary)
 
 
 def load(training: Training, path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,8 @@ from runtime.files import write_text
 if TYPE_CHECKING:
     from torch import Tensor
 
+BEST_STUDENT = "best.safetensors"
+"""The best student so far, in the work of a training that has not ended."""
 _PLAIN = ("epoch", "lr", "head_loss", "student_loss", "best_so_far", "seconds")
 
 
@@ -30,7 +32,7 @@ class Best:
     state: dict[str, Tensor] = field(default_factory=dict)
 
 
-def to_line(ended: EpochEnded) -> dict[str, float]:
+def to_line(ended: EpochEnded) -> dict[str, float | None]:
     """Return an epoch as it stands in `train.jsonl`, the validation scores beside the losses."""
     return {
         "epoch": ended.epoch,
@@ -69,6 +71,11 @@ def read_log(path: Path) -> list[EpochEnded]:
             raise InputError(f"{path}: line {number}: not JSON ({error})") from error
         epochs.append(from_line(typed(line, dict[str, object], path), path, epochs=len(lines)))
     return epochs
+
+
+def kept_of(log: Sequence[EpochEnded]) -> EpochEnded:
+    """Return the epoch whose student was kept: the last best one; without scores, the last."""
+    return next((epoch for epoch in reversed(log) if epoch.best_so_far), log[-1])
 
 
 def write_log(path: Path, log: Iterable[EpochEnded]) -> None:

@@ -91,7 +91,7 @@ def shorter(spec: Distill, epochs: int, *, transformer: bool) -> Distill:
         "epochs": epochs,
         "lr": spec.lr_for(transformer=transformer) * LR_SHARE,
         "warmup_epochs": 0.0,
-        "patience": None,
+        "stop_after": None,
         "precision": "fp32",
     }
     return spec.model_copy(update=changes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,8 @@ class Schedule:
 
     spec: Distill
     images: int
+    interleaved: bool = False
+    """Whether the images of an epoch show different views, not one and the same number."""
 
     @property
     def batch(self) -> int:
@@ -55,14 +57,17 @@ class Schedule:
     def batches(self, done: int = 0) -> Iterator[list[ViewId]]:
         """Yield the (row, view) pairs of each step after the first `done` ones.
 
-        Every epoch has a new order; its incomplete last batch is dropped.
+        Every epoch has a new order; its incomplete last batch is dropped. From epoch to epoch, each
+        image goes through its views; interleaved, images of different rows are at different ones.
         """
         for epoch in range(done // self.steps_per_epoch, self.epochs):
             order = np.random.default_rng([self.spec.seed, epoch]).permutation(self.images)
             first = max(0, done - epoch * self.steps_per_epoch)
             for start in range(first * self.batch, self.steps_per_epoch * self.batch, self.batch):
                 rows = order[start : start + self.batch]
-                yield [(int(row), epoch % self.views) for row in rows]
+                ahead = rows if self.interleaved else np.zeros_like(rows)
+                numbers = (epoch + ahead) % self.views
+                yield list(zip(rows.tolist(), numbers.tolist(), strict=True))
 
 
 def lr_share(step: int, steps: int, warmup_steps: float) -> float:
@@ -77,12 +82,40 @@ def lr_share(step: int, steps: int, warmup_steps: float) -> float:
     return _FINAL_LR + (1 - _FINAL_LR) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Group parameters: weight decay for matrices and kernels, none for biases and norms."""
-    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+def layer_share(layer: nn.Linear) -> float:
+    """Return the learning rate of a solved layer as a share of the others': 1 / sqrt(inputs).
+
+    The weights of a layer that is solved from C inputs of variance 1 are as small as 1 / sqrt(C).
+    AdamW moves every weight by the learning rate, however small it is, and would undo the solution
+    within an epoch (docs/decisions/start.md).
+    """
+    return 1 / math.sqrt(layer.in_features)
+
+
+def parameter_groups(
+    module: nn.Module, weight_decay: float, solved: Sequence[nn.Linear] = ()
+) -> list[dict[str, Any]]:
+    """Group parameters: weight decay for matrices and kernels, none for biases and norms.
+
+    Args:
+        module: all that learns.
+        weight_decay: of matrices and kernels.
+        solved: layers in it whose solution is kept: they have no decay, and a smaller `share` of
+            the learning rate.
+    """
+    own = [parameter for layer in solved for parameter in layer.parameters()]
+    parameters = [
+        parameter
+        for parameter in module.parameters()
+        if parameter.requires_grad and not any(parameter is each for each in own)
+    ]
     decayed = [parameter for parameter in parameters if parameter.ndim > 1]
     plain = [parameter for parameter in parameters if parameter.ndim <= 1]
-    return [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": plain, "weight_decay": 0.0},
+    groups: list[dict[str, Any]] = [
+        {"params": decayed, "weight_decay": weight_decay, "share": 1.0},
+        {"params": plain, "weight_decay": 0.0, "share": 1.0},
     ]
+    for layer in solved:
+        own = [*layer.parameters()]
+        groups.append({"params": own, "weight_decay": 0.0, "share": layer_share(layer)})
+    return groups

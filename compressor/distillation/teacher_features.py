@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -20,9 +21,9 @@ from torch import Tensor
 from compressor.data.augmentation import PLAIN
 from compressor.data.image_store import new_shard
 from compressor.data.loading import ViewId, Views, in_batches, load_batches, to_input
-from compressor.models.compute import Compute, autocast
+from compressor.models.compute import SMALLER_IMAGES, Compute, autocast, within_memory
 from compressor.models.encoder import Encoder
-from compressor.models.features import Features, Grid, resample
+from compressor.models.features import Features, Grid, joined, resample
 from runtime.errors import InputError
 from runtime.files import replacing
 from runtime.images.preprocess import Preprocess
@@ -53,11 +54,13 @@ class TeacherRunner:
 
         Raises:
             InputError: pooled features are not finite.
+            MissingDependencyError: the GPU's memory is full.
         """
         device = self.compute.device
         module = self.teacher.module.eval().to(device)
         images = to_input(pixels, self.teacher.preprocess, device)
         with (
+            within_memory(len(pixels), SMALLER_IMAGES),
             torch.no_grad(),  # not inference_mode, whose tensors could stand in no loss
             autocast(self.precision, self.compute),
         ):
@@ -150,6 +153,8 @@ class CachedFeatures:
     folder: Path
     views: int
     images: int
+    mixed: frozenset[int] = frozenset()
+    """Numbers of the views that are mixed."""
 
     kind: ClassVar[str] = "cached"
     inputs: ClassVar[tuple[Preprocess, ...]] = ()
@@ -160,16 +165,17 @@ class CachedFeatures:
         return Features(torch.from_numpy(records["pooled"].copy()), _maps(records))
 
     def sample(self) -> Features:
-        """Return features evenly over all images and views; maps of the first of them."""
+        """Return features evenly over all images and unmixed views; maps of some of them."""
         with_maps = self._some(SAMPLE_MAPS)
         jobs = dict.fromkeys([*with_maps, *self._some(SAMPLE_POOLED)])  # each once, in this order
         pooled = np.stack([self._record(*job)["pooled"] for job in jobs])
         few = np.stack([self._record(*job) for job in with_maps])
         return Features(torch.from_numpy(pooled), _maps(few))
 
-    def _some(self, count: int) -> list[ViewId]:
-        chosen = evenly(self.views * self.images, count)
-        return [(int(at % self.images), int(at // self.images)) for at in chosen]
+    def _some(self, most: int) -> list[ViewId]:
+        views = [number for number in range(self.views) if number not in self.mixed]
+        chosen = evenly(len(views) * self.images, most)
+        return [(int(at % self.images), views[at // self.images]) for at in chosen]
 
     def _record(self, row: int, view: int) -> npt.NDArray[np.void]:
         record: npt.NDArray[np.void] = self._shards[view][row // SHARD_IMAGES][row % SHARD_IMAGES]
@@ -204,14 +210,13 @@ class OnlineFeatures:
         return self.runner.run(pixels[0])
 
     def sample(self) -> Features:
-        """Return features of the first augmented view of some of the images."""
-        rows = evenly(len(self.dataset.paths), SAMPLE_MAPS)
-        jobs = [(int(row), PLAIN + 1) for row in rows]
+        """Return features of the first augmented, unmixed view of some of the images."""
+        rows, mixed = evenly(len(self.dataset.paths), SAMPLE_MAPS), self.dataset.augment.mixed
+        number = next(n for n in count(PLAIN + 1) if n not in mixed)
+        jobs = [(int(row), number) for row in rows]
         loaded = load_batches(self.dataset, in_batches(jobs), self.runner.compute.workers)
-        parts = [self.runner.run(pixels) for (pixels,) in loaded]
-        pooled = torch.cat([part.pooled.cpu() for part in parts])
-        maps = [part.maps.cpu() for part in parts if part.maps is not None]
-        return Features(pooled, torch.cat(maps) if maps else None)
+        cpu = torch.device("cpu")
+        return joined([self.runner.run(pixels).to(cpu) for (pixels,) in loaded])
 
 
 def _maps(records: npt.NDArray[np.void]) -> Tensor | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -13,12 +14,14 @@ from torch import Tensor
 from compressor.data.loading import load_batches
 from compressor.data.view_cache import ViewCache
 from compressor.distillation import checkpoint
+from compressor.distillation.checkpoint import interrupted_between_steps, save_best
 from compressor.distillation.epochs import write_log
-from compressor.distillation.training import Training
+from compressor.distillation.start.again import solve_again
+from compressor.distillation.start.mean import restore_mean
+from compressor.distillation.training import Start, Training
 from compressor.distillation.training_data import TrainingData
-from compressor.distillation.validation import Validation
 from compressor.events import EpochEnded
-from compressor.models.compute import Compute
+from compressor.models.compute import Compute, within_memory
 from compressor.models.encoder import Encoder
 from compressor.recipe.schema import Distill
 from runtime.files import write_json
@@ -42,6 +45,7 @@ def distill(
     compute: Compute,
     work: Path,
     *,
+    start: Start | None = None,
     track: Track = silent,
     note: Callable[[str], None] = logger.info,
     on_epoch: Callable[[EpochEnded], None] = log_epoch,
@@ -52,10 +56,12 @@ def distill(
     with too few validation images for a score, the last epoch is taken.
 
     Args:
-        student: untrained; its module is trained in place.
+        student: before distillation; its module is trained in place.
         data: images and teacher features.
         spec: the recipe's `distill:`.
         compute: where to train.
+        start: what the training begins with, instead of the student as it is; it stays the best
+            student until an epoch gives a better one.
         work: folder for the checkpoint, train.jsonl and training.json.
         track: shows the progress.
         note: called with lines for the user, such as warnings.
@@ -74,35 +80,65 @@ def distill(
         schedule = training.schedule
         _warn_of_small_sets(training, note)
         saved_state = work / "checkpoint.pt"
+        validation = training.validation()
         if saved_state.exists():
             checkpoint.load(training, saved_state)
             note(f"continuing after step {training.done} of {schedule.steps}")
-        validation = Validation.load(data.validation, data.validation_features, student, compute)
+        elif start is not None:
+            training.load(start)
+            on_epoch(training.begin(validation.measure(training.student)))
+            write_log(work / "train.jsonl", training.log)
         views = data.views(student)
         dataset = ViewCache(views, schedule.views, work) if data.keep_views else views
         loaded = load_batches(dataset, schedule.batches(training.done), compute.workers)
         batches = zip(schedule.batches(training.done), loaded, strict=True)
-        saved = started = time.monotonic()
-        for jobs, batch in track(batches, label="distilling", total=schedule.steps - training.done):
-            if training.has_stopped:
-                break
-            training.step(jobs, batch)
-            if training.at_epoch_end:
-                seconds, started = time.monotonic() - started, time.monotonic()
-                ended = training.end_epoch(validation.measure(training.student), seconds)
-                write_log(work / "train.jsonl", training.log)
-                on_epoch(ended)
-            if time.monotonic() - saved >= spec.checkpoint_s:
-                checkpoint.save(training, saved_state)
-                saved = time.monotonic()
+        tracked = track(batches, label="distilling", total=schedule.steps - training.done)
+        with interrupted_between_steps() as interruption:
+            saved = started = time.monotonic()
+            for jobs, batch in tracked:
+                if training.has_stopped:
+                    break
+                with within_memory(len(jobs), _smaller_step(spec)):
+                    training.step(jobs, batch)
+                if training.at_epoch_end:
+                    seconds, started = time.monotonic() - started, time.monotonic()
+                    ended = training.end_epoch(validation.measure(training.student), seconds)
+                    write_log(work / "train.jsonl", training.log)
+                    if ended.best_so_far:
+                        save_best(training, work)
+                    on_epoch(ended)
+                if interruption.asked or time.monotonic() - saved >= spec.checkpoint_s:
+                    checkpoint.save(training, saved_state)
+                    saved = time.monotonic()
+                if interruption.asked:
+                    note(f"stopped after step {training.done} of {schedule.steps}, which is kept")
+                    raise KeyboardInterrupt
+        write_log(work / "train.jsonl", training.log)
         if training.has_stopped:
             note(
-                f"stopped early: no better student in the last {spec.patience} epochs; "
+                f"stopped early: no better student in the last {spec.stop_after} epochs; "
                 f"epoch {training.best.epoch} is kept"
             )
-    write_json(work / "training.json", training.summary())
-    best = training.best.state or training.student_state()
-    return {key: value.contiguous() for key, value in best.items()}
+        if training.best.state:
+            training.student.load_state_dict(training.best.state)
+        training.student.eval()
+        again = None
+        if start is not None and training.best.epoch > 0:
+            again = solve_again(training, validation, start.synthetic, track)
+        restored = restore_mean(training, validation)
+    summary = training.summary()
+    if again is not None:
+        summary["solved_again"] = asdict(again)
+    if restored is not None:
+        summary["mean_restored"] = asdict(restored)
+    write_json(work / "training.json", summary)
+    return {key: value.contiguous() for key, value in training.student_state().items()}
+
+
+def _smaller_step(spec: Distill) -> str:
+    """Return what makes a step take less memory."""
+    twice = f"distill.accumulate: {2 * spec.accumulate}"
+    return f"{twice}, a smaller distill.batch or student.image_size"
 
 
 def _warn_of_small_sets(training: Training, note: Callable[[str], None]) -> None:

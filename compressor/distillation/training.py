@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,15 +15,27 @@ from compressor.distillation.centring import Centring
 from compressor.distillation.epochs import Best
 from compressor.distillation.methods.method import Method, Setup, method_class
 from compressor.distillation.schedule import Schedule, parameter_groups
+from compressor.distillation.start.synthetic import SyntheticAnswers
 from compressor.distillation.training_data import TrainingData
-from compressor.distillation.validation import MAX_IMAGES
+from compressor.distillation.validation import MAX_IMAGES, Validation
 from compressor.events import EpochEnded
 from compressor.models.compute import Compute, autocast, training_dtype
-from compressor.models.encoder import Encoder, WithFeatures
+from compressor.models.embedding_net import WithFeatures, freeze_statistics
+from compressor.models.encoder import Encoder
 from compressor.models.features import Features
 from compressor.recipe.schema import Distill
 from runtime.errors import InputError
 from runtime.sampling import evenly
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a training begins: weights of the student and of the method's heads, on the CPU."""
+
+    student: dict[str, Tensor]
+    heads: dict[str, Tensor]
+    synthetic: SyntheticAnswers | None = None
+    """What the layer was solved from beside the images."""
 
 
 class Training:
@@ -38,7 +51,8 @@ class Training:
     ) -> None:
         self.encoder, self.data = student, data
         self.spec, self.compute = spec, compute
-        self.schedule = Schedule(spec, len(data.train))
+        # Statistics of batches that are all mixed, or not at all, would swing from epoch to epoch
+        self.schedule = Schedule(spec, len(data.train), interleaved=bool(data.augment.mixed))
         self.highest_lr = spec.lr_for(transformer=student.is_transformer)
         self.precision = training_dtype(spec.precision, compute)
         self.labels = torch.from_numpy(data.train.labels)
@@ -57,7 +71,12 @@ class Training:
             classes = len(data.train.classes)
             built = method_class(spec.method).build(Setup(spec, student, sample, classes, note))
         self.method: Method[Any] = built.to(compute.device)
-        groups = parameter_groups(nn.ModuleList([self.student, self.method]), spec.weight_decay)
+        learns = nn.ModuleList([self.student, self.method])
+        heads = [self.student.embedding, *self.method.modules()] if student.has_start else []
+        solved = [
+            head for head in heads if isinstance(head, nn.Linear) and head.weight.requires_grad
+        ]
+        groups = parameter_groups(learns, spec.weight_decay, solved)
         self.optimizer = torch.optim.AdamW(groups, lr=self.highest_lr, fused=True)
         self.scaler = torch.amp.GradScaler(enabled=self.precision is torch.float16)
         self.done = 0
@@ -79,11 +98,41 @@ class Training:
 
     @property
     def has_stopped(self) -> bool:
-        """Whether `patience` epochs have gone by without a better student."""
-        patience = self.spec.patience
-        if patience is None or self.best.epoch < 0 or self.done == self.schedule.steps:
+        """Whether `stop_after` epochs have gone by without a better student."""
+        limit = self.spec.stop_after
+        if limit is None or self.best.epoch < 0 or self.done == self.schedule.steps:
             return False
-        return self.done // self.schedule.steps_per_epoch - self.best.epoch >= patience
+        return self.done // self.schedule.steps_per_epoch - self.best.epoch >= limit
+
+    def validation(self) -> Validation:
+        """Decode validation images, with the teacher's embeddings of them, centred."""
+        centred = self.data.validation_features - self.centring.pooled.numpy()
+        return Validation.load(self.data.validation, centred, self.encoder, self.compute)
+
+    def load(self, start: Start) -> None:
+        """Take the weights of a student that is solved already, and of the method's heads."""
+        self.student.load_state_dict(start.student)
+        self.method.load_state_dict(start.heads)
+
+    def begin(self, scores: dict[str, float]) -> EpochEnded:
+        """Log epoch 0, and keep the student as it is: the best one until a better one comes.
+
+        Args:
+            scores: of that student on the validation images.
+        """
+        self.best = Best(scores.get(self.method.quality, -math.inf), 0, self.student_state())
+        ended = EpochEnded(
+            epoch=0,
+            epochs=self.schedule.epochs,
+            lr=0.0,
+            head_loss=None,
+            student_loss=None,
+            scores=scores,
+            best_so_far=True,
+            seconds=0.0,
+        )
+        self.log.append(ended)
+        return ended
 
     def step(self, jobs: list[ViewId], batch: tuple[Tensor, ...]) -> None:
         """Learn from one batch of views.
@@ -97,13 +146,15 @@ class Training:
             InputError: the loss is no longer finite.
         """
         for group in self.optimizer.param_groups:
-            group["lr"] = self.lr
+            group["lr"] = self.lr * group["share"]
         *for_teacher, pixels = batch
         labels = self.labels[[row for row, _ in jobs]].to(self.compute.device)
-        head_loss, target = self.method.target(self._teacher(jobs, for_teacher), labels)
+        head_loss, target = self.method.target(self.teacher_features(jobs, for_teacher), labels)
         if head_loss is not None:
             self._backward(head_loss)
         self.student.train()
+        if self.spec.batch_norm == "frozen":
+            freeze_statistics(self.student)
         losses = [0.0 if head_loss is None else head_loss.item(), 0.0]
         parts = (whole.tensor_split(self.spec.accumulate) for whole in (pixels, target))
         for pixels_part, target_part in zip(*parts, strict=True):
@@ -159,10 +210,12 @@ class Training:
             "steps": self.done,
             "teacher": None if teacher is None else teacher.kind,
             "token_maps": list(map_shape)[:2] if self.forward.with_maps else None,
+            **({"mixed_views": len(mixed)} if (mixed := self.data.augment.mixed) else {}),
             **self.method.summary(self.spec, validation, self.centring),
         }
 
-    def _teacher(self, jobs: list[ViewId], pixels: Sequence[Tensor]) -> Features:
+    def teacher_features(self, jobs: Sequence[ViewId], pixels: Sequence[Tensor]) -> Features:
+        """Return the teacher's centred features of some views; [B, 0] without a teacher."""
         if self.data.teacher is None:
             return Features(torch.empty(len(jobs), 0), None)
         features = self.data.teacher.features(jobs, pixels).to(self.compute.device)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from threadpoolctl import threadpool_limits
-from torch import Tensor, nn
+from torch import Tensor
 
 from compressor.data.dataset import ImageSet
 from compressor.data.loading import BATCH, PreprocessedImages, in_batches, load_batches, to_input
 from compressor.models.compute import Compute
+from compressor.models.embedding_net import EmbeddingNet
 from compressor.models.encoder import Encoder
 from runtime import metrics
 from runtime.sampling import evenly
@@ -49,17 +51,23 @@ class Validation:
         classes = len(images.classes)
         return cls(pixels, teacher[rows], images.labels[rows], classes, student, compute)
 
-    def measure(self, module: nn.Module) -> dict[str, float]:
+    def measure(self, student: EmbeddingNet) -> dict[str, float]:
         """Similarity correlation with the teacher; leave-one-out kNN accuracy with labels."""
-        module.eval()
-        with torch.inference_mode():
-            parts = [
-                module(to_input(part, self.student.preprocess, self.compute.device)).float().cpu()
-                for part in torch.split(self.pixels, BATCH)
-            ]
+        student.eval()
+        embedded = self.embed(student.centred)
         # One thread: numpy's others would spin on, on the cores that the next step needs
         with threadpool_limits(1, user_api="blas"):
-            return self._scores(torch.cat(parts).numpy())
+            return self._scores(embedded)
+
+    def embed(self, network: Callable[[Tensor], Tensor]) -> npt.NDArray[np.float32]:
+        """Return what a network in evaluation mode gives for the images, [n, D]."""
+        with torch.inference_mode():
+            parts = [
+                network(to_input(part, self.student.preprocess, self.compute.device)).float().cpu()
+                for part in torch.split(self.pixels, BATCH)
+            ]
+        embedded: npt.NDArray[np.float32] = torch.cat(parts).numpy()
+        return embedded
 
     def _scores(self, embedding: npt.NDArray[np.float32]) -> dict[str, float]:
         scores = {}

@@ -19,8 +19,12 @@ class Origin(Struct, frozen=True, kw_only=True):
     args: dict[str, Any]
     """Keyword arguments of timm.create_model."""
     hub_id: str | UnsetType | None = UNSET
+    package: str | UnsetType = UNSET
+    """Name and version of the installed package that the file belongs to."""
     sha256: str | UnsetType = UNSET
     """Of a local file."""
+    part: str | UnsetType = UNSET
+    """Which of the weights in a local file were taken, in words."""
     license: str | UnsetType | None = UNSET
     timm: str | UnsetType = UNSET
     """The version that built a model which the caller gave."""

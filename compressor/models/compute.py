@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 
-from compressor.data.image_files import usable_cpus
 from compressor.recipe.values import Precision
+from runtime.backends.cores import cores
 from runtime.errors import MissingDependencyError
 
+SMALLER_IMAGES = "a smaller image_size, or distill.teacher_precision: bf16"
+"""What makes a pass of a network take less memory."""
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # of mallopt(3)
 _LARGEST = 2**31 - 1
 
@@ -38,7 +42,7 @@ class Compute:
             )
         chosen = "cuda" if device == "auto" and torch.cuda.is_available() else device
         if workers is None:
-            workers = min(16, usable_cpus())
+            workers = min(16, cores())
         return cls(torch.device("cpu" if chosen == "auto" else chosen), workers)
 
 
@@ -73,6 +77,29 @@ def teacher_dtype(wanted: Precision, compute: Compute, *, transformer: bool) -> 
 def autocast(dtype: torch.dtype | None, compute: Compute) -> torch.autocast:
     """Return a context in which networks compute in `dtype`; None leaves them in float32."""
     return torch.autocast(compute.device.type, dtype=dtype, enabled=dtype is not None)
+
+
+@contextmanager
+def within_memory(batch: int, remedies: str) -> Iterator[None]:
+    """Tell a GPU whose memory is full with the way out, and leave this process able to go on.
+
+    Args:
+        batch: images that the network runs on.
+        remedies: what takes less memory, such as a key of the recipe.
+
+    Raises:
+        MissingDependencyError: the GPU's memory is full.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        torch.cuda.empty_cache()
+        free, total = torch.cuda.mem_get_info()
+        raise MissingDependencyError(
+            f"the GPU's memory is full ({(total - free) / 1e9:.1f} of {total / 1e9:.1f} GB in use, "
+            f"batch {batch}): {remedies}. Or is another process on it (nvidia-smi)? What was "
+            "finished is kept: the same command continues."
+        ) from error
 
 
 def _dtype(key: str, wanted: Precision, compute: Compute) -> torch.dtype | None:

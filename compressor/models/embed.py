@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.data.loading import PreprocessedImages, in_batches, load_batches, to_input
-from compressor.models.compute import Compute, autocast
+from compressor.models.compute import SMALLER_IMAGES, Compute, autocast, within_memory
 from compressor.models.encoder import Encoder
 from runtime.arrays import Floats
 from runtime.files import replacing
@@ -66,6 +66,7 @@ def _embed(encoder: Encoder, batches: Iterator[tuple[Tensor, ...]], compute: Com
     parts = [np.empty((0, encoder.dim), np.float32)]
     with torch.inference_mode():
         for (pixels,) in batches:
-            output = module(to_input(pixels, encoder.preprocess, compute.device))
+            with within_memory(len(pixels), SMALLER_IMAGES):
+                output = module(to_input(pixels, encoder.preprocess, compute.device))
             parts.append(output.float().cpu().numpy())
     return np.concatenate(parts)

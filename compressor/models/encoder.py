@@ -2,45 +2,28 @@
 
 from __future__ import annotations
 
-import difflib
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
-import timm
 import torch
-from msgspec.structs import asdict
-from timm.data.config import resolve_model_data_config
+from msgspec import UNSET, structs
 from torch import Tensor, nn
 
-from compressor.models import weights
+from compressor.models.building.timm_model import Built, build
 from compressor.models.card import Card, Origin
-from compressor.models.features import Features, features_of
-from compressor.recipe.networks import Network
+from compressor.models.embedding_net import EmbeddingNet
+from compressor.models.features import stages_of, widths_of
+from compressor.models.pretrained.source import origin_of
 from compressor.recipe.schema import Student, Teacher
 from runtime.errors import InputError
-from runtime.files import sha256_of
 from runtime.images.preprocess import Preprocess
 
 CNN_EMBEDDING = 192
 """Width of a CNN student's embedding where the recipe gives none: DINOv2's smallest students'."""
 
-_SETTLED = {
-    "num_classes": "the classifier is always left out",
-    "features_only": "an image has one embedding",
-    "in_chans": "images have three channels",
-    "pretrained": "`weights` decides it",
-    "pretrained_cfg": "`weights` decides it",
-    "pretrained_cfg_overlay": "`weights` decides it",
-    "checkpoint_path": "`weights` decides it",
-}
-"""Arguments of timm.create_model that are not the user's, and why."""
-
-# What timm and torch raise on arguments or sizes that a network was not made for.
-_REFUSALS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError,
-             ValueError)  # fmt: skip
+STAGES = 4
+"""Stages whose statistics stand behind the last features of a student with weights; why is in
+docs/decisions/start.md."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +43,7 @@ class Encoder:
     def card(self) -> Card:
         """Return its entry in a report."""
         return Card(
-            **asdict(self.origin),
+            **structs.asdict(self.origin),
             embedding=self.dim,
             size_mb=self.size_mb,
             preprocess=self.preprocess,
@@ -72,91 +55,41 @@ class Encoder:
         return hasattr(self.module.backbone, "patch_embed")
 
     @property
+    def has_start(self) -> bool:
+        """Whether its embedding layer can be solved: it has one, and trained weights before it."""
+        trained = self.origin.weights not in ("none", "given")
+        return trained and isinstance(self.module.embedding, nn.Linear)
+
+    @property
     def size_mb(self) -> float:
         """Size of its weights in float32, 10^6 bytes."""
         values = sum(tensor.numel() for tensor in self.module.state_dict().values())
         return float(values * 4 / 1e6)
 
 
-class EmbeddingNet(nn.Module):
-    """A timm model and, for a CNN student, the linear layer that makes its embedding."""
-
-    def __init__(self, backbone: nn.Module, embedding: nn.Module) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.embedding = embedding
-
-    def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, S, S] -> [B, D]."""
-        embedded: Tensor = self.embedding(self.backbone(images))
-        return embedded
-
-    def features(self, images: Tensor) -> Features:
-        """[B, 3, S, S] -> the embedding [B, D], and the backbone's last map if it has one."""
-        features = features_of(self.backbone, images)
-        return Features(self.embedding(features.pooled), features.maps)
-
-
-class WithFeatures(nn.Module):
-    """A student as a training step calls it: one `forward` gives all that a loss needs.
-
-    A wrapper such as DistributedDataParallel can hook this `forward`. The student's own gives the
-    embedding alone, which is what an ONNX file has.
-    """
-
-    def __init__(self, student: EmbeddingNet, *, with_maps: bool) -> None:
-        super().__init__()
-        self.student = student
-        self.with_maps = with_maps
-
-    def forward(self, images: Tensor) -> Features:
-        """[B, 3, S, S] -> the embedding and, if wanted, the last feature map."""
-        if self.with_maps:
-            return self.student.features(images)
-        return Features(self.student(images), None)
-
-
-class _SideBySide(nn.Module):
-    def __init__(self, networks: Sequence[nn.Module]) -> None:
-        super().__init__()
-        self.networks = nn.ModuleList(networks)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return torch.cat([network(images) for network in self.networks], dim=1)
-
-
-def side_by_side(*encoders: Encoder) -> Encoder:
-    """Join encoders that take the same pixels: their embeddings side by side, [B, sum D].
-
-    Raises:
-        ValueError: they prepare an image in different ways.
-    """
-    first = encoders[0]
-    if any(other.preprocess != first.preprocess for other in encoders):
-        raise ValueError("encoders that prepare an image in different ways cannot share its pixels")
-    network = EmbeddingNet(_SideBySide([encoder.module for encoder in encoders]), nn.Identity())
-    return replace(
-        first, module=network, dim=sum(encoder.dim for encoder in encoders), map_shape=None
-    )
-
-
-def load_teacher(spec: Teacher) -> Encoder:
+def load_teacher(spec: Teacher, *, load: bool = True) -> Encoder:
     """Load the teacher: frozen, in eval mode, with timm's pooled features as embedding.
+
+    Args:
+        spec: the recipe's `teacher:`.
+        load: whether to load its weights; without, it is as fast, and nothing is downloaded.
 
     Raises:
         InputError: the model, its arguments or its weights are wrong.
         MissingDependencyError: hub weights that are neither cached nor reachable.
     """
-    model = _create(spec, role="teacher")
-    preprocess = _preprocess(spec, model)
-    _require_whole_patches(model, preprocess.size_px, role="teacher")
-    _width(spec, model, preprocess.size_px)  # refuses what it cannot take
-    frozen = EmbeddingNet(model, nn.Identity()).eval().requires_grad_(False)
-    return _encoder(spec, frozen, preprocess)
+    built = build(spec, role="teacher", load=load)
+    frozen = EmbeddingNet(built.model, nn.Identity()).eval().requires_grad_(False)
+    return _encoder(built, frozen)
 
 
-def create_student(spec: Student, *, seed: int) -> Encoder:
+def create_student(spec: Student, *, seed: int, load: bool = True) -> Encoder:
     """Make the student before distillation; without pretrained weights, the seed decides them.
+
+    Args:
+        spec: the recipe's `student:`.
+        seed: of what is not pretrained.
+        load: whether to load its weights; without, it is as fast, and nothing is downloaded.
 
     Raises:
         InputError: the model, its arguments or its weights are wrong.
@@ -164,107 +97,46 @@ def create_student(spec: Student, *, seed: int) -> Encoder:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = _create(spec, role="student")
-        preprocess = _preprocess(spec, model)
-        _require_whole_patches(model, preprocess.size_px, role="student")
-        embedding = _embedding_layer(spec, model, preprocess.size_px)
-    return _encoder(spec, EmbeddingNet(model, embedding), preprocess)
+        built = build(spec, role="student", load=load)
+        stages = _stages(spec, built.model)
+        embedding = _embedding_layer(spec, built, stages)
+    return _encoder(built, EmbeddingNet(built.model, embedding, stages))
 
 
-def _create(spec: Network, *, role: str) -> nn.Module:
-    if not timm.is_model(spec.model):
-        close = difflib.get_close_matches(spec.model.split(".")[0], timm.list_models(), n=3)
-        hint = f"; did you mean {' or '.join(close)}?" if close else ""
-        raise InputError(f"{role}.model: timm {timm.__version__} knows no {spec.model!r}{hint}")
-    try:
-        config = timm.models.get_pretrained_cfg(spec.model)
-    except RuntimeError as error:  # a tag that the model does not have
-        known = ", ".join(timm.list_pretrained(f"{spec.model.split('.')[0]}.*"))
-        raise InputError(f"{role}.model {spec.model}: {error} Known: {known}") from error
-    for name in sorted(_SETTLED.keys() & spec.args.keys()):
-        raise InputError(f"{role}.args.{name}: {_SETTLED[name]}; remove it")
-    args: dict[str, Any] = {"num_classes": 0, **spec.args}
-    if config is not None and config.fixed_input_size and spec.image_size:
-        args.setdefault("img_size", spec.image_size)
-    if spec.weights == "hub":
-        weights.require_hub(spec.model, role=role, config=config)
-        args["pretrained"] = True
-    try:
-        model: nn.Module = timm.create_model(spec.model, **args)
-    except OSError as error:
-        if spec.weights != "hub" or config is None or error.errno is not None:  # a full disk, say
-            raise
-        why = f"the download failed: {error}"
-        raise weights.not_fetched(spec.model, role=role, config=config, why=why) from error
-    except _REFUSALS as error:
-        what = f"no such choice: {error}" if isinstance(error, KeyError) else error
-        raise InputError(f"{role}: timm cannot build {spec.model} so: {what}") from error
-    if spec.weights not in ("hub", "none"):
-        weights.load_into(model, Path(spec.weights), role=role)
-    return model
+def _stages(spec: Student, model: nn.Module) -> tuple[int, ...]:
+    if spec.stages is None:
+        return () if spec.weights == "none" else stages_of(model, STAGES)
+    found = stages_of(model, spec.stages)
+    if len(found) < spec.stages:
+        raise InputError(f"student.stages: timm gives {len(found)} stages of {spec.model}")
+    return found
 
 
-def _preprocess(spec: Network, model: nn.Module) -> Preprocess:
-    """Return timm's data config of the model, changed where the recipe overrides it."""
-    config = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
-    size = spec.image_size or spec.args.get("img_size") or config["input_size"][-1]
-    crop = spec.crop or config["crop_pct"]
-    try:
-        return Preprocess(
-            size_px=size,
-            resize_px=math.floor(size / crop),
-            crop_mode=config["crop_mode"],
-            interpolation=spec.interpolation or config["interpolation"],
-            mean=spec.mean or config["mean"],
-            std=spec.std or config["std"],
-        )
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{spec.model}: its input cannot be prepared here: {error}") from error
-
-
-def _require_whole_patches(model: nn.Module, size_px: int, *, role: str) -> None:
-    """Refuse a size that is no whole number of patches: a transformer would cut off the rest."""
-    patch = getattr(getattr(model, "patch_embed", None), "patch_size", None)
-    side = patch[0] if isinstance(patch, tuple) else patch
-    if side and size_px % side:
-        below = size_px // side * side
-        raise InputError(
-            f"{role}.image_size: {size_px} px is not a multiple of {side} px patches; "
-            f"use {f'{below} or ' if below else ''}{below + side}"
-        )
-
-
-def _embedding_layer(spec: Student, model: nn.Module, size_px: int) -> nn.Module:
-    """Make a linear layer for a CNN; a transformer keeps its own embedding."""
-    pooled = _width(spec, model, size_px)
+def _embedding_layer(spec: Student, built: Built, stages: Sequence[int]) -> nn.Module:
+    """Make a linear layer; a transformer from scratch keeps its own embedding."""
+    model, pooled, size_px = built.model, built.pooled, built.preprocess.size_px
+    inputs = sum(widths_of(model, size_px, stages))
     with torch.inference_mode():
         features = model.forward_features(torch.zeros(1, 3, size_px, size_px))  # type: ignore[operator]
     if not isinstance(features, Tensor) or features.ndim == 3:  # tokens [B, T, D], or several
+        if spec.weights != "none":
+            return nn.Linear(inputs, spec.embedding or pooled)
+        if stages:
+            raise InputError(
+                f"student.stages: {spec.model} is a transformer from scratch, which has no "
+                "embedding layer for them; set it to 0"
+            )
         if spec.embedding not in (None, pooled):
             raise InputError(
                 f"student.embedding: {spec.model} is a transformer and keeps its own width "
                 f"{pooled}; remove the key, or change its width with student.args.embed_dim"
             )
         return nn.Identity()
-    return nn.Linear(pooled, spec.embedding or CNN_EMBEDDING)
+    return nn.Linear(inputs, spec.embedding or CNN_EMBEDDING)
 
 
-def _width(spec: Network, module: nn.Module, size_px: int) -> int:
-    """Return D, measured by running one image."""
-    try:
-        with torch.inference_mode():
-            embedded = module.eval()(torch.zeros(1, 3, size_px, size_px))
-    except _REFUSALS as error:
-        raise InputError(f"{spec.model}: cannot take images of {size_px} px: {error}") from error
-    if embedded.ndim != 2:
-        raise InputError(
-            f"{spec.model}: gives {list(embedded.shape[1:])} values for an image, not one "
-            "embedding; is its args.global_pool right?"
-        )
-    return int(embedded.shape[-1])
-
-
-def _encoder(spec: Network, module: EmbeddingNet, preprocess: Preprocess) -> Encoder:
+def _encoder(built: Built, module: EmbeddingNet) -> Encoder:
+    spec, preprocess = built.spec, built.preprocess
     with torch.inference_mode():
         size = preprocess.size_px
         features = module.eval().features(torch.zeros(1, 3, size, size))
@@ -272,28 +144,5 @@ def _encoder(spec: Network, module: EmbeddingNet, preprocess: Preprocess) -> Enc
     if features.maps is not None:
         _, rows, columns, channels = features.maps.shape
         shape = (rows, columns, channels)
-    return Encoder(
-        spec.model, features.pooled.shape[1], preprocess, shape, module, _origin(spec, module)
-    )
-
-
-def _origin(spec: Network, module: EmbeddingNet) -> Origin:
-    if spec.weights == "none":
-        return Origin(model=spec.model, weights=spec.weights, args=spec.args)
-    if spec.weights == "hub":
-        config = getattr(module.backbone, "pretrained_cfg", None) or {}
-        return Origin(
-            model=spec.model,
-            weights=spec.weights,
-            args=spec.args,
-            hub_id=config.get("hf_hub_id"),
-            license=config.get("license"),
-        )
-    path = Path(spec.weights)
-    return Origin(
-        model=spec.model,
-        weights=path.name,
-        args=spec.args,
-        sha256=sha256_of(path),
-        license="the user's",
-    )
+    origin = structs.replace(origin_of(spec), part=built.part or UNSET)
+    return Encoder(spec.model, features.pooled.shape[1], preprocess, shape, module, origin)

@@ -8,12 +8,15 @@ one type.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+_LEAST_VARIANCE = 1e-6  # a root has no gradient at 0
 
 Grid = tuple[int, int]
 """Rows and columns of a map."""
@@ -54,14 +57,70 @@ class Features:
         return [Features(*part) for part in zip(pooled, maps, strict=True)]
 
 
-def features_of(model: Any, images: Tensor) -> Features:
+def joined(parts: Sequence[Features]) -> Features:
+    """Return the features of several batches as those of one."""
+    maps = [part.maps for part in parts if part.maps is not None]
+    return Features(torch.cat([part.pooled for part in parts]), torch.cat(maps) if maps else None)
+
+
+def features_of(model: Any, images: Tensor, stages: Sequence[int] = ()) -> Features:
     """Run a timm model without classifier: images [B, 3, S, S] -> `Features`.
 
     Class, register and distillation tokens are not part of the map.
+
+    Args:
+        model: the network.
+        images: its input.
+        stages: of `stages_of`; the mean and the standard deviation of their channels over the image
+            stand behind the pooled features: [B, D + 2 C of each stage].
     """
-    layers = model.forward_features(images)
-    pooled: Tensor = model.forward_head(layers)
-    return Features(pooled, _map(model, layers))
+    if not stages:
+        layers = model.forward_features(images)
+        return Features(model.forward_head(layers), _map(model, layers))
+    layers, maps = model.forward_intermediates(images, indices=[*stages], output_fmt="NCHW")
+    statistics = [each for stage in maps for each in _statistics(stage)]
+    return Features(torch.cat([model.forward_head(layers), *statistics], 1), _map(model, layers))
+
+
+def stages_of(model: Any, count: int) -> tuple[int, ...]:
+    """Return the stages whose statistics tell most, as timm numbers them; fewer if there are fewer.
+
+    Of a network that shrinks its map these are the last; of one whose blocks are all alike (a ViT)
+    every so many blocks, up to the last.
+    """
+    if not hasattr(model, "forward_intermediates"):
+        return ()
+    reductions = [stage["reduction"] for stage in model.feature_info]
+    there, count = len(reductions), min(count, len(reductions))
+    if len(set(reductions)) > 1:
+        return tuple(range(there - count, there))
+    return tuple((number + 1) * there // count - 1 for number in range(count))
+
+
+def widths_of(model: Any, size_px: int, stages: Sequence[int]) -> list[int]:
+    """Return the widths of the blocks of `features_of`: the pooled features, then the statistics.
+
+    Args:
+        model: on the CPU, in evaluation mode.
+        size_px: S, the side of an image.
+        stages: as for `features_of`.
+    """
+    images = torch.zeros(1, 3, size_px, size_px)
+    with torch.inference_mode():
+        pooled = int(model.forward_head(model.forward_features(images)).shape[1])
+        if not stages:
+            return [pooled]
+        maps = model.forward_intermediates(
+            images, indices=[*stages], output_fmt="NCHW", intermediates_only=True
+        )
+    return [pooled, *(width for stage in maps for width in 2 * [int(stage.shape[1])])]
+
+
+def _statistics(stage: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean and the standard deviation of each channel: [B, C, H, W] -> [B, C] twice."""
+    mean = stage.mean(dim=(2, 3))
+    variance = (stage - mean[:, :, None, None]).square().mean(dim=(2, 3))
+    return mean, (variance + _LEAST_VARIANCE).sqrt()
 
 
 def resample(maps: Tensor, grid: Grid) -> Tensor:
@@ -88,7 +147,8 @@ def _map(model: nn.Module, layers: Any) -> Tensor | None:
     prefix = int(getattr(model, "num_prefix_tokens", 0))
     patches = layers[:, prefix:]
     grid = _grid(model, patches.shape[1])
-    return patches.reshape(len(patches), *grid, -1) if grid else None
+    # Not len(patches), which an export would take for a constant
+    return patches.reshape(patches.shape[0], *grid, -1) if grid else None
 
 
 def _grid(model: nn.Module, patches: int) -> Grid | None:

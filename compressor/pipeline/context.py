@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -17,13 +17,15 @@ from compressor.data.dataset import ImageSet
 from compressor.events import Observer, Reporter, ignore
 from compressor.pipeline.storage.digests import FileDigests, digest
 from compressor.pipeline.storage.run_files import RunFiles
-from compressor.recipe.networks import Network
+from compressor.recipe.document import Section
+from compressor.recipe.networks import AUTO, WEIGHTS_WORDS, Network
 from compressor.recipe.plan import Plan
 from runtime.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    from torch import Tensor
 
     from compressor.distillation.disk_budget import DiskPlan
     from compressor.models.compute import Compute
@@ -42,6 +44,11 @@ class Run:
     folder: Path
     observer: Observer = ignore
     """Receives every event of the run."""
+
+    def with_sections(self, **sections: Section) -> Run:
+        """Return the run in its folder with other sections of its recipe, such as `distill`."""
+        recipe = self.plan.recipe.model_copy(update=sections)
+        return Run(replace(self.plan, recipe=recipe), self.folder, self.observer)
 
     @cached_property
     def reporter(self) -> Reporter:
@@ -93,6 +100,7 @@ class Run:
         entry, made = self.files.store.make(
             digest(key), (name,), lambda work: make(work / name), self.note, verify=True
         )
+        self.files.use_part(entry.key)
         if not made:
             self.note(f"{name}: made by an earlier run, from the cache")
         return entry.folder / name
@@ -147,8 +155,8 @@ class Run:
         return load_teacher(self.plan.recipe.teacher)
 
     @cached_property
-    def untrained_student(self) -> Encoder:
-        """The recipe's student before distillation; for its shapes, never trained."""
+    def initial_student(self) -> Encoder:
+        """The recipe's student before distillation; for its shapes."""
         from compressor.models.encoder import create_student
 
         recipe = self.plan.recipe
@@ -158,11 +166,15 @@ class Run:
         """Return the student of the step `distill`, loaded anew."""
         from safetensors.torch import load_file
 
+        return self.student(load_file(self.file("student.safetensors")))
+
+    def student(self, state: Mapping[str, Tensor]) -> Encoder:
+        """Return the recipe's student with these weights."""
         from compressor.models.encoder import create_student
 
         recipe = self.plan.recipe
         student = create_student(recipe.student, seed=recipe.distill.seed)
-        student.module.load_state_dict(load_file(self.file("student.safetensors")))
+        student.module.load_state_dict(state)
         return student
 
     @cached_property
@@ -171,7 +183,7 @@ class Run:
         from compressor.distillation.disk_budget import plan_disk
 
         train = self.images().part("train")
-        return plan_disk(self.plan.recipe.distill, train, self.teacher, self.untrained_student)
+        return plan_disk(self.plan.recipe.distill, train, self.teacher, self.initial_student)
 
     def compute(self) -> Compute:
         """Return where networks run; this process is set for them."""
@@ -197,7 +209,9 @@ class Run:
     def network_digest(self, network: Network) -> str:
         """Return the digest of a network before training: its keys and the bytes of its weights."""
         document = network.model_dump(mode="json")
-        if network.weights not in ("hub", "none"):
+        if network.weights == AUTO:
+            raise ValueError("weights that are not settled yet have no digest")
+        if network.weights not in WEIGHTS_WORDS:
             remember = self.files.writable
             weights = self._file_digests.of(Path(network.weights), remember=remember)
             document["weights"] = weights

@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import itertools
-import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from compressor.data.dataset import ImageRecord, ImageSet
-from compressor.data.image_files import DecodedInfo, files_below, inspect
-from compressor.data.labels import UNLABELLED
-from compressor.pipeline import engine
+from compressor.data.layout.class_counts import ClassCount
+from compressor.observers.eta import duration
+from compressor.pipeline import early_bundle, engine
 from compressor.pipeline.context import Run
 from compressor.pipeline.engine import State
 from compressor.pipeline.step import Step
 from compressor.pipeline.step_list import BEFORE_SELECTION, steps_of
-from compressor.pipeline.steps import selection
+from compressor.pipeline.steps import images, selection
 from compressor.recipe.document import dump
-from runtime.errors import InputError
 from runtime.images import corruptions
 from runtime.text import table
 
 if TYPE_CHECKING:
-    from compressor.models.encoder import Encoder
+    from compressor.pipeline.forecast.rehearsal import Rehearsed
 
 _SHOWN = {"stored": "cached"}
-_TIMED_IMAGES = 16
-_SIZED_IMAGES = 16  # files that are decoded to see how large the images are
 
 
 class PlannedStep(Struct, frozen=True, kw_only=True):
@@ -40,6 +33,8 @@ class PlannedStep(Struct, frozen=True, kw_only=True):
     state: str
     """`cached`, `to do`, or `waits` for a step that is to do."""
     what: str
+    seconds: float | None = None
+    """How long making it would take; None: not known."""
 
 
 class Estimate(Struct, frozen=True, kw_only=True):
@@ -54,6 +49,13 @@ class Estimate(Struct, frozen=True, kw_only=True):
     """What a user should know of it."""
     student_steps: int
     student_s: float
+    """Training; `stages` has the seconds of every step."""
+    first_bundle_s: float
+    """A bundle of the closed form before the training; 0 where there is none."""
+    total_s: float
+    """Of all steps whose time is known."""
+    on_top: tuple[str, ...]
+    """Steps whose time is not known, because they were never made here."""
 
 
 class DryRun(Struct, frozen=True, kw_only=True):
@@ -65,6 +67,10 @@ class DryRun(Struct, frozen=True, kw_only=True):
     target: dict[str, Any]
     """Its name, and every key with its value."""
     folder: str
+    images: tuple[str, ...]
+    """What was found, in sentences: classes with their counts, what is held out or left out."""
+    classes: dict[str, ClassCount]
+    """Image files of each class, before any is decoded."""
     stages: tuple[PlannedStep, ...]
     stops_after_selection: bool | None
     """Whether the run would wait for labels; None: not known before the images are read."""
@@ -72,19 +78,38 @@ class DryRun(Struct, frozen=True, kw_only=True):
 
 
 def rehearse(run: Run) -> DryRun:
-    """Return the resolved recipe, the state of each step, and an estimate of the work."""
+    """Return the resolved recipe, the state of each step, and an estimate of the work.
+
+    Networks and images are timed for some seconds. Epochs and views of `distill.minutes` are those
+    that a run would settle now; only the run itself keeps them.
+    """
+    from compressor.pipeline.forecast import rehearsal
+    from compressor.pipeline.forecast.seconds import step_seconds
+
+    found = images.look(run)
+    rehearsed = rehearsal.measure(run, found.layout)
+    run = rehearsed.run
     planned, waits = _planned(run)
+    seconds = step_seconds(rehearsed.sizes, rehearsed.pace, run.files.steps)
+    known = {step.name: seconds[step.name] for step, _ in planned if step.name in seconds}
     return DryRun(
         recipe=run.plan.recipe.resolved(),
         digest=run.plan.digest,
         target={"name": run.plan.target_name, **run.plan.target.model_dump(mode="json")},
         folder=str(run.folder),
+        images=found.lines,
+        classes=found.classes,
         stages=tuple(
-            PlannedStep(stage=step.name, state=_SHOWN.get(state, state), what=step.summary)
+            PlannedStep(
+                stage=step.name,
+                state=_SHOWN.get(state, state),
+                what=step.summary,
+                seconds=known.get(step.name),
+            )
             for step, state in planned
         ),
         stops_after_selection=waits,
-        estimate=_estimate(run),
+        estimate=_estimate(rehearsed, known),
     )
 
 
@@ -105,20 +130,26 @@ def _planned(run: Run) -> tuple[list[tuple[Step, State]], bool | None]:
 def text(found: DryRun) -> str:
     """Return the dry run to read."""
     estimate = found.estimate
-    rows = [[step.stage, step.state, step.what] for step in found.stages]
+    rows = [
+        [step.stage, step.state, "" if step.seconds is None else duration(step.seconds), step.what]
+        for step in found.stages
+    ]
     return "\n".join(
         [
             dump(found.recipe),
             f"would write to {found.folder}",
+            *found.images,
             "",
-            table(["step", "state", "what it does"], rows),
+            table(["step", "state", "takes", "what it does"], rows),
             *_about_labels(found),
             "",
-            f"about {estimate.images:,} images to train on; if nothing is cached:",
-            f"  teacher {estimate.teacher_passes:,} passes, {_minutes(estimate.teacher_s)}",
+            f"about {estimate.images:,} images to train on; if nothing is cached: about "
+            f"{duration(estimate.total_s)}{_on_top(estimate)}",
+            f"  teacher {estimate.teacher_passes:,} passes, {duration(estimate.teacher_s)}",
             *(f"  {line}" for line in estimate.disk),
-            f"  student {estimate.student_steps:,} steps, {_minutes(estimate.student_s)}",
-            "  (timed just now on random weights; reading the images comes on top)",
+            f"  student {estimate.student_steps:,} steps, {duration(estimate.student_s)}",
+            *_first_bundle(estimate),
+            "  (timed just now on a few of your images; other programs at work make it longer)",
         ]
     )
 
@@ -133,81 +164,40 @@ def _about_labels(found: DryRun) -> list[str]:
     ]
 
 
-def _minutes(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+def _first_bundle(estimate: Estimate) -> list[str]:
+    if not estimate.first_bundle_s:
+        return []
+    return [f"  a first bundle before the training, {duration(estimate.first_bundle_s)}"]
 
 
-def _estimate(run: Run) -> Estimate:
-    """Counts from the folder's listing; seconds from timing both networks for a moment."""
-    from compressor.distillation.disk_budget import plan_disk
-    from compressor.models.encoder import create_student, load_teacher
+def _on_top(estimate: Estimate) -> str:
+    if not estimate.on_top:
+        return ""
+    return f", and what was never timed here: {', '.join(estimate.on_top)}"
 
-    recipe = run.plan.recipe
-    files = files_below(recipe.data.images)
-    if not files:
-        raise InputError(f"{recipe.data.images}: no files in this folder")
-    share = recipe.data.holdout if isinstance(recipe.data.holdout, float) else 0.0
-    train = round(len(files) * (1 - share) * (1 - recipe.distill.validation))
-    teacher = load_teacher(recipe.teacher.model_copy(update={"weights": "none"}))
-    student = create_student(recipe.student.model_copy(update={"weights": "none"}), seed=0)
-    disk = plan_disk(recipe.distill, _like(files, train), teacher, student)
-    batch = max(1, recipe.distill.batch_for(train))
-    steps = recipe.distill.epochs_for(train) * max(1, train // batch)
-    shown = steps * batch
+
+def _estimate(rehearsed: Rehearsed, seconds: Mapping[str, float | None]) -> Estimate:
+    from compressor.pipeline.forecast.seconds import first_bundle_seconds
+
+    spec, counts, plan = rehearsed.run.plan.recipe.distill, rehearsed.sizes.counts, rehearsed.plan
+    train, rates = counts.train, rehearsed.pace.rates
+    steps = spec.epochs_for(train) * (train // max(1, spec.batch_for(train)))
+    shown = steps * spec.batch_for(train)
     # Beside the first, the image as it is, which the teacher looks at in any case
-    more = 0 if disk.features == "none" else recipe.distill.views_for(train) - 1
-    corrupted = min(recipe.check.robustness_images, recipe.export.golden_images)
-    passes = (shown if disk.features == "online" else more * train) + len(files)
-    passes += min(corrupted, len(files)) * len(corruptions.cells())
-    teacher_s, student_s = _seconds_per_image(run, teacher, student)
+    more = 0 if plan.features == "none" else (spec.views_for(train) - 1) * train
+    passes = shown if plan.features == "online" else more
+    passes += counts.images + counts.outside + counts.corrupted * len(corruptions.cells())
+    has_first = early_bundle.first(rehearsed.run) is not None
+    first_s = first_bundle_seconds(rehearsed.sizes, rehearsed.pace) if has_first else 0.0
     return Estimate(
         images=train,
         teacher_passes=passes,
-        teacher_s=passes * teacher_s,
-        disk_mb=disk.bytes / 1e6,
-        disk=disk.lines,
+        teacher_s=passes * rates.teacher_s,
+        disk_mb=plan.bytes / 1e6,
+        disk=plan.lines,
         student_steps=steps,
-        student_s=shown * student_s,
+        student_s=rehearsed.pace.training.student_s,
+        first_bundle_s=first_s,
+        total_s=first_s + sum(each for each in seconds.values() if each is not None),
+        on_top=tuple(step for step, each in seconds.items() if each is None),
     )
-
-
-def _like(files: Sequence[Path], count: int) -> ImageSet:
-    """A set of `count` images with the sizes of the first few files."""
-    results = inspect(files[:_SIZED_IMAGES]).values()
-    sizes = [(info.width, info.height) for info in results if isinstance(info, DecodedInfo)]
-    records = [ImageRecord("", "", *size, UNLABELLED, "train") for size in sizes or [(1, 1)]]
-    return ImageSet(Path(), (), tuple(itertools.islice(itertools.cycle(records), count)))
-
-
-def _seconds_per_image(run: Run, teacher: Encoder, student: Encoder) -> tuple[float, float]:
-    """Return the seconds per image of a teacher's pass and of a student's training step."""
-    import torch
-
-    device = run.compute().device
-    networks = [
-        each.module.to(device).to(memory_format=torch.channels_last) for each in (teacher, student)
-    ]
-    inputs = [
-        torch.zeros(_TIMED_IMAGES, 3, each.preprocess.size_px, each.preprocess.size_px).to(device)
-        for each in (teacher, student)
-    ]
-
-    def forward() -> None:
-        with torch.inference_mode():
-            networks[0].eval()(inputs[0]).sum().item()  # .item() waits for a GPU
-
-    def step() -> None:
-        loss = networks[1].train()(inputs[1]).mean()
-        loss.backward()
-        next(each.grad for each in networks[1].parameters() if each.grad is not None).sum().item()
-
-    return _timed(forward), _timed(step)
-
-
-def _timed(call: Callable[[], None]) -> float:
-    call()
-    started, calls = time.perf_counter(), 0
-    while calls < 2 or time.perf_counter() - started < 1:
-        call()
-        calls += 1
-    return (time.perf_counter() - started) / calls / _TIMED_IMAGES

@@ -14,6 +14,7 @@ from compressor.selection.handoff import files
 from compressor.selection.handoff.label_sheet import label_sheet
 from compressor.selection.handoff.page import Origin
 from compressor.selection.handoff.write import write_label_files
+from runtime.text import command
 
 
 class LabellingProgress(Struct, frozen=True, kw_only=True):
@@ -108,7 +109,7 @@ def text(found: LabelFiles, run: Run) -> str:
 def next_step(found: LabelFiles, run: Run) -> str:
     """How to go on, from where the labels are expected and how many there are."""
     chosen, recipe = found.selection, relative(Path(run.plan.origin.path))
-    again = f"compressor run {recipe}" + _out(run)
+    again = command("compressor", "run", Path(recipe), *_out(run))
     if not chosen.open and chosen.labelled >= chosen.wanted:
         return f"Next: {again}"
     labels = run.plan.recipe.data.labels
@@ -129,9 +130,9 @@ def next_step(found: LabelFiles, run: Run) -> str:
     return "\n".join(lines)
 
 
-def _out(run: Run) -> str:
+def _out(run: Run) -> tuple[object, ...]:
     usual = Path("runs") / run.plan.recipe.name
-    return "" if run.folder == usual else f" --out {run.folder}"
+    return () if run.folder == usual else ("--out", run.folder)
 
 
 def relative(path: Path) -> str:

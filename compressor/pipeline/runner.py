@@ -8,13 +8,16 @@ from collections.abc import Sequence
 from typing import Literal
 
 from compressor.events import RunEnded, RunStarted, StepEnded, StepStarted, WorkPlanned
-from compressor.pipeline import engine
+from compressor.pipeline import early_bundle, engine
 from compressor.pipeline.context import Run
+from compressor.pipeline.settling import export_trial
 from compressor.pipeline.step import Step
 from compressor.pipeline.step_list import BEFORE_SELECTION, LEARNING, steps_of
 from compressor.pipeline.steps import robustness, selection
 from compressor.pipeline.steps.files import engines
+from compressor.pipeline.steps.learning import start
 from compressor.pipeline.work import ImageCounts, planned_work, uncounted
+from runtime.errors import InputError
 
 Outcome = Literal["done", "waiting"]
 """How a run ends: with a report, or waiting for labels."""
@@ -35,13 +38,53 @@ def run_all(run: Run, *, until: str | None = None) -> Outcome:
     outcome: Literal["done", "waiting", "failed"] = "failed"
     started = time.monotonic()
     try:
-        outcome = _run_all(run, until)
+        outcome = _first_bundle(run) if until is None else "done"
+        if outcome == "done":
+            outcome = _run_all(run, until)
+    except KeyboardInterrupt:
+        if until is None:
+            _keep_best(run)
+        raise
     finally:
         error = sys.exc_info()[1]
         seconds = round(time.monotonic() - started, 2)
         message = None if error is None else str(error)
         run.observer(RunEnded(outcome=outcome, seconds=seconds, error=message))
     return outcome
+
+
+def _first_bundle(run: Run) -> Outcome:
+    """Make a bundle of the closed form before the training, where there is one."""
+    first = early_bundle.first(run)
+    if first is None or planned(run)["distill"] in ("cached", "stored"):
+        return "done"
+    run.note("first a bundle of the closed form, without training")
+    try:
+        outcome = _run_all(first, None)
+    finally:
+        first.files.close()
+    run.files.read_again()
+    if outcome == "done":
+        bundle = run.folder / "bundle"
+        run.note(f"first bundle: {bundle}, checked; it stays until training has a better student")
+    return outcome
+
+
+def _keep_best(run: Run) -> None:
+    """Make a bundle of the best student of a training that the user has stopped."""
+    run.files.read_again()
+    found = early_bundle.best_so_far(run)
+    if found is None:
+        return
+    best, steps = found
+    run.note("stopped; making a bundle of the best student so far (Ctrl-C again leaves it out)")
+    engine.attach(best, steps)
+    try:
+        for number, step in enumerate(steps, 1):
+            _run(step, best, number, len(steps))
+    finally:
+        best.files.close()
+    run.note(f"bundle of the best student so far: {run.folder / 'bundle'}, checked")
 
 
 def _run_all(run: Run, until: str | None) -> Outcome:
@@ -93,6 +136,13 @@ def run_selection(run: Run, more: int | None) -> None:
     _run(selection.step(run, more=more), run, number, number)
 
 
+def run_images(run: Run) -> None:
+    """Run the step that reads the images; the folder must be locked."""
+    steps = steps_of(run)
+    engine.attach(run, steps)
+    _run(steps[0], run, 1, len(steps))
+
+
 def run_embeddings(run: Run) -> None:
     """Run the steps up to the teacher's embeddings; the folder must be locked."""
     steps = steps_of(run)
@@ -116,11 +166,24 @@ def planned(run: Run, steps: Sequence[Step] | None = None) -> dict[str, engine.S
     return {step.name: state for step, state in found}
 
 
+def refuse_teacher_early(run: Run) -> None:
+    """Load the teacher before the first image is decoded, unless its embeddings are there.
+
+    Raises:
+        InputError: the teacher or its weights are wrong.
+        MissingDependencyError: its weights are neither cached nor to be had.
+    """
+    states = planned(run, [step for step in steps_of(run) if step.name in BEFORE_SELECTION])
+    if states["embeddings"] not in ("cached", "stored"):
+        _ = run.teacher
+
+
 def refuse_early(run: Run) -> None:
     """Find mistakes about teacher and student before the long work, not in its middle.
 
     Raises:
-        InputError: a network cannot be built as the recipe says, or the two do not go together.
+        InputError: a network cannot be built as the recipe says, the two do not go together, or the
+            student cannot be exported.
         MissingDependencyError: weights, device or precision asked for are not here.
     """
     engines.refuse_early(run)
@@ -131,11 +194,17 @@ def refuse_early(run: Run) -> None:
     from compressor.models.compute import teacher_dtype, training_dtype
 
     spec, compute = run.plan.recipe.distill, run.compute()
+    if spec.epochs == 0 and not start.wanted(run):
+        raise InputError(
+            "distill.epochs is 0, the closed form alone, and the student has no weights to begin "
+            "with.\n  Give it some (student.weights), or let it train: distill.epochs: null"
+        )
     training_dtype(spec.precision, compute)
     teacher_dtype(spec.teacher_precision, compute, transformer=False)
     method = method_class(spec.method)
-    method.check(spec, teacher_dim=run.teacher.dim, student_dim=run.untrained_student.dim)
-    require_maps(spec, run.teacher, run.untrained_student)
+    method.check(spec, teacher_dim=run.teacher.dim, student_dim=run.initial_student.dim)
+    require_maps(spec, run.teacher, run.initial_student)
+    export_trial.try_files(run)
 
 
 def learnt(run: Run) -> bool:

@@ -11,16 +11,14 @@ from compressor.pipeline.step import Step
 from compressor.pipeline.steps import (
     bundle,
     check,
-    distill,
     embeddings,
-    features,
     golden,
     images,
-    pixels,
     probes,
     robustness,
 )
 from compressor.pipeline.steps.files import camera, engines, fp16, int8, onnx
+from compressor.pipeline.steps.learning import distill, features, pixels, start
 
 BEFORE_SELECTION = ("images", "embeddings")
 """Steps that a choice of images to label needs. `selection` comes after them if labels are missing:
@@ -32,15 +30,16 @@ LEARNING = ("embeddings", "pixels", "features", "distill")
 def steps_of(run: Run) -> tuple[Step, ...]:
     """Return the steps that a recipe needs."""
     export = run.plan.recipe.export
-    files = deployed.steps(run)
+    started, files = start.wanted(run), deployed.steps(run)
     onnx_files = tuple(name for name in files if name not in (deployed.CAMERA, deployed.ENGINES))
     chosen: list[tuple[Step, bool]] = [
         (images.STEP, True),
         (embeddings.STEP, True),
         (pixels.STEP, True),
         (features.STEP, True),
-        (distill.STEP, True),
-        (probes.STEP, True),
+        (start.STEP, started),
+        (distill.step(started=started), True),
+        (probes.step(started=started), True),
         (robustness.STEP, True),
         (golden.STEP, True),
         (onnx.STEP, True),

@@ -39,10 +39,12 @@ def planned_work(recipe: Recipe, counts: ImageCounts) -> tuple[StepWork, ...]:
     looks = [train, images - train, outside]
     cached = METHODS[spec.method].needs_teacher and spec.teacher == "cached"
     views = spec.views_for(train) if cached else 0
+    seen = len(spec.start_views(train)) if recipe.student.pretrained else 0
     return (
         _work("embeddings", "teacher batch", sum(map(_batches, looks)), "teacher on "),
         _work("pixels", "decoded image", train, "decoding images"),
         _work("features", "teacher batch", max(0, views - 1) * _batches(train), "teacher on view"),
+        _work("start", "student batch", seen * _batches(train), "solving"),
         _work("distill", "student step", steps, "distilling"),
         _work("probes", "student batch", _batches(images) + _batches(outside), "student on "),
         # A unit is an image in all its corruptions: some thirty passes.

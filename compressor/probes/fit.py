@@ -14,6 +14,12 @@ from runtime.arrays import Floats, Ints
 from runtime.metrics import normalise
 from runtime.results import making
 
+_NAMES = {
+    "raw": "the student's raw features",
+    "closed_form": "the student's closed form",
+    "untrained": "the student before distillation",
+}
+
 
 def fit_all(
     embedded: Mapping[str, Floats],
@@ -24,7 +30,8 @@ def fit_all(
     """Choose the student's probe, and fit its kind and a linear one to every encoder.
 
     Args:
-        embedded: [N, D] embeddings of all training images by `teacher`, `student` and `untrained`.
+        embedded: [N, D] embeddings of all training images by `teacher`, `student` and what the
+            student was before: `untrained`, or `raw` and `closed_form`.
         labels: [N], -1 where not known.
         classes: names of all K classes.
         note: called with what is being done.
@@ -54,7 +61,7 @@ def fit_all(
     note(f"deployed: {chosen.candidate.kind} ({chosen.why})")
     for name in embedded:
         training = training_set(name)
-        note(f"fitting the linear probe of the {name}")
+        note(f"fitting the linear probe of {_NAMES.get(name, f'the {name}')}")
         arrays |= _named(name, _linear(training, chosen if name == "student" else None))
         if chosen.candidate.kind != "linear":
             # Each of the same kind, with a strength and a temperature of its own.

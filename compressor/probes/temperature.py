@@ -5,10 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from runtime.metrics import NEVER, log_softmax
-
-LOWEST, HIGHEST = 1e-2, 1e2
-"""Bounds of the scale."""
+from runtime.metrics import NEVER, SCALES, log_softmax
 
 
 def scale_of(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> float:
@@ -36,6 +33,6 @@ def scale_of(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) 
         others = (chances.sum(axis=1) - true) / max(1, kept.shape[1] - 1)
         return float(-((1 - rest) * true + rest * others).mean())
 
-    bounds = (np.log(LOWEST), np.log(HIGHEST))
+    bounds = (np.log(SCALES[0]), np.log(SCALES[1]))
     found = minimize_scalar(cross_entropy, bounds=bounds, method="bounded")
     return float(np.exp(found.x))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from compressor.recipe import weights_folder
 from compressor.recipe.choices import METHODS, STRATEGIES
 from compressor.recipe.document import Key
+from compressor.recipe.networks import AUTO, NONE, WEIGHTS_WORDS, Network
 from compressor.recipe.schema import Recipe
+from runtime.errors import InputError
 from runtime.evaluation import gates
 
 
@@ -27,11 +30,11 @@ def mistakes_of(recipe: Recipe) -> list[tuple[Key, str]]:
     if recipe.label is not None and STRATEGIES[recipe.label.strategy].needs_labels:
         what = "reads the labels that are to be made; only `compressor label --simulate` uses it"
         mistakes.append((("label", "strategy"), what))
-    if recipe.teacher.weights == "none":
+    if recipe.teacher.weights in (AUTO, NONE):
         mistakes.append((("teacher", "weights"), "a teacher needs weights: `hub` or a local file"))
     for role, network in (("teacher", recipe.teacher), ("student", recipe.student)):
-        if network.weights not in ("hub", "none") and not Path(network.weights).is_file():
-            mistakes.append(((role, "weights"), f"no such file: {network.weights}"))
+        if mistake := _about_weights(network):
+            mistakes.append(((role, "weights"), mistake))
     mistakes += _about_auto(recipe)
     if not recipe.export.precisions:
         mistakes.append((("export", "precisions"), "empty: name at least one"))
@@ -39,11 +42,7 @@ def mistakes_of(recipe: Recipe) -> list[tuple[Key, str]]:
         named = getattr(recipe.export, field)
         if len(set(named)) < len(named):
             mistakes.append((("export", field), "names a value twice"))
-    if recipe.distill.crop_scale[0] > recipe.distill.crop_scale[1]:
-        mistakes.append((("distill", "crop_scale"), "the first share is above the second"))
-    batch = recipe.distill.batch or 32
-    if batch < 3 * recipe.distill.accumulate and recipe.distill.accumulate > 1:
-        mistakes.append((("distill", "accumulate"), "leaves parts of under 3 images"))
+    mistakes += [(("distill", key), what) for key, what in recipe.distill.mistakes()]
     method = METHODS[recipe.distill.method]
     if data.labels == "none" and recipe.label is None and method.needs_labels:
         what = f"{method.name} needs labels; data.labels is none"
@@ -73,7 +72,7 @@ def _about_auto(recipe: Recipe) -> list[tuple[Key, str]]:
     student, require, mistakes = recipe.student, recipe.require, list[tuple[Key, str]]()
     if student.latency_table is not None and not student.latency_table.is_file():
         mistakes.append((("student", "latency_table"), f"no such file: {student.latency_table}"))
-    if student.model != "auto":
+    if student.model != AUTO:
         return mistakes
     if require.latency_p95_ms is None and require.size_mb is None:
         what = "auto needs a limit: set require.latency_p95_ms or require.size_mb"
@@ -81,10 +80,27 @@ def _about_auto(recipe: Recipe) -> list[tuple[Key, str]]:
     if student.args:
         what = "belong to one model; leave them out with model auto"
         mistakes.append((("student", "args"), what))
-    if student.weights not in ("none", "hub"):
-        what = "belong to one model; use none or hub with model auto"
+    if student.weights not in WEIGHTS_WORDS and not Path(student.weights).is_dir():
+        what = "belong to one model; use auto, hub, none or a folder of weights with model auto"
         mistakes.append((("student", "weights"), what))
     return mistakes
+
+
+def _about_weights(network: Network) -> str | None:
+    """A file of weights must be there; a folder must hold those of the model."""
+    path = Path(network.weights)
+    if network.weights in WEIGHTS_WORDS or path.is_file():
+        return None
+    if not path.is_dir():
+        return f"no such file: {path}"
+    try:
+        if network.model == AUTO:
+            weights_folder.require_any(path)
+        else:
+            weights_folder.file_for(path, network.model)
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def _about_labels(recipe: Recipe) -> str | None:

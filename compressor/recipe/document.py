@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
-from ruamel.yaml.constructor import DuplicateKeyError, RoundTripConstructor, SafeConstructor
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.reader import ReaderError
 
+from compressor.recipe import yaml_text
+from compressor.recipe.yaml_text import YamlTextError
 from runtime.errors import InputError
 
 Key = tuple[str | int, ...]
@@ -27,6 +26,8 @@ class Section(BaseModel):
 
 Model = TypeVar("Model", bound=Section)
 
+_LONGEST_SHOWN, _MOST_SHOWN = 120, 20
+_LARGEST = 2**53
 # Pydantic counts a tuple's items after dropping the wrong ones: the wrong ones are named anyway.
 _CONSEQUENCES = {"too_short"}
 
@@ -51,6 +52,8 @@ class Document:
         Raises:
             InputError: all mistakes at once, one line each.
         """
+        if large := list(_too_large(self.data)):
+            raise self.error([(key, "a number too large for a recipe") for key in large])
         sections = {
             name for name, field in model.model_fields.items() if isinstance(field.default, Section)
         }
@@ -65,7 +68,12 @@ class Document:
     def error(self, mistakes: Sequence[tuple[Key, str]]) -> InputError:
         """An error of one line a mistake: `file:line: key: what is wrong`."""
         in_order = sorted(mistakes, key=lambda mistake: self._line(mistake[0]))
-        lines = (f"{self._where(key)}: {_dotted(key)}: {what}" for key, what in in_order)
+        lines = [
+            f"{self._where(key)}: {_short(_dotted(key))}: {what}"
+            for key, what in in_order[:_MOST_SHOWN]
+        ]
+        if len(in_order) > _MOST_SHOWN:
+            lines.append(f"and {len(in_order) - _MOST_SHOWN} more")
         return InputError("\n  ".join(lines))
 
     def _apply(self, override: str) -> None:
@@ -73,21 +81,20 @@ class Document:
         key: Key = tuple(part.strip() for part in dotted.split("."))
         if not equals or not all(key):
             raise InputError(
-                f"{self._given_as} {override}: write key.path=value, as in distill.epochs=2"
+                f"{self._given_as} {_short(override)}: write key.path=value, as in distill.epochs=2"
             )
+        if len(key) > yaml_text.DEEPEST:
+            raise InputError(f"{self._given_as} {_short(override)}: no section is so deep")
         try:
-            value = _yaml("safe").load(text)
-        except (YAMLError, ValueError, IndexError) as error:
-            raise InputError(
-                f"{self._given_as} {override}: the value is not YAML ({_problem(error)})"
-            ) from error
+            value = yaml_text.parse(text, "safe")
+        except YamlTextError as error:
+            raise InputError(f"{self._given_as} {_short(override)}: {error}") from error
         node = self._tree
         for depth, part in enumerate(key[:-1]):
             node = node.setdefault(part, {})
             if not isinstance(node, Mapping):
-                raise InputError(
-                    f"{self._given_as} {override}: {_dotted(key[: depth + 1])} is not a section"
-                )
+                where = f"{self._given_as} {_short(override)}"
+                raise InputError(f"{where}: {_dotted(key[: depth + 1])} is not a section")
         node[key[-1]] = value
         self._overridden[key] = override
 
@@ -95,7 +102,7 @@ class Document:
         for changed, override in reversed(self._overridden.items()):
             shared = min(len(changed), len(key))
             if changed[:shared] == key[:shared]:
-                return f"{self._given_as} {override}"
+                return f"{self._given_as} {_short(override)}"
         return f"{self.path}:{self._line(key)}"
 
     def _line(self, key: Key) -> int:
@@ -118,19 +125,19 @@ class Document:
         if kind == "missing":
             return key, "missing; it has no default"
         if kind in ("model_type", "model_attributes_type"):
-            return key, f"a section with keys is wanted here, got {got!r}"
+            return key, f"a section with keys is wanted here, got {_shown(got)}"
         if kind == "literal_error":
             choices = error["ctx"]["expected"]
             named = [choice.strip("'") for choice in choices.replace(" or ", ", ").split(", ")]
-            return key, f"{got!r} is not one of {choices}" + _did_you_mean(str(got), named)
+            return key, f"{_shown(got)} is not one of {choices}" + _did_you_mean(str(got), named)
         if kind == "path_type":
-            return key, f"a path is wanted, got {got!r}"
+            return key, f"a path is wanted, got {_shown(got)}"
         if kind == "tuple_type":
-            return key, f"a list in brackets is wanted, got {got!r}"
+            return key, f"a list in brackets is wanted, got {_shown(got)}"
         message = error["msg"]
         for prefix in ("Value error, ", "Input ", "String "):
             message = message.removeprefix(prefix)
-        return key, f"{message} (got {got!r})"
+        return key, f"{message} (got {_shown(got)})"
 
 
 def dump(data: Mapping[str, object]) -> str:
@@ -148,60 +155,15 @@ def dump(data: Mapping[str, object]) -> str:
 
 def _parse(path: Path) -> Any:
     try:
-        tree = _yaml("rt").load(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError) as error:
+        tree = yaml_text.parse(yaml_text.read_text(path))
+    except FileNotFoundError as error:
         raise InputError(f"{path}: no such file" + _similar_file(path)) from error
-    except IsADirectoryError as error:
-        raise InputError(f"{path}: a folder, not a YAML file") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text") from error
-    except DuplicateKeyError as error:
-        name = str(error.problem).split('"')[1] if '"' in str(error.problem) else "?"
-        raise InputError(
-            f"{_at(path, error)}: {name}: this key appears twice in the same section; keep one"
-        ) from error
-    except YAMLError as error:
-        raise InputError(f"{_at(path, error)}: not valid YAML: {_problem(error)}") from error
-    except (ValueError, IndexError) as error:  # ruamel on `-_` and `._`, which it takes for numbers
-        raise InputError(
-            f"{path}: not valid YAML: a value looks like a number but is not one ({error}); "
-            "put it in quotes"
-        ) from error
+    except YamlTextError as error:
+        line = "" if error.line is None else f":{error.line}"
+        raise InputError(f"{path}{line}: {error}") from error
     if not isinstance(tree, Mapping):
         raise InputError(f"{path}: expected a YAML file with sections")
     return tree
-
-
-class _Text(RoundTripConstructor):
-    """YAML 1.2 has no dates: 2024-05-01 is text, and may well be a folder."""
-
-
-class _PlainText(SafeConstructor):
-    """The same, without comments and lines."""
-
-
-_DATE = "tag:yaml.org,2002:timestamp"
-_Text.add_constructor(_DATE, RoundTripConstructor.construct_yaml_str)
-_PlainText.add_constructor(_DATE, SafeConstructor.construct_yaml_str)
-
-
-def _yaml(kind: Literal["rt", "safe"]) -> YAML:
-    yaml = YAML(typ=kind, pure=True)
-    yaml.Constructor = _Text if kind == "rt" else _PlainText
-    return yaml
-
-
-def _at(path: Path, error: YAMLError) -> str:
-    mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
-    return f"{path}:{mark.line + 1}" if mark else str(path)
-
-
-def _problem(error: Exception) -> str:
-    if isinstance(error, MarkedYAMLError):
-        return " ".join(filter(None, (error.context, error.problem)))
-    if isinstance(error, ReaderError):
-        return f"{error.reason} (character number {error.position + 1})"
-    return str(error)
 
 
 def _plain(node: object) -> Any:
@@ -214,6 +176,18 @@ def _plain(node: object) -> Any:
         if isinstance(node, kind):
             return kind(node)
     return None if node is None else str(node)  # of a tag such as !!binary
+
+
+def _too_large(node: object, key: Key = ()) -> Iterator[Key]:
+    """Yield the keys of whole numbers that no float holds: no setting is so large."""
+    if isinstance(node, int) and abs(node) > _LARGEST:
+        yield key
+    elif isinstance(node, dict):
+        for name, value in node.items():
+            yield from _too_large(value, (*key, name))
+    elif isinstance(node, list):
+        for number, value in enumerate(node):
+            yield from _too_large(value, (*key, number))
 
 
 def _fields_at(model: type[Section], key: Key) -> list[str]:
@@ -243,6 +217,18 @@ def _similar_file(path: Path) -> str:
     by_stem = {each.stem: each for each in sorted(there)}
     close = difflib.get_close_matches(path.stem, by_stem, n=1)
     return f"; did you mean {by_stem[close[0]]}?" if close else ""
+
+
+def _shown(value: object) -> str:
+    """Return a wrong value for a message, cut where it is long."""
+    try:
+        return _short(repr(value))
+    except ValueError:  # Python writes no number of so many digits
+        return "a number of thousands of digits"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 def _dotted(key: Key) -> str:

@@ -11,6 +11,10 @@ from compressor.recipe.document import Section
 from compressor.recipe.values import Positive
 from runtime.images.preprocess import Interpolation
 
+AUTO, HUB, NONE = "auto", "hub", "none"
+WEIGHTS_WORDS = (AUTO, HUB, NONE)
+"""What `weights` may say instead of a path."""
+
 Channels = tuple[float, float, float]
 Spread = tuple[Positive, Positive, Positive]
 
@@ -35,7 +39,11 @@ class Network(Section):
 class Teacher(Network):
     """`teacher:` the foundation model, frozen."""
 
-    weights: str = Field("hub", description="`hub`, a .safetensors, or a weights-only .pth")
+    weights: str = Field(
+        HUB,
+        description="`hub`, a .safetensors, a weights-only .pth, or a folder of weights: of "
+        "`compressor fetch`, or with files named MODEL.safetensors",
+    )
     image_size: Annotated[int, Field(ge=8, le=2048)] | None = Field(
         None, description="side in pixels; null takes the model's own"
     )
@@ -46,17 +54,33 @@ class Student(Network):
 
     model: str = Field(
         min_length=1,
-        description="a timm model, or auto: the most capable of the target's that fits `require`",
+        description="a timm model, or auto: of the target's that fit `require`, the one that "
+        "follows the teacher most faithfully before any training",
     )
 
     weights: str = Field(
-        "none", description="`none` (from scratch), `hub`, a .safetensors, or a weights-only .pth"
+        AUTO,
+        description="`auto` (the hub's if they are to be had, else an installed package's, else "
+        "none), `hub`, `none` (from scratch), a .safetensors, a weights-only .pth, or a folder of "
+        "weights as for the teacher",
     )
     image_size: Annotated[int, Field(ge=8, le=2048)] = Field(224, description="side in pixels")
     embedding: Annotated[int, Field(ge=2)] | None = Field(
-        None, description="width of a CNN's embedding (null: 192); a ViT keeps its own"
+        None,
+        description="width of the embedding; null: 192 for a CNN, its own for a ViT, which from "
+        "scratch can have no other",
+    )
+    stages: Annotated[int, Field(ge=0)] | None = Field(
+        None,
+        description="how many stages give the embedding layer the mean and the deviation of their "
+        "channels, beside the last features; null: 4 from pretrained weights, 0 from scratch",
     )
     latency_table: Path | None = Field(
         None,
         description="for model auto: what `python -m runtime latency-table` wrote on the target",
     )
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether it starts from weights, not from scratch."""
+        return self.weights != "none"

@@ -13,10 +13,14 @@ from msgspec import Struct
 
 from compressor.recipe import target as targets
 from compressor.recipe.checks import mistakes_of
-from compressor.recipe.document import Document
+from compressor.recipe.document import Document, Key
+from compressor.recipe.networks import AUTO, WEIGHTS_WORDS, Student, Teacher
 from compressor.recipe.schema import Recipe
 from compressor.recipe.target import Target
+from compressor.recipe.values import unusable
+from compressor.recipe.weights_folder import with_file
 from runtime import documents
+from runtime.backends.nvidia.engine_manifest import Profile
 from runtime.errors import InputError
 
 ORIGIN = "recipe.json"
@@ -56,21 +60,59 @@ def load(path: Path, overrides: Sequence[str] = (), *, given_as: str = "--set") 
     """
     document = Document(path, overrides, given_as=given_as)
     written = document.validate(Recipe)
-    recipe = _with_resolved_paths(written, path.resolve().parent)
+    recipe = _with_resolved_paths(written, path.resolve().parent, document)
     if mistakes := mistakes_of(recipe):
         raise document.error(mistakes)
+    files = {role: with_file(getattr(recipe, role)) for role in ("teacher", "student")}
+    recipe = recipe.model_copy(update=files)
     try:
         target_path = targets.path_of(recipe.target, path.resolve().parent)
     except InputError as error:
         raise document.error([(("target",), str(error))]) from error
+    target = targets.load(target_path)
+    given = recipe.export.batches if recipe.export.engines else None
+    if given is not None and (lacks := Profile(*given).lacks(target.batches)):
+        raise document.error([(("export", "batches"), lacks)])
     canonical = json.dumps(document.data, sort_keys=True)
     return Plan(
         recipe=recipe,
-        target=targets.load(target_path),
+        target=target,
         target_name=target_path.stem,
         digest=hashlib.sha256(canonical.encode()).hexdigest(),
         origin=RecipeOrigin(path=str(path.resolve()), overrides=tuple(overrides)),
     )
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The networks of a recipe whose images may be on another machine."""
+
+    teacher: Teacher
+    student: Student
+    students: tuple[str, ...]
+    """Models that the student may become: itself, or the candidates of the target."""
+
+
+def load_networks(
+    path: Path, overrides: Sequence[str] = (), *, given_as: str = "--set"
+) -> Networks:
+    """Read teacher and student of a recipe; no other file that it names has to be there.
+
+    Args:
+        path: the YAML file.
+        overrides: changes of it.
+        given_as: what messages call a change.
+
+    Raises:
+        InputError: with file, line and key of every mistake.
+    """
+    document = Document(path, overrides, given_as=given_as)
+    written, folder = document.validate(Recipe), path.resolve().parent
+    recipe = _with_resolved_paths(written, folder, document)
+    students: tuple[str, ...] = (recipe.student.model,)
+    if recipe.student.model == AUTO:
+        students = targets.load(targets.path_of(recipe.target, folder)).students
+    return Networks(recipe.teacher, recipe.student, students)
 
 
 def load_again(folder: Path) -> Plan:
@@ -98,26 +140,38 @@ def read_origin(folder: Path) -> RecipeOrigin:
         raise InputError(f"{path}: not written by a run ({error})") from error
 
 
-def _with_resolved_paths(recipe: Recipe, folder: Path) -> Recipe:
-    def resolved(value: Any, keywords: tuple[str, ...] = ()) -> Any:
-        return value if value is None or value in keywords else (folder / value).resolve()
+def _with_resolved_paths(recipe: Recipe, folder: Path, document: Document) -> Recipe:
+    """Return the recipe with absolute paths.
+
+    Raises:
+        InputError: a path is one that no file can have; names its key.
+    """
+    mistakes = list[tuple[Key, str]]()
+
+    def resolved(key: Key, value: Any, keywords: tuple[str, ...] = ()) -> Any:
+        if value is None or value in keywords:
+            return value
+        if why := unusable(folder / value):
+            mistakes.append((key, why))
+            return folder
+        return (folder / value).resolve()
 
     data = recipe.data
-    holdout = data.holdout if isinstance(data.holdout, float) else resolved(data.holdout)
+    is_share = isinstance(data.holdout, float)
     data = data.model_copy(
         update={
-            "images": resolved(data.images),
-            "labels": str(resolved(data.labels, ("folders", "none"))),
-            "holdout": holdout,
-            "ood": resolved(data.ood),
+            "images": resolved(("data", "images"), data.images),
+            "labels": str(resolved(("data", "labels"), data.labels, ("folders", "none"))),
+            "holdout": data.holdout if is_share else resolved(("data", "holdout"), data.holdout),
+            "ood": resolved(("data", "ood"), data.ood),
         }
     )
-    networks: dict[str, Any] = {
-        role: network.model_copy(
-            update={"weights": str(resolved(network.weights, ("hub", "none")))}
-        )
-        for role, network in (("teacher", recipe.teacher), ("student", recipe.student))
-    }
-    timings = resolved(networks["student"].latency_table)
+    networks: dict[str, Any] = {}
+    for role, network in (("teacher", recipe.teacher), ("student", recipe.student)):
+        weights = str(resolved((role, "weights"), network.weights, WEIGHTS_WORDS))
+        networks[role] = network.model_copy(update={"weights": weights})
+    timings = resolved(("student", "latency_table"), networks["student"].latency_table)
     networks["student"] = networks["student"].model_copy(update={"latency_table": timings})
+    if mistakes:
+        raise document.error(mistakes)
     return recipe.model_copy(update={"data": data, **networks})

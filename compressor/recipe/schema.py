@@ -44,12 +44,25 @@ class Data(Section):
         "none",
         description="`folders` (one for each class), a CSV with the columns image,label, or `none`",
     )
+    class_level: Count | None = Field(
+        None,
+        description="which level of folders names the classes, 1: directly below `images`, folders "
+        "of a split not counted; null: the only level that could",
+    )
+    split_folders: Literal["auto", "ignore"] = Field(
+        "auto",
+        description="auto: folders such as train/ and val/ are the split, instead of a share in "
+        "`holdout`; ignore: they are folders like others",
+    )
     holdout: Annotated[float | Path, BeforeValidator(_share_or_folder)] = Field(
         0.2, description="share never trained or tuned on (stratified when labelled), or a folder"
     )
     ood: Path | None = Field(None, description="a folder of images that are not of this task")
     max_rejected: Annotated[float, Field(ge=0, le=1)] = Field(
         0.1, description="more than this share of unusable images ends the run"
+    )
+    max_megapixels: Annotated[float, Field(ge=1, le=1000)] = Field(
+        256, description="an image with more million pixels is unusable"
     )
     min_images: Annotated[int, Field(ge=8)] = Field(
         40, description="fewer usable images than this end the run"
@@ -124,15 +137,15 @@ class Check(Section):
     """`check:` what the report looks into."""
 
     robustness_images: Annotated[int, Field(ge=0)] = Field(
-        50,
-        description="held-out images that are also checked under corruptions "
+        0,
+        description="held-out images, such as 50, that are also checked under corruptions "
         f"({corruptions.summary()}: {len(corruptions.cells())} passes of teacher, student and file "
-        "for each image), at most as many as the bundle holds; 0 leaves it out",
+        "for each image), at most as many as the bundle holds; 0 leaves out what may take longest",
     )
 
 
 class Require(Section):
-    """`require:` gates; a run that misses one ends with exit code 1."""
+    """`require:` gates; a run that misses one, or cannot decide it, ends with exit code 1."""
 
     latency_p95_ms: Positive | None = Field(
         None, description="largest p95 of one request, on the target"
@@ -151,8 +164,9 @@ class Require(Section):
     ood_auroc: Share | None = Field(None, description="lowest AUROC against data.ood")
     undecided: Literal["fail", "pass"] = Field(
         "fail",
-        description="how a gate counts that this machine or these images cannot decide: "
-        "latency away from the target, a limit within the 95 % interval of the score",
+        description="whether a gate that this machine or these images cannot decide (latency away "
+        "from the target, a limit within the 95 % interval of the score) ends with exit code 1, or "
+        "with 0; it is reported as undecided either way",
     )
 
 
@@ -160,7 +174,9 @@ class Recipe(Section):
     """A whole recipe."""
 
     name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name of the run's folder"
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        max_length=128,
+        description="name of the run's folder",
     )
     data: Data
     teacher: Teacher

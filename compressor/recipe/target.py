@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from compressor.recipe.document import Document, Section
+from compressor.recipe.values import unusable
 from runtime.errors import InputError
 
 
@@ -31,6 +32,7 @@ class Match(Section):
     cpu: Regex | None = Field(None, description="CPU model, as /proc/cpuinfo has it")
     board: Regex | None = Field(None, description="board, as /proc/device-tree/model has it")
     gpu: Regex | None = Field(None, description="GPU, as nvidia-smi names it")
+    os: Regex | None = Field(None, description="system and kernel, as Python's platform names them")
 
 
 STUDENTS = (
@@ -76,10 +78,18 @@ class Target(Section):
     )
     students: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
         STUDENTS,
-        description="timm models that `student.model: auto` tries, the most capable first",
+        description="timm models that `student.model: auto` compares; where none has weights, it "
+        "takes the first that fits: name the most capable first",
     )
     memory_gb: Annotated[float, Field(gt=0)] | None = Field(
         None, description="memory that the student can use, in GB; of the GPU if there is one"
+    )
+
+    runtimes: tuple[str, ...] = Field(
+        (), description="what runs its files there, with the oldest version where that matters"
+    )
+    sources: dict[str, str] = Field(
+        {}, description="where each number of this file comes from, and when it was read"
     )
 
     @property
@@ -101,6 +111,10 @@ def names() -> list[str]:
     return sorted(path.stem for path in (recipes_folder() / "targets").glob("*.yaml"))
 
 
+FORMER = {"raspberry-pi-5": "pi-5"}
+"""Former names of targets, which are still taken."""
+
+
 def path_of(name: str, relative_to: Path) -> Path:
     """The file of a target: one of ours by name, or a path to a `.yaml` of the user's.
 
@@ -108,13 +122,20 @@ def path_of(name: str, relative_to: Path) -> Path:
         InputError: neither.
     """
     if name.endswith((".yaml", ".yml")):
+        if why := unusable(relative_to / name):
+            raise InputError(f"{name[:120]!r}: {why}")
         if not (relative_to / name).is_file():
             raise InputError(f"no such file: {relative_to / name}")
         return relative_to / name
+    name = FORMER.get(name, name)
     if name in names():
         return recipes_folder() / "targets" / f"{name}.yaml"
-    close = difflib.get_close_matches(name, names(), n=1)
-    hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(names())}"
+    close = difflib.get_close_matches(name, [*names(), *FORMER], n=1)
+    hint = (
+        f"did you mean {FORMER.get(close[0], close[0])}?"
+        if close
+        else f"known: {', '.join(names())}"
+    )
     raise InputError(f"{name!r} is not a target; {hint} (or a path to a .yaml of your own)")
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from compressor.selection.metric_space import Space, blocks, distances, distinct
 from runtime.arrays import Floats, Ints
-from runtime.benchmark.machine import cores
+from runtime.backends.cores import cores
 from runtime.errors import MissingDependencyError
 
 FEWEST_IMAGES = 12

@@ -16,12 +16,13 @@ from typing import Any, Literal
 
 from export.engine import layers as inside
 from export.engine import onnx_parser as networks
+from export.engine import timing_cache
 from export.engine.layers import Layer
 from export.engine.onnx_parser import Log
-from runtime.backends import gpu as gpus
-from runtime.backends.engine_manifest import EngineManifest, Profile
-from runtime.backends.tensorrt_flavour import Flavour, cuda_of, import_flavour
-from runtime.errors import InputError, MissingDependencyError
+from runtime.backends.nvidia import gpu as gpus
+from runtime.backends.nvidia.engine_manifest import EngineManifest, Profile
+from runtime.backends.nvidia.tensorrt_flavour import Flavour, cuda_of, import_flavour
+from runtime.errors import FileNotMadeError, InputError, MissingDependencyError
 from runtime.files import replacing, sha256_of, write_json, write_text
 
 Precision = Literal["fp32", "fp16", "int8"]
@@ -43,8 +44,8 @@ class EngineSpec:
     """Such as `8.9`; None: that of the GPU in this machine."""
     workspace_mb: int | None = None
     """Scratch memory of a layer at most, 10^6 bytes; None: all of the GPU's."""
-    timing_cache: Path | None = None
-    """A file of measured kernels for later builds on the same GPU (`tensorrt` only)."""
+    timing_caches: Path | None = None
+    """A folder for the times of kernels, for later builds on such a GPU (`tensorrt` only)."""
 
 
 def build(onnx: Path, folder: Path, spec: EngineSpec, *, note: Note = lambda line: None) -> Path:
@@ -60,8 +61,9 @@ def build(onnx: Path, folder: Path, spec: EngineSpec, *, note: Note = lambda lin
         The `.engine` file. Beside it: `.engine.json`, `.engine.layers.json`, `.engine.sh`.
 
     Raises:
-        InputError: TensorRT cannot read the file, cannot build it, or the engine is not what was
-            ordered.
+        FileNotMadeError: TensorRT cannot read the file, cannot build it, or the engine is not what
+            was ordered.
+        InputError: there is no such file, or no engine for this GPU can be built here.
         MissingDependencyError: the flavour or the GPU that it needs is not here.
     """
     if not onnx.is_file():
@@ -71,22 +73,31 @@ def build(onnx: Path, folder: Path, spec: EngineSpec, *, note: Note = lambda lin
     log = Log()
     logger = log.logger(trt)
     network, config, builder = _prepare(trt, onnx, logger, spec)
+    times = None
     if spec.flavour == "tensorrt-rtx":
         config.num_compute_capabilities = 1
         config.set_compute_capability(_of_rtx(trt, capability), 0)
+        if hasattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION"):  # else no CUDA graph is captured
+            config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
+    else:
+        if spec.timing_caches is not None:
+            where = spec.timing_caches, spec.flavour, trt.__version__, capability
+            times = timing_cache.path_of(*where)
+        timing_cache.attach(config, times)
     config.progress_monitor = _monitor(trt, note)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         words = "\n  ".join(log.problems[-5:]) or "it gave no reason"
-        raise InputError(
+        raise FileNotMadeError(
             f"{onnx}: {spec.flavour} {trt.__version__} could not build an engine\n  {words}\n"
             "  A smaller largest batch (`export.batches`) or more workspace "
             "(`export.workspace_mb`) may help."
         )
-    _keep_timing_cache(config, spec)
     content = bytes(plan)
     listed, inspected_by = _look_inside(trt, logger, content, log)
-    weights = inside.prove(listed, spec.precision)
+    proof = inside.prove(listed, spec.precision)
+    if proof.lacks:
+        note(f"not proved to compute in {spec.precision}: {proof.lacks}")
     path = folder / f"{onnx.stem}.{spec.flavour}-sm{capability.replace('.', '')}.engine"
     with replacing(path) as temporary:
         temporary.write_bytes(content)
@@ -104,12 +115,31 @@ def build(onnx: Path, folder: Path, spec: EngineSpec, *, note: Note = lambda lin
         engine_sha256=sha256_of(path),
         profile=spec.profile,
         precision=spec.precision,
-        weights_found=weights,
+        weights_found=proof.weights,
         inspected_by=inspected_by,
+        not_proved=proof.lacks,
     ).save(path)
     write_json(path.with_name(f"{path.name}.layers.json"), [each.to_dict() for each in listed])
-    write_text(path.with_name(f"{path.name}.sh"), _script(network, onnx, path, spec, capability))
+    by_hand = _command(network, onnx, path, spec, capability)
+    by_hand += [] if times is None else [f"--timingCacheFile={times.name}"]
+    text = f"#!/bin/sh\n# In the folder of {onnx.name}:\n{shlex.join(by_hand)}\n"
+    write_text(path.with_name(f"{path.name}.sh"), text)
+    if spec.flavour == "tensorrt":
+        timing_cache.keep(config, times)
     return path
+
+
+def require_readable(onnx: Path, flavour: Flavour) -> None:
+    """Parse a file as a build would, without building.
+
+    Raises:
+        FileNotMadeError: TensorRT cannot read it.
+        MissingDependencyError: the flavour is not here.
+    """
+    trt, log = import_flavour(flavour), Log()
+    logger = log.logger(trt)
+    flag = trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED
+    networks.parse(trt, trt.Builder(logger).create_network(1 << int(flag)), onnx, logger)
 
 
 def _capability(spec: EngineSpec, here: str | None) -> str:
@@ -155,12 +185,13 @@ def _of_rtx(trt: Any, capability: str) -> Any:
 def _prepare(trt: Any, onnx: Path, logger: Any, spec: EngineSpec) -> tuple[Any, Any, Any]:
     """Read the network, and make a configuration with its profile and limits."""
     builder = trt.Builder(logger)
-    # 10.12 asks for it, 11 takes every network as strongly typed and ignores it.
+    # 10 asks for it, 11 takes every network as strongly typed and ignores it.
     flag = trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED
     network = builder.create_network(1 << int(flag))
     networks.parse(trt, network, onnx, logger)
     config = builder.create_builder_config()
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    config.clear_flag(trt.BuilderFlag.TF32)  # what the file says to be float32 is computed in it
     if spec.workspace_mb is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, spec.workspace_mb * 10**6)
     images, profile = network.get_input(0), builder.create_optimization_profile()
@@ -170,22 +201,12 @@ def _prepare(trt: Any, onnx: Path, logger: Any, spec: EngineSpec) -> tuple[Any, 
             f"{onnx}: takes no batches of {spec.profile.min_batch} to {spec.profile.max_batch}; "
             f"its input is {tuple(images.shape)}. Is its first side dynamic?"
         )
-    if spec.flavour == "tensorrt":  # RTX chooses kernels on the device, and has no such cache
-        path = spec.timing_cache
-        measured = path.read_bytes() if path is not None and path.is_file() else b""
-        config.set_timing_cache(config.create_timing_cache(measured), ignore_mismatch=False)
     return network, config, builder
 
 
 def _shapes(network: Any, profile: Profile) -> list[tuple[int, ...]]:
     sides = tuple(network.get_input(0).shape)[1:]
     return [(batch, *sides) for batch in (profile.min_batch, profile.opt_batch, profile.max_batch)]
-
-
-def _keep_timing_cache(config: Any, spec: EngineSpec) -> None:
-    if spec.flavour == "tensorrt" and spec.timing_cache is not None:
-        with replacing(spec.timing_cache) as temporary:
-            temporary.write_bytes(bytes(config.get_timing_cache().serialize()))
 
 
 def _look_inside(trt: Any, logger: Any, content: bytes, log: Log) -> tuple[list[Layer], str]:
@@ -223,21 +244,20 @@ def _monitor(trt: Any, note: Note) -> Any:
     return Monitor()
 
 
-def _script(network: Any, onnx: Path, engine: Path, spec: EngineSpec, capability: str) -> str:
+def _command(
+    network: Any, onnx: Path, engine: Path, spec: EngineSpec, capability: str
+) -> list[str]:
     """Return the same build as a shell command."""
     name = network.get_input(0).name
     shapes = ["x".join(map(str, shape)) for shape in _shapes(network, spec.profile)]
-    words = ["trtexec", "--stronglyTyped"]
+    words = ["trtexec", "--stronglyTyped", "--noTF32"]
     if spec.flavour == "tensorrt-rtx":
         words = ["tensorrt_rtx", f"--computeCapabilities={capability.replace('.', '')}"]
     words += [f"--onnx={onnx.name}", f"--saveEngine={engine.name}"]
     words += [f"--{kind}Shapes={name}:{each}" for kind, each in zip(_KINDS, shapes, strict=True)]
     if spec.workspace_mb is not None:
         words.append(f"--memPoolSize=workspace:{spec.workspace_mb * 1e6 / 2**20:.0f}")
-    if spec.flavour == "tensorrt" and spec.timing_cache is not None:
-        words.append(f"--timingCacheFile={spec.timing_cache.name}")
-    words += ["--profilingVerbosity=detailed", "--skipInference"]
-    return f"#!/bin/sh\n# In the folder of {onnx.name}:\n{shlex.join(words)}\n"
+    return [*words, "--profilingVerbosity=detailed", "--skipInference"]
 
 
 _KINDS = ("min", "opt", "max")

@@ -10,13 +10,13 @@ from export import bundle as bundles
 from export.engine import build
 from export.engine.build import EngineSpec, Note
 from runtime import documents
-from runtime.backends.engine_manifest import Profile
-from runtime.backends.tensorrt_flavour import ENGINE_SUFFIX, Flavour
+from runtime.backends.nvidia.engine_manifest import Profile
+from runtime.backends.nvidia.tensorrt_flavour import ENGINE_SUFFIX, Flavour
 from runtime.bundle import bundle as existing
 from runtime.bundle.bundle import Artifact, Bundle
-from runtime.documents import Precision
+from runtime.documents import Precision, read_json
 from runtime.errors import InputError
-from runtime.files import read_json, write_json
+from runtime.files import write_json
 
 
 @dataclass(frozen=True)
@@ -96,13 +96,15 @@ def _spec(
         profile = Profile(*batches)
     except ValueError as error:
         raise InputError(f"batches {batches}: {error}") from error
+    if lacks := profile.lacks(sizes):
+        raise InputError(f"{bundle.folder}: batches {batches}: {lacks}")
     return EngineSpec(
         flavour=flavour,
         precision=precision,
         profile=profile,
         compute_capability=capability,
         workspace_mb=request.workspace_mb or recipe.workspace_mb,
-        timing_cache=bundle.folder / bundles.ENGINES / f"{flavour}.timing-cache",
+        timing_caches=bundle.folder / bundles.ENGINES,
     )
 
 

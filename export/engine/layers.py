@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any, Literal
 
-from runtime.errors import InputError
+from runtime.errors import FileNotMadeError
 
 TYPES = {
     "float": "float32", "fp32": "float32", "half": "float16", "fp16": "float16",
@@ -73,30 +73,46 @@ def weight_types(layers: Sequence[Layer]) -> dict[str, float]:
     return {name: round(count / total, 4) for name, count in counted.most_common()}
 
 
-def prove(layers: Sequence[Layer], precision: Literal["fp32", "fp16", "int8"]) -> dict[str, float]:
-    """Return the share of the weights by type, if it matches the engine's precision.
+@dataclass(frozen=True)
+class WeightProof:
+    """What the weights of an engine say of the precision that it computes in."""
+
+    weights: dict[str, float]
+    """Share of the listed weights by type."""
+    lacks: str
+    """Why that does not prove its precision; empty where it does."""
+
+
+def prove(layers: Sequence[Layer], precision: Literal["fp32", "fp16", "int8"]) -> WeightProof:
+    """Return the share of the weights by type, and whether it proves the engine's precision.
+
+    TensorRT fuses what it can, such as the blocks of a ViT, into regions whose weights it does not
+    list. An engine with such regions is refused by nothing that is listed beside them.
 
     Raises:
-        InputError: its weights are of another type: precision was lost, or Q/DQ not fused.
+        FileNotMadeError: its weights are of another type: precision was lost, or Q/DQ not fused.
     """
     found = weight_types(layers)
     wanted, share = _FUSED_SHARE[precision]
+    regions = sum(_is_fused(layer) and not layer.constants for layer in layers)
+    lacks = f"TensorRT lists no weights of {regions} fused regions" if regions else ""
     if not found:
-        raise InputError(
-            "the engine's layers carry no weights, or the builder listed none: what it computes in "
-            "cannot be proved"
-        )
-    if found.get(wanted, 0.0) < share:
+        return WeightProof({}, lacks or "TensorRT lists no weights")
+    if found.get(wanted, 0.0) < share and not regions:
         inside = ", ".join(f"{name} {part:.0%}" for name, part in found.items())
         cause = (
             "Q/DQ was not fused into its layers" if precision == "int8" else "precision was lost"
         )
-        raise InputError(
+        raise FileNotMadeError(
             f"an engine named {precision} must hold at least {share:.0%} of its weights in "
             f"{wanted}; it has {inside}: {cause}.\n"
             "  Was the ONNX file made by `compressor export`? TensorRT takes types from the file."
         )
-    return found
+    return WeightProof(found, lacks)
+
+
+def _is_fused(layer: Layer) -> bool:
+    return "ForeignNode" in layer.name or layer.kind == "Myelin"
 
 
 _LINE = re.compile(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runtime.errors import InputError
+from runtime.errors import FileNotMadeError
 
 
 @dataclass
@@ -40,14 +40,14 @@ def parse(trt: Any, network: Any, path: Path, log: Any) -> None:
     """Read an ONNX file into an empty network.
 
     Raises:
-        InputError: TensorRT refuses it; names every node it named, its operator and what to do.
+        FileNotMadeError: TensorRT refuses it; with every node it named, what it does, what to do.
     """
     parser = trt.OnnxParser(network, log)
     if parser.parse(path.read_bytes()) and parser.num_errors == 0:
         return
     refusals = [_refusal(parser.get_error(n)) for n in range(parser.num_errors)]
     listed = "\n  ".join(dict.fromkeys(refusals)) or "no reason was given"
-    raise InputError(f"{path}: {trt.__name__} {trt.__version__} cannot read it\n  {listed}")
+    raise FileNotMadeError(f"{path}: {trt.__name__} {trt.__version__} cannot read it\n  {listed}")
 
 
 def _refusal(error: Any) -> str:

@@ -15,7 +15,9 @@ from onnx import ModelProto
 
 from export import graph
 from export.graph import CHUNK
+from export.refusals import refused_by
 from runtime.arrays import Floats
+from runtime.backends.ort_library import import_onnxruntime
 
 Method = Literal["minmax", "entropy", "percentile"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -35,12 +37,19 @@ class Calibration:
 
 
 def prepare(source: Path) -> ModelProto:
-    """Return a float32 file with constants folded and shapes inferred, as quantisation needs it."""
+    """Return a float32 file with constants folded and shapes inferred, as quantisation needs it.
+
+    Raises:
+        FileNotMadeError: ONNX Runtime cannot prepare it.
+    """
+    import_onnxruntime()  # without telemetry
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "prepared.onnx"
-        quant_pre_process(str(source), str(path), skip_symbolic_shape=True)
+    with refused_by("ONNX Runtime's preparation for INT8"), TemporaryDirectory() as folder:
+        folded, path = Path(folder) / "folded.onnx", Path(folder) / "prepared.onnx"
+        graph.fold(source, folded)
+        options = {"skip_symbolic_shape": True, "skip_optimization": True}
+        quant_pre_process(str(folded), str(path), **options)
         return onnx.load(path)
 
 
@@ -52,28 +61,32 @@ def calibrate(model: ModelProto, images: Floats, *, name: str, method: Method) -
         images: training images.
         name: how they were chosen.
         method: how a range follows from the values.
-    """
-    from onnxruntime.quantization.calibrate import CalibrationMethod, create_calibrator
 
-    methods = {
-        "minmax": CalibrationMethod.MinMax,
-        "entropy": CalibrationMethod.Entropy,
-        "percentile": CalibrationMethod.Percentile,
+    Raises:
+        FileNotMadeError: ONNX Runtime cannot calibrate this graph.
+    """
+    import_onnxruntime()
+    from onnxruntime.quantization import calibrate
+
+    calibrators = {
+        "minmax": calibrate.MinMaxCalibrater,
+        "entropy": calibrate.EntropyCalibrater,
+        "percentile": calibrate.PercentileCalibrater,
     }
     options: dict[str, object] = {"symmetric": True}
     if method == "percentile":
         options |= {"percentile": PERCENTILE, "num_bins": 2048}
-    # The calibrator prints; stdout belongs to the caller.
-    with TemporaryDirectory() as folder, redirect_stdout(StringIO()):
-        path = Path(folder) / "model.onnx"
+    with (
+        refused_by("ONNX Runtime's calibration"),
+        TemporaryDirectory() as folder,
+        redirect_stdout(StringIO()),  # the calibrator prints; stdout belongs to the caller
+    ):
+        path, observed = Path(folder) / "model.onnx", str(Path(folder) / "observed.onnx")
         onnx.save(model, path)
-        calibrator = create_calibrator(
-            str(path),
-            list(graph.MATRIX_OPERATORS),
-            augmented_model_path=str(Path(folder) / "calibrated.onnx"),
-            calibrate_method=methods[method],
-            extra_options=options,
-        )
+        operators = list(graph.MATRIX_OPERATORS)
+        calibrator = calibrators[method](str(path), operators, observed, **options)
+        calibrator.augment_graph()
+        calibrator.infer_session = graph.unchanged_session(observed)
         # In chunks: the histograms keep every tensor of the images that they get at once.
         for start in range(0, len(images), CHUNK):
             calibrator.collect_data(_reader(images[start : start + CHUNK]))

@@ -17,7 +17,10 @@ from onnx import ModelProto
 
 from export import graph
 from export.precision.calibration import METHODS, Calibration, Method, calibrate, prepare
+from export.refusals import refused_by
 from runtime.arrays import Floats
+from runtime.backends.ort_library import import_onnxruntime
+from runtime.errors import FileNotMadeError
 from runtime.progress import Track, silent
 from runtime.results.making import CalibrationTrial, FloatLayers, Int8Decision
 from runtime.results.scores import to_json
@@ -27,6 +30,8 @@ WORTH = 2.0
 (multiply-adds) from the error: 10 % of the work in float must remove 20 % of the error."""
 SEARCH_IMAGES = 64
 """Most validation images in the search for sensitive layers, which measures every layer."""
+MOST_FLOAT = 1 - graph.LEAST["int8"]
+"""Largest share of the weights that may stay float: else the file would not be INT8."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,8 @@ class Sensitivity:
     """With only this layer quantised."""
     work: float
     """Its share of the multiply-adds."""
+    weights: float
+    """Its share of the weights."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,8 @@ class Step:
     error: float
     work: float
     """Their share of the multiply-adds."""
+    weights: float
+    """Their share of the weights."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +121,7 @@ class Quantiser:
 
     def quantised(self, calibration: Calibration, layers: Collection[str]) -> ModelProto:
         """Return the graph with Q/DQ around some layers."""
+        import_onnxruntime()
         from onnxruntime.quantization import QuantType
         from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
@@ -133,8 +143,9 @@ class Quantiser:
                 "OpTypesToExcludeOutputQuantization": ["Gemm"],
             },
         )
-        quantiser.quantize_model()
-        quantiser.model.topological_sort()
+        with refused_by("ONNX Runtime's quantiser"):
+            quantiser.quantize_model()
+            quantiser.model.topological_sort()
         model: ModelProto = quantiser.model.model
         return model
 
@@ -160,8 +171,13 @@ def make(
         calibration: sets of training images [N, 3, S, S], by name (`selected`, `random`).
         validation: images [N, 3, S, S] that errors are measured on; no held-out ones.
         track: shows the progress.
+
+    Raises:
+        FileNotMadeError: there is nothing to quantise, or ONNX Runtime cannot.
     """
     quantiser = Quantiser.of(source, validation)
+    if not quantiser.layers:
+        raise FileNotMadeError("no convolution and no matrix product is left to quantise")
     best, trials = best_calibration(quantiser, calibration, track=track)
     sensitive = sensitivities(quantiser, best, track=track)
     float_layers, steps = choose_float_layers(quantiser, best, sensitive)
@@ -191,14 +207,14 @@ def best_calibration(
 def sensitivities(
     quantiser: Quantiser, calibration: Calibration, *, track: Track = silent
 ) -> tuple[Sensitivity, ...]:
-    """Measure the error of every layer when it alone is quantised, and its share of the work."""
-    work = _work(quantiser)
-    layers = quantiser.layers
+    """Measure the error of each layer when it alone is quantised, and its shares."""
+    work, weights, layers = _work(quantiser), _weights(quantiser), quantiser.layers
     return tuple(
         Sensitivity(
             layer,
             quantiser.error(quantiser.quantised(calibration, [layer]), SEARCH_IMAGES),
             work[layer],
+            weights[layer],
         )
         for layer in track(layers, label="INT8, layer by layer", total=len(layers))
     )
@@ -209,33 +225,60 @@ def choose_float_layers(
 ) -> tuple[tuple[str, ...], tuple[Step, ...]]:
     """Return the layers that stay float, and the steps of the search.
 
-    Layers go back to float in the order of error per work, twice as many at each step up to half of
-    all. A step is kept if it removes enough of the error (`WORTH`) for its work.
+    Layers go back to float in the order of error per work, twice as many at each step, up to
+    `MOST_FLOAT` of the weights: a layer that is too large for what is left is passed over. A step
+    is kept if it removes enough of the error (`WORTH`) for its work.
     """
     # Even a small float layer costs time: a conversion on either side.
     typical = 1 / len(sensitive)
     order = sorted(sensitive, key=lambda one: one.error / (one.work + typical), reverse=True)
+    candidates = _that_fit(order)
 
     def measured(count: int) -> Step:
-        in_float, in_int8 = order[:count], [one.layer for one in order[count:]]
+        in_float = candidates[:count]
+        names = {one.layer for one in in_float}
+        in_int8 = [one.layer for one in sensitive if one.layer not in names]
         error = quantiser.error(quantiser.quantised(calibration, in_int8), SEARCH_IMAGES)
-        return Step(count, error, round(sum(one.work for one in in_float), 4))
+        work, weights = (sum(each) for each in _shares(in_float))
+        return Step(count, error, round(work, 4), round(weights, 4))
 
     steps = [measured(0)]
     kept = steps[0]
     count = 1
-    while count <= len(order) // 2:
+    while count <= len(candidates):
         step = measured(count)
         steps.append(step)
         removed = (kept.error - step.error) / max(steps[0].error, 1e-12)
         if removed >= WORTH * (step.work - kept.work) and removed > _NOISE:
             kept = step
         count *= 2
-    return tuple(one.layer for one in order[: kept.layers]), tuple(steps)
+    return tuple(one.layer for one in candidates[: kept.layers]), tuple(steps)
+
+
+def _that_fit(order: Sequence[Sensitivity]) -> list[Sensitivity]:
+    """Those that may stay float together, in their order."""
+    chosen, left = list[Sensitivity](), MOST_FLOAT
+    for one in order:
+        if one.weights <= left:
+            chosen.append(one)
+            left -= one.weights
+    return chosen
+
+
+def _shares(layers: Sequence[Sensitivity]) -> tuple[list[float], list[float]]:
+    return [one.work for one in layers], [one.weights for one in layers]
 
 
 _NOISE = 0.05
 """A smaller share of the error is noise: other images would order the layers differently."""
+
+
+def _weights(quantiser: Quantiser) -> dict[str, float]:
+    counts = dict.fromkeys(quantiser.layers, 0)
+    for weight in graph.weights(quantiser.model):
+        counts[weight.node] += weight.elements
+    total = sum(counts.values())
+    return {name: count / total if total else 0.0 for name, count in counts.items()}
 
 
 def _work(quantiser: Quantiser) -> dict[str, float]:

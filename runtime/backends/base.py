@@ -9,8 +9,10 @@ from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from runtime.arrays import AnyArray
+from runtime.errors import InputError
 from runtime.images.preprocess import Preprocess
 
 Provider = Literal["cpu", "cuda", "tensorrt"]
@@ -37,6 +39,30 @@ class Outputs:
         )
 
 
+@dataclass(frozen=True)
+class Widths:
+    """How wide a student's answers are."""
+
+    embedding: int
+    classes: int
+    """0 without logits."""
+
+
+def require_widths(outputs: Outputs, path: Path, wanted: Widths) -> None:
+    """Compare the answers of a file with what its bundle says.
+
+    Raises:
+        InputError: they are of other widths.
+    """
+    logits = 0 if outputs.logits is None else outputs.logits.shape[1]
+    found = Widths(outputs.embedding.shape[1], logits)
+    if found != wanted:
+        raise InputError(
+            f"{path}: answers {found.embedding} numbers of an embedding and {found.classes} of "
+            f"classes; this bundle's student has {wanted.embedding} and {wanted.classes}"
+        )
+
+
 class Session(Protocol):
     """A loaded model, ready to answer batches.
 
@@ -54,6 +80,16 @@ class Session(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class DeviceTimes:
+    """Inferences that a device timed itself."""
+
+    ms: tuple[float, ...]
+    """Milliseconds of one inference, without copies."""
+    as_graph: bool
+    """Whether it was replayed from a CUDA graph; else the times include gaps between launches."""
+
+
 @runtime_checkable
 class OnDevice(Protocol):
     """A session that can time itself on its device, without copies to and from it."""
@@ -62,8 +98,8 @@ class OnDevice(Protocol):
         """Measure whether a captured graph is faster for this size, and use the faster way."""
         ...
 
-    def device_ms(self, images: AnyArray, runs: int) -> list[float]:
-        """Return the milliseconds of each of so many inferences."""
+    def device_ms(self, images: AnyArray, runs: int) -> DeviceTimes:
+        """Time so many inferences."""
         ...
 
 
@@ -79,7 +115,7 @@ class SessionOptions:
     provider: Provider = "cpu"
     """The provider that must run an ONNX file; another one is never used in silence."""
     threads: int | None = None
-    """CPU threads within one operator; None leaves it to the backend."""
+    """CPU threads within one operator; None: one for each core that this process may use."""
     batches: tuple[int, int] = (1, 8)
     """Smallest and largest batch to come."""
 
@@ -93,6 +129,19 @@ class Availability:
     """Versions and providers, or the reason; one line."""
     install: str = ""
     """How to install it, where it is missing."""
+
+
+class Proof(Struct, frozen=True, omit_defaults=True):
+    """What a file really runs in on this machine, read back from the library that runs it."""
+
+    read_from: str
+    """What said so, such as `a profile of ONNX Runtime`."""
+    nodes: dict[str, int] = {}
+    """Operators by what runs them, such as `{"CUDA": 60, "CPU": 2}`."""
+    types: dict[str, float] = {}
+    """Share of weights or operators by number type."""
+    not_proved: str = ""
+    """Why that does not prove the file's precision; empty where it does."""
 
 
 class Backend(Protocol):
@@ -131,6 +180,14 @@ class Backend(Protocol):
         Raises:
             InputError: the file is missing or damaged, or is for another machine.
             MissingDependencyError: the backend is not installed, or did not start as ordered.
+        """
+        ...
+
+    def proof(self, path: Path, options: SessionOptions) -> Proof | None:
+        """Read back what a file runs in, once it was opened so; None where nothing is to be told.
+
+        Raises:
+            InputError: it runs in another precision than its own.
         """
         ...
 

@@ -10,7 +10,9 @@ from msgspec import Struct
 from runtime.backends.base import Provider
 from runtime.backends.registry import open_session
 from runtime.benchmark import latency, machine
+from runtime.benchmark.latency import Request
 from runtime.benchmark.machine import Machine
+from runtime.benchmark.opened_files import ROTATING
 from runtime.documents import Count, read
 from runtime.errors import InputError
 from runtime.files import sha256_of
@@ -44,6 +46,8 @@ class Candidates(Setting, frozen=True, kw_only=True):
     """All students to be timed: the document in CANDIDATES."""
 
     models: tuple[CandidateFile, ...]
+    refused: dict[str, str] = {}
+    """Students that could not be exported, each with the reason."""
 
 
 class Timed(Struct, frozen=True):
@@ -61,6 +65,8 @@ class LatencyTable(Setting, frozen=True, kw_only=True):
 
     machine: Machine
     models: tuple[Timed, ...]
+    refused: dict[str, str] = {}
+    """Students that could not be exported, or not run on that machine, each with the reason."""
 
 
 def time_model(model: str, path: Path, setting: Setting) -> Timed:
@@ -77,15 +83,18 @@ def time_model(model: str, path: Path, setting: Setting) -> Timed:
     """
     session = open_session(path, provider=setting.provider, threads=setting.threads)
     side = setting.image_size
-    rng = np.random.default_rng(0)  # the values of the pixels do not change the time
-    images = rng.normal(size=(setting.batch, 3, side, side)).astype(np.float32)
-    (measured,) = latency.measure_together([(session, images)])
+    rng = np.random.default_rng(0)  # the time is that of any values
+    shape = setting.batch, 3, side, side
+    images = [rng.normal(size=shape).astype(np.float32) for _ in range(ROTATING)]
+    (measured,) = latency.measure_together([Request(session, images)])
     size_mb = path.stat().st_size / 1e6
     return Timed(model, size_mb, measured.median_ms, measured.p95_ms, measured.runs)
 
 
 def measure(folder: Path, *, track: Track = silent) -> LatencyTable:
     """Time every student that `compressor candidates` exported into a folder.
+
+    One that cannot run here is named with the reason, and costs the others nothing.
 
     Raises:
         InputError: the folder has none, or a file of it is missing or altered.
@@ -98,12 +107,15 @@ def measure(folder: Path, *, track: Track = silent) -> LatencyTable:
             "it, on the training machine"
         )
     candidates = read(path, Candidates, what="set of candidates", newest=SCHEMA_VERSION)
-    models, rows = candidates.models, list[Timed]()
+    models, rows, refused = candidates.models, list[Timed](), dict(candidates.refused)
     for candidate in track(models, label="timing candidates", total=len(models)):
         file = folder / Path(candidate.file).name
         if not file.is_file() or sha256_of(file) != candidate.sha256:
             raise InputError(f"{file}: missing or altered; copy the whole folder again")
-        rows.append(time_model(candidate.model, file, candidates))
+        try:
+            rows.append(time_model(candidate.model, file, candidates))
+        except InputError as error:
+            refused[candidate.model] = first_line(error)
     return LatencyTable(
         image_size=candidates.image_size,
         embedding=candidates.embedding,
@@ -112,7 +124,13 @@ def measure(folder: Path, *, track: Track = silent) -> LatencyTable:
         threads=candidates.threads,
         machine=machine.describe(),
         models=tuple(rows),
+        refused=refused,
     )
+
+
+def first_line(error: InputError) -> str:
+    """Return why a student cannot be used, for a table."""
+    return str(error).splitlines()[0]
 
 
 def load(path: Path) -> LatencyTable:

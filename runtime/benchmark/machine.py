@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 import psutil
 from msgspec import Struct
 
+from runtime.backends.cores import cores
 from runtime.benchmark.machine_load import MachineLoad
 
 _LIBRARIES = ("numpy", "pillow", "onnxruntime", "onnxruntime-gpu", "onnx", "torch", "timm")
@@ -61,21 +61,13 @@ def describe() -> Machine:
     )
 
 
-def cores() -> int:
-    """Return the number of CPU cores that this process may use."""
-    process = psutil.Process()
-    if hasattr(process, "cpu_affinity"):  # macOS has none
-        return len(process.cpu_affinity())
-    return os.cpu_count() or 1
-
-
 def matches(machine: Machine, pattern: Mapping[str, str]) -> bool:
     """Tell whether a machine is what a target file describes.
 
     Args:
         machine: see `describe`.
-        pattern: for some of `arch`, `cpu`, `board`, `gpu`, a regular expression to search in it.
-            An empty pattern matches every machine.
+        pattern: for some of `arch`, `cpu`, `board`, `gpu`, `os`, a regular expression to search in
+            it. An empty pattern matches every machine.
     """
     return all(
         re.search(expression, getattr(machine, key, None) or "", re.IGNORECASE)

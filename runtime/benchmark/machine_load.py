@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -11,11 +13,29 @@ from msgspec import Struct
 
 BUSY = 0.1
 """Share of all cores that other processes may use before a machine counts as busy."""
+_NAMED = 5
+"""Most other processes that are named."""
+_LEAST = 0.02
+"""Cores that a process uses at least to be named."""
 _CPUS = Path("/sys/devices/system/cpu")
 _WORK = ("user", "nice", "system", "irq", "softirq", "steal")
 
 
-class MachineLoad(Struct, frozen=True):
+ProcessKey = tuple[int, float]
+"""Id of a process and when it began: ids are given again, and names change (a kernel's worker has
+the name of its work)."""
+
+
+class OtherProcess(Struct, frozen=True):
+    """Another process that used the CPU."""
+
+    name: str
+    pid: int
+    cores: float
+    """That it used, on average."""
+
+
+class MachineLoad(Struct, frozen=True, omit_defaults=True):
     """The load of a machine between two snapshots. None: this machine does not tell."""
 
     others_cores: float | None
@@ -28,6 +48,8 @@ class MachineLoad(Struct, frozen=True):
     """The warmest sensor at the end."""
     peak_memory_mb: float | None
     """The most memory that this process ever held."""
+    others: tuple[OtherProcess, ...] = ()
+    """The processes that used most; those outside a container cannot be seen from within."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +63,14 @@ class Snapshot:
     """Core seconds that this process has worked."""
     throttled: int | None
     """How often a core was slowed down for heat; None where that is not counted."""
+    processes: Mapping[ProcessKey, tuple[str, float]] = field(default_factory=dict)
+    """Name and core seconds of every other process that can be seen."""
 
 
 def now() -> Snapshot:
     """Read the counters."""
-    return Snapshot(time.monotonic(), _work_s(), time.process_time(), _throttle_count())
+    at_s, own_s = time.monotonic(), time.process_time()
+    return Snapshot(at_s, _work_s(), own_s, _throttle_count(), _processes())
 
 
 def between(before: Snapshot, after: Snapshot) -> MachineLoad:
@@ -64,7 +89,39 @@ def between(before: Snapshot, after: Snapshot) -> MachineLoad:
         throttled=throttled,
         temperature_c=_temperature_c(),
         peak_memory_mb=_peak_memory_mb(),
+        others=_busiest(before, after) if seconds > 0 else (),
     )
+
+
+def in_words(load: MachineLoad) -> str:
+    """Return how many cores others used, and which processes used most of it."""
+    words = f"other processes used {load.others_cores or 0:.1f} cores"
+    if not load.others:
+        return f"{words}; none of them can be seen from here"
+    named = (f"{other.name} ({other.pid}) {other.cores:.1f}" for other in load.others)
+    return f"{words}, most of all {', '.join(named)}"
+
+
+def _busiest(before: Snapshot, after: Snapshot) -> tuple[OtherProcess, ...]:
+    """Return the processes that used most cores, the busiest first."""
+    seconds, found = after.at_s - before.at_s, list[OtherProcess]()
+    for key, (name, used_s) in after.processes.items():
+        _, used_before = before.processes.get(key, (name, 0.0))
+        cores = (used_s - used_before) / seconds
+        if cores >= _LEAST:
+            found.append(OtherProcess(name, key[0], round(cores, 2)))
+    return tuple(sorted(found, key=lambda other: -other.cores)[:_NAMED])
+
+
+def _processes() -> dict[ProcessKey, tuple[str, float]]:
+    own, found = os.getpid(), dict[ProcessKey, tuple[str, float]]()
+    for process in psutil.process_iter(["name", "cpu_times", "create_time"]):
+        name, times = process.info["name"], process.info["cpu_times"]
+        if process.pid != own and times is not None:
+            shown = "".join(each if each.isprintable() else "?" for each in name or "?")
+            key = process.pid, process.info["create_time"] or 0.0
+            found[key] = shown, times.user + times.system
+    return found
 
 
 def _work_s() -> float | None:

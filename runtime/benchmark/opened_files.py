@@ -4,20 +4,38 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
 from msgspec import Struct
 
-from runtime.arrays import AnyArray, Pixels
-from runtime.backends.base import OnDevice, Provider, Session, inputs_of
+from runtime.arrays import Pixels
+from runtime.backends.base import (
+    OnDevice,
+    Proof,
+    Provider,
+    Session,
+    SessionOptions,
+    Widths,
+    inputs_of,
+    require_widths,
+)
+from runtime.backends.cores import cores
+from runtime.backends.limits import require_answer
+from runtime.backends.openvino.backend import OpenVino
+from runtime.backends.openvino.session import import_openvino
 from runtime.backends.registry import backend_of, open_session
-from runtime.benchmark import latency, machine
-from runtime.benchmark.latency import Latency, TimingPlan
+from runtime.benchmark import latency
+from runtime.benchmark.latency import Latency, Request, TimingPlan
+from runtime.benchmark.percentiles import Interval
 from runtime.bundle.bundle import Artifact, Bundle
+from runtime.errors import MissingDependencyError
 from runtime.images.preprocess import Preprocess
 from runtime.progress import Track
+
+ROTATING = 8
+"""Different batches that are timed in turns: enough that no cache holds them all."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +48,12 @@ class Opened:
     """From the file to a session that can answer."""
     first_ms: float
     """The first answer, of one image: it may allocate, compile or tune."""
+    provider: str
+    """What runs it, as the ledger names it."""
+    proof: Proof | None
+    """What it runs in, where there is anything to tell."""
+    same_file_as: str | None = None
+    """The stage whose file this is, where a second runtime runs it."""
 
 
 @dataclass(frozen=True)
@@ -40,46 +64,106 @@ class NotRun:
     why: str
 
 
-class ThreadLatency(Struct, frozen=True):
+class ThreadLatency(Struct, frozen=True, omit_defaults=True):
     """Latency of one image on the CPU with so many threads."""
 
     threads: int
     median_ms: float
     p95_ms: float
+    p95_ms_ci: Interval | None = None
+    """See `Latency`."""
 
 
 def open_all(
-    bundle: Bundle, *, provider: Provider, threads: int | None
+    bundle: Bundle, widths: Widths, *, provider: Provider, threads: int | None
 ) -> tuple[list[Opened], list[NotRun]]:
     """Open every file of a bundle.
 
     An engine of another GPU is no mistake: a bundle carries engines for several. A file that does
     not run here stands in the ledger with the reason.
 
+    Args:
+        bundle: a verified bundle.
+        widths: of the student's answers.
+        provider: where ONNX files must run.
+        threads: CPU threads within one operator; None leaves it to the backend.
+
     Returns:
         The files that run here, and those that do not.
 
     Raises:
-        InputError: an ONNX file cannot be read, or an engine is damaged.
+        InputError: an ONNX file cannot be read, gives no answer, or answers of other widths; or an
+            engine is damaged.
         MissingDependencyError: the provider does not start.
     """
     sizes = bundle.target.batches
-    batches = min(sizes), max(sizes)
+    options = SessionOptions(provider, threads, (min(sizes), max(sizes)))
     opened, not_run = list[Opened](), list[NotRun]()
     for artifact in bundle.artifacts:
-        if why := backend_of(artifact.path).why_not_here(artifact.path):
+        backend = backend_of(artifact.path)
+        if why := backend.why_not_here(artifact.path):
             not_run.append(NotRun(artifact, why))
             continue
+        require_answer(artifact.path, bundle.preprocess.size_px)
         started = time.perf_counter()
-        session = open_session(artifact.path, provider=provider, threads=threads, batches=batches)
-        loaded = time.perf_counter()
-        side = bundle.preprocess.size_px
-        black = np.zeros((1, side, side, 3), np.uint8)
-        session.run(inputs_of(session, bundle.preprocess, black))
-        answered = time.perf_counter()
-        load_ms, first_ms = (loaded - started) * 1e3, (answered - loaded) * 1e3
-        opened.append(Opened(artifact, session, load_ms, first_ms))
+        session = backend.open(artifact.path, options)
+        found = _opened(artifact, session, bundle.preprocess, widths, started)
+        proof = backend.proof(artifact.path, options)
+        opened.append(replace(found, provider=backend.provider_of(provider), proof=proof))
     return opened, not_run
+
+
+def open_beside(
+    bundle: Bundle, files: Sequence[Artifact], widths: Widths, threads: int | None
+) -> tuple[list[Opened], list[NotRun]]:
+    """Open ONNX files a second time, in OpenVINO.
+
+    Args:
+        bundle: that they are of.
+        files: engines among them are left out.
+        widths: of the student's answers.
+        threads: CPU threads for one image; None: all cores.
+
+    Returns:
+        The files that run in their precision, each with a stage of its own such as `openvino-int8`,
+        and those that do not.
+
+    Raises:
+        InputError: a file cannot be read, or answers of other widths.
+        MissingDependencyError: OpenVINO is not installed.
+    """
+    openvino = OpenVino()
+    import_openvino()
+    opened, not_run = list[Opened](), list[NotRun]()
+    for file in files:
+        if file.path.suffix not in openvino.suffixes:
+            continue
+        artifact = replace(file, stage=file.stage.replace("onnx", "openvino", 1))
+        started = time.perf_counter()
+        try:
+            session = openvino.open_as(file.path, file.precision, SessionOptions(threads=threads))
+        except MissingDependencyError as error:
+            not_run.append(NotRun(artifact, str(error)))
+            continue
+        found = _opened(artifact, session, bundle.preprocess, widths, started)
+        runtime = openvino.provider_of("cpu")
+        opened.append(
+            replace(found, provider=runtime, proof=session.proof, same_file_as=file.stage)
+        )
+    return opened, not_run
+
+
+def _opened(
+    artifact: Artifact, session: Session, preprocess: Preprocess, widths: Widths, started: float
+) -> Opened:
+    """Let a session that was just opened answer its first image, a black one."""
+    loaded = time.perf_counter()
+    black = np.zeros((1, preprocess.size_px, preprocess.size_px, 3), np.uint8)
+    first = session.run(inputs_of(session, preprocess, black))
+    answered = time.perf_counter()
+    require_widths(first, artifact.path, widths)
+    load_ms, first_ms = (loaded - started) * 1e3, (answered - loaded) * 1e3
+    return Opened(artifact, session, load_ms, first_ms, provider="", proof=None)
 
 
 def time_all(
@@ -105,14 +189,13 @@ def time_all(
     """
     by_file: list[list[Latency]] = [[] for _ in opened]
     for batch in track(batches, label="timing in turns", total=len(batches)):
-        pixels = sample[np.resize(np.arange(len(sample)), batch)]
-        requests = [(file.session, inputs_of(file.session, preprocess, pixels)) for file in opened]
-        graphs = [_graphs_pay(*request) for request in requests]
+        requests = [request_of(file.session, preprocess, sample, batch) for file in opened]
+        graphs = [_graphs_pay(request) for request in requests]
         timed = latency.measure_together(requests)
         for found, file, request, graph, measured in zip(
             by_file, opened, requests, graphs, timed, strict=True
         ):
-            facts: dict[str, object] = {**graph, **_without_transfers(*request)}
+            facts: dict[str, object] = {**graph, **_without_transfers(request)}
             if not found:
                 facts |= {"load_ms": file.load_ms, "first_ms": file.first_ms}
             found.append(msgspec.structs.replace(measured, **facts))
@@ -127,25 +210,49 @@ def by_threads(artifact: Artifact, preprocess: Preprocess, sample: Pixels) -> li
         preprocess: the student's preprocessing.
         sample: real images [N, S, S, 3].
     """
-    cores = machine.cores()
-    counts = sorted({min(2**power, cores) for power in range(cores.bit_length() + 1)})
+    most = cores()
+    counts = sorted({min(2**power, most) for power in range(most.bit_length() + 1)})
     sessions = [open_session(artifact.path, provider="cpu", threads=count) for count in counts]
-    requests = [(session, inputs_of(session, preprocess, sample[:1])) for session in sessions]
+    requests = [request_of(session, preprocess, sample, 1) for session in sessions]
     timed = latency.measure_together(requests, TimingPlan(max_s=2.0))
     return [
-        ThreadLatency(count, measured.median_ms, measured.p95_ms)
+        ThreadLatency(count, measured.median_ms, measured.p95_ms, measured.p95_ms_ci)
         for count, measured in zip(counts, timed, strict=True)
     ]
 
 
-def _graphs_pay(session: Session, images: AnyArray) -> dict[str, bool]:
+def request_of(session: Session, preprocess: Preprocess, sample: Pixels, batch: int) -> Request:
+    """Return a session with up to ROTATING batches, no two of which begin with the same image.
+
+    Args:
+        session: of a file.
+        preprocess: the student's preprocessing.
+        sample: real images [N, S, S, 3]; repeated where a batch is larger.
+        batch: images in each.
+    """
+    count = min(ROTATING, len(sample))
+    starts = np.arange(count) * (len(sample) // count)
+    batches = [sample[(start + np.arange(batch)) % len(sample)] for start in starts]
+    return Request(session, [inputs_of(session, preprocess, pixels) for pixels in batches])
+
+
+def _graphs_pay(request: Request) -> dict[str, bool]:
     """Return whether an engine's requests run as a CUDA graph; nothing for other sessions."""
-    return {"cuda_graph": session.graphs_pay(images)} if isinstance(session, OnDevice) else {}
-
-
-def _without_transfers(session: Session, images: AnyArray) -> dict[str, float]:
-    """Return an engine's time for the inference alone; nothing for other sessions."""
+    session = request.session
     if not isinstance(session, OnDevice):
         return {}
-    median, p95 = np.percentile(session.device_ms(images, 50), [50, 95])
-    return {"device_median_ms": float(median), "device_p95_ms": float(p95)}
+    return {"cuda_graph": session.graphs_pay(request.inputs[0])}
+
+
+def _without_transfers(request: Request) -> dict[str, object]:
+    """Return an engine's time for the inference alone; nothing for other sessions."""
+    session = request.session
+    if not isinstance(session, OnDevice):
+        return {}
+    timed = session.device_ms(request.inputs[0], 50)
+    median, p95 = np.percentile(timed.ms, [50, 95])
+    return {
+        "device_median_ms": float(median),
+        "device_p95_ms": float(p95),
+        "device_as_graph": timed.as_graph,
+    }

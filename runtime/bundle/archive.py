@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tarfile
+import tempfile
 from pathlib import Path, PurePosixPath
 
 from runtime.bundle import bundle
+from runtime.bundle.bundle import MAX_BYTES, MAX_FILES
 from runtime.errors import InputError
 from runtime.files import replacing, stays_below
 from runtime.text import amount
-
-MAX_FILES = 20_000
-MAX_BYTES = 4_000_000_000
-"""Of all files together; a student for a device and its golden set are a hundredth of it."""
 
 
 def pack(folder: Path, path: Path) -> None:
@@ -37,27 +36,84 @@ def unpack(path: Path, into: Path) -> Path:
             names that point outside, more or larger files; or its folder exists already.
     """
     try:
+        _require_sound_headers(path)
         with tarfile.open(path, "r:") as tar:
             members = _members(path, tar)
-            name = _only_folder(path, members)
-            folder, making = into / name, into / f".{name}.unpacking"
-            if folder.exists():
+            folder = into / _only_folder(path, members)
+            if folder.exists() or folder.is_symlink():
                 raise InputError(f"{folder}: exists already; remove it, or unpack elsewhere")
-            shutil.rmtree(making, ignore_errors=True)
+            into.mkdir(parents=True, exist_ok=True)
+            # A new folder with a name that nobody knows: no link can lie in wait there.
+            making = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=into))
             try:
                 for member in members:
                     _write(tar, member, making / Path(*PurePosixPath(member.name).parts[1:]))
                 bundle.load(making)  # a tar that was cut between two files looks whole
-                making.replace(folder)
+                making.chmod(_FOLDER_MODE)
+                making.rename(folder)
             finally:
                 shutil.rmtree(making, ignore_errors=True)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
-    except (tarfile.TarError, EOFError) as error:
+    except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
         raise InputError(
             f"{path}: not a complete tar of a bundle ({error}). Copy it again."
         ) from error
     return folder
+
+
+_FOLDER_MODE = 0o755
+"""Of an unpacked bundle: everybody may read it."""
+_BLOCK = 512
+_KINDS = frozenset(b"\x0001234567xgLK")
+"""Types of entries that are looked at: files, folders, links, devices, headers of long names."""
+_WITHOUT_DATA = frozenset(b"123456")
+_HEADERS = frozenset(b"xgLK")
+_LAYS_DOWN_SIZES = re.compile(rb"size=|sparse", re.IGNORECASE)
+"""In a header of names: another size than the entry's own, which `tarfile` would follow."""
+_MOST_IN_A_HEADER = 64_000
+"""Bytes of a long name; a whole file could hide in it, and all of it would be read to memory."""
+
+
+def _require_sound_headers(path: Path) -> None:
+    """Look at every header of a tar before `tarfile` follows them.
+
+    `tarfile` reads headers of any size to memory, and sizes below zero lead it in circles.
+
+    Raises:
+        InputError: an entry is of a kind, or of a size, that no bundle has.
+    """
+    end = path.stat().st_size
+    with path.open("rb") as file:
+        for _ in range(2 * MAX_FILES):
+            header = file.read(_BLOCK)
+            if len(header) < _BLOCK or not header.strip(b"\0"):
+                return
+            kind, size = header[156:157], _size_of(header[124:136])
+            if kind[0] not in _KINDS:
+                raise InputError(f"{path}: has an entry of a kind that no bundle has; refused")
+            size = 0 if kind[0] in _WITHOUT_DATA else size
+            if size is None or file.tell() + size > end:
+                raise InputError(f"{path}: not a complete tar of a bundle. Copy it again.")
+            start = file.tell()
+            if kind[0] in _HEADERS:
+                if size > _MOST_IN_A_HEADER:
+                    raise InputError(f"{path}: a file name of {amount(size)}; refused")
+                if _LAYS_DOWN_SIZES.search(file.read(size)):
+                    raise InputError(f"{path}: lays down a size a second time; refused")
+            file.seek(start - (-size // _BLOCK) * _BLOCK)
+    raise InputError(f"{path}: more than {MAX_FILES:,} files, the most a bundle has")
+
+
+def _size_of(field: bytes) -> int | None:
+    """Return a size as tar writes it, in octal or from 8 GB on in binary; None if it is none."""
+    if field[0] == 0x80:
+        return int.from_bytes(field[1:], "big")
+    try:
+        size = int(field.strip(b" \0") or b"0", 8)
+    except ValueError:
+        return None
+    return size if size >= 0 else None
 
 
 def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
@@ -92,7 +148,7 @@ def _refuse_strange(path: Path, member: tarfile.TarInfo) -> None:
     parts = PurePosixPath(name).parts
     if not parts or not stays_below(name) or "\\" in name:
         raise InputError(f"{path}: {name!r} points outside the bundle; refused")
-    if any(len(part.encode(errors="surrogateescape")) > 255 for part in parts):
+    if "\0" in name or any(len(part.encode(errors="surrogateescape")) > 255 for part in parts):
         raise InputError(f"{path}: {name[:60]!r}... is not a valid file name; refused")
     if not (member.isreg() or member.isdir()):
         raise InputError(f"{path}: {name!r} is a link or a device, not a plain file; refused")

@@ -25,6 +25,7 @@ from runtime.documents import Precision
 from runtime.errors import InputError
 from runtime.files import sha256_of, stays_below
 from runtime.images.preprocess import Preprocess
+from runtime.text import amount, command
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,12 @@ class Bundle:
         )
 
     @property
+    def recommended(self) -> Artifact:
+        """The file that the run's check recommended; in older bundles the first, in float32."""
+        named = self.document.recommended
+        return next(each for each in self.artifacts if named in (None, each.stage))
+
+    @property
     def preprocess(self) -> Preprocess:
         """How an image becomes the student's input."""
         return self.document.preprocess
@@ -87,7 +94,8 @@ def load(folder: Path) -> Bundle:
         InputError: it is no bundle, is of a newer version, or a file is missing, altered or extra.
     """
     if folder.suffix == ".tar" and folder.is_file():
-        raise InputError(f"{folder}: packed. First: python -m runtime unpack {folder}")
+        first = command("python", "-m", "runtime", "unpack", folder)
+        raise InputError(f"{folder}: packed. First: {first}")
     if not (folder / "manifest.json").is_file():
         raise InputError(
             f"{folder}: not a bundle (it has no manifest.json).\n"
@@ -107,16 +115,11 @@ def verify(folder: Path) -> None:
         InputError: a name points outside, or a file is missing, altered or not in the manifest.
     """
     path = folder / "manifest.json"
+    if path.is_symlink():
+        raise InputError(f"{path}: a link, which may point outside the bundle; refused")
     wanted = documents.read(path, Manifest, what="bundle's files").files
     _refuse_outside(path, wanted)
-    for file in folder.rglob("*"):
-        if file.is_symlink():
-            raise InputError(f"{file}: a link, which may point outside the bundle; refused")
-    present = {
-        file.relative_to(folder).as_posix()
-        for file in folder.rglob("*")
-        if file.is_file() and file != path
-    }
+    present = _files_of(folder) - {path.name}
     problems = [f"missing: {name}" for name in sorted(wanted.keys() - present)]
     problems += [f"not in the manifest: {name}" for name in sorted(present - wanted.keys())]
     problems += [
@@ -131,6 +134,32 @@ def verify(folder: Path) -> None:
             f"{folder}: the bundle does not match its manifest\n  {shown}{more}\n"
             "  Copy the whole folder again (rsync -a, or scp -r)."
         )
+
+
+MAX_FILES = 20_000
+MAX_BYTES = 4_000_000_000
+"""Of all files together; a student for a device and its golden set are a hundredth of it."""
+
+
+def _files_of(folder: Path) -> set[str]:
+    """Return the names of all files below a bundle's folder. None of them is read.
+
+    Raises:
+        InputError: a link, or more or larger files than a bundle has.
+    """
+    found, total = set[str](), 0
+    for file in folder.rglob("*"):
+        if file.is_symlink():
+            raise InputError(f"{file}: a link, which may point outside the bundle; refused")
+        if not file.is_file():
+            continue
+        found.add(file.relative_to(folder).as_posix())
+        total += file.stat().st_size
+        if len(found) > MAX_FILES:
+            raise InputError(f"{folder}: more than {MAX_FILES:,} files, the most a bundle has")
+        if total > MAX_BYTES:
+            raise InputError(f"{folder}: more than {amount(MAX_BYTES)}, the most a bundle takes")
+    return found
 
 
 def _require_images_inside(folder: Path) -> None:

@@ -213,6 +213,9 @@ def _read_arrays(folder: Path, document: GoldenDocument) -> Arrays:
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error
     named = len(document.images), len(document.ood_images), len(document.classes)
-    if problems := list(arrays.problems(*named)):
+    problems = list(arrays.problems(*named))
+    if document.bank_images and len(document.bank_images) != len(arrays.bank):
+        problems.append(f"bank has {len(arrays.bank)} rows, not {len(document.bank_images)}")
+    if problems:
         raise InputError(f"{path}: does not go with {DOCUMENT}: {'; '.join(problems[:5])}")
     return arrays

@@ -6,14 +6,14 @@ training images in the bank; K classes; the teacher's embedding is Dt wide, the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
 
 from runtime.array_groups import axes, flat, mismatches, rows_of
-from runtime.arrays import Floats, Ints, Pixels
+from runtime.arrays import AnyArray, Floats, Ints, Pixels
 from runtime.images.corruptions import FAMILIES, SEVERITIES
 from runtime.metrics import OrthogonalMap
 
@@ -95,6 +95,11 @@ class Arrays:
     student_logits: Annotated[Floats, axes("N", "K")] | None = None
     """The logits of the deployed probe."""
     linear_probe: LinearProbe | None = None
+    teacher_mean: Annotated[Floats, axes("Dt")] | None = None
+    """Of its embeddings of training images, from which angles are measured."""
+    student_centre: Annotated[Floats, axes("D")] | None = None
+    """What was given back to its embeddings after they had learnt angles; None: their mean over
+    the bank is that point."""
     orthogonal_map: OrthogonalMap | None = None
     """Fitted on training images: from the student's embedding to the teacher's."""
     teacher_mahalanobis: Annotated[Floats, axes("N")] | None = None
@@ -135,17 +140,43 @@ class Arrays:
             classes: K, the classes that are named; 0 without labels.
         """
         sizes = {"N": images, "F": len(FAMILIES), "S": len(SEVERITIES)}
+        if not outside and self.outside is not None:
+            outside = len(self.corrupted.rows) if self.corrupted else 0
+            if not outside:
+                yield "outside answers images that are not named"
+        if not classes and (self.bank_labels >= 0).any():
+            yield "bank_labels names classes, and there is none"
         sizes |= {letter: size for letter, size in (("M", outside), ("K", classes)) if size}
-        arrays = flat(self)
-        for name in sorted(_CLASS_NUMBERS & arrays.keys()):
-            if classes and arrays[name].size and arrays[name].max() >= classes:
-                yield f"{name} names a class that is not there"
+        yield from _wrong_values(flat(self), classes)
         rows = self.corrupted.rows if self.corrupted else np.arange(0)
         if rows.size and (rows.min() < 0 or rows.max() >= images):
             yield "corrupted.rows names an image that is not there"
+        if self.teacher_knn is not None and not (self.bank_labels >= 0).any():
+            yield "teacher_knn answers classes, and no bank_labels name one"
         yield from mismatches(self, sizes)
 
 
+def _wrong_values(arrays: Mapping[str, AnyArray], classes: int) -> Iterator[str]:
+    """Return which arrays hold values that nothing can be measured by, in words."""
+    for name, values in sorted(arrays.items()):
+        if not values.size:
+            continue
+        if values.dtype.kind == "f":
+            if not np.abs(values).max() < LARGEST:  # false for NaN too
+                yield f"{name} holds values that are not finite, or beyond {LARGEST:g}"
+            elif name in _DIRECTIONS and values.ndim == 2 and not values.any(axis=1).all():
+                yield f"{name} holds rows of zeros, which have no direction"
+        elif values.dtype.kind == "i":
+            if values.min() < (-1 if name in _MAY_BE_UNKNOWN else 0):
+                yield f"{name} holds numbers below zero"
+            if name in _CLASS_NUMBERS and classes and values.max() >= classes:
+                yield f"{name} names a class that is not there"
+
+
+LARGEST = 1e12
+"""Of any number in a golden set: no network answers it, and its square is still a float32."""
+_DIRECTIONS = {"bank", "teacher_embedding", "student_embedding", "outside.student_embedding"}
+_MAY_BE_UNKNOWN = {"labels", "bank_labels"}
 _CLASS_NUMBERS = {
     "labels",
     "bank_labels",

@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 from runtime.documents import Count, Number, Positive, Precision, Text
 from runtime.files import stays_below
 from runtime.images.preprocess import Preprocess
+from runtime.metrics.outliers import CHANCE
 
 SCHEMA_VERSION = 1
 
@@ -38,7 +39,7 @@ class Target(Struct, frozen=True, kw_only=True):
 
     name: Text
     match: dict[str, Text]
-    """Regular expressions, all of which must be found, on `arch`, `cpu`, `board` or `gpu`."""
+    """Regular expressions, all of which must be found, on `arch`, `cpu`, `board`, `gpu` or `os`."""
     provider: Literal["cpu", "cuda", "tensorrt"]
     threads: Count | None
     batches: Annotated[tuple[Batch, ...], Meta(min_length=1)]
@@ -82,9 +83,13 @@ class Network(Struct, frozen=True, kw_only=True, omit_defaults=True):
     args: dict[str, Any] = {}
     """Keyword arguments of timm.create_model."""
     hub_id: str | None = None
+    package: str | None = None
+    """Name and version of the package that the weights are from."""
     license: str | None = None
     sha256: str | None = None
     """Of a local file of weights."""
+    part: str | None = None
+    """Which of the weights in that file were taken, in words."""
     embedding: Count | None = None
     """Width of its embedding."""
     preprocess: Preprocess | None = None
@@ -126,6 +131,21 @@ class ProbeChoice(Struct, frozen=True, kw_only=True):
             needed = ("labelled", "temperature", "calibrated")
             if missing := [key for key in needed if getattr(self, key) is None]:
                 raise ValueError(f"{missing[0]}: missing")
+
+
+class OutlierCheck(Struct, frozen=True, kw_only=True):
+    """How well the student recognised images that are not of its task, on all held-out images."""
+
+    source: Literal["data.ood", "corruptions"]
+    images: Count
+    """That are not of the task."""
+    auroc: Number
+    auroc_ci: Annotated[tuple[Number, ...], Meta(min_length=2, max_length=2)]
+
+    @property
+    def told(self) -> bool:
+        """Whether they are shown to be recognised better than by chance."""
+        return self.auroc_ci[0] > CHANCE
 
 
 class OnnxFacts(Struct, frozen=True, kw_only=True):
@@ -170,6 +190,14 @@ class PendingEngine(Struct, frozen=True, kw_only=True):
     """Why, and the command that builds it."""
 
 
+class FileNotMade(Struct, frozen=True, kw_only=True):
+    """A file that the recipe asks for and that could not be made."""
+
+    stage: Text
+    precision: Precision
+    why: Text
+
+
 class BundleDocument(Struct, frozen=True, kw_only=True):
     """bundle.json: what the bundle is, and all that a device must know of it."""
 
@@ -179,7 +207,10 @@ class BundleDocument(Struct, frozen=True, kw_only=True):
     classes: tuple[Text, ...]
     preprocess: Preprocess
     ood_threshold: Number | None = None
-    """An image that is less like the training images is an outlier."""
+    """An image that is less like the training images is an outlier. None where they are recognised
+    no better than by chance, as far as is known: then no image is called an outlier or not."""
+    outliers: OutlierCheck | None = None
+    """None in older bundles, and where no image was known that is not of the task."""
     target: Target
     require: Requirements
     teacher: Network
@@ -191,12 +222,18 @@ class BundleDocument(Struct, frozen=True, kw_only=True):
     """How FP16 and INT8 were made; `export.precision` writes it and the report shows it."""
     engines: EngineOrder = EngineOrder()
     engines_to_build: tuple[PendingEngine, ...] = ()
+    not_made: tuple[FileNotMade, ...] = ()
     artifacts: Annotated[tuple[ArtifactEntry, ...], Meta(min_length=1)]
+    recommended: Text | None = None
+    """Stage of the file that `predict` and `load` take: the one that the run's check recommended.
+    Older bundles have none."""
 
     def __post_init__(self) -> None:
         stages = [artifact.stage for artifact in self.artifacts]
         if twice := {stage for stage in stages if stages.count(stage) > 1}:
             raise ValueError(f"artifacts: stage {min(twice)!r} is there twice")
+        if self.recommended is not None and self.recommended not in stages:
+            raise ValueError(f"recommended: {self.recommended!r} is none of {', '.join(stages)}")
 
 
 def json_schema() -> dict[str, object]:

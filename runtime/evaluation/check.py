@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from msgspec import UNSET, structs
+from msgspec import UNSET, UnsetType, structs
 
 from runtime import documents
 from runtime.arrays import Pixels
@@ -14,23 +14,24 @@ from runtime.backends.base import Provider
 from runtime.backends.registry import backend_of
 from runtime.benchmark import end_to_end, machine_load, opened_files
 from runtime.benchmark import machine as machines
-from runtime.benchmark.latency import Latency
 from runtime.benchmark.machine import Machine
 from runtime.benchmark.machine_load import MachineLoad
 from runtime.benchmark.opened_files import Opened
+from runtime.benchmark.sustained import Sustained, heat
 from runtime.bundle.bundle import Bundle
 from runtime.bundle.golden import Golden
-from runtime.bundle.schema import BundleDocument, ProbeChoice, Requirements
-from runtime.evaluation import answering, ledger
+from runtime.bundle.schema import ProbeChoice
+from runtime.evaluation import answering, ledger, recommend
 from runtime.evaluation.gates import Evidence
-from runtime.evaluation.recommend import mark_dominated, recommend
+from runtime.evaluation.recommend import mark_dominated
 from runtime.evaluation.subject import Answers, bank_of
-from runtime.evaluation.verdict import judge
 from runtime.findings import disagreements, robustness
 from runtime.findings.contamination import drop_contaminated
+from runtime.findings.robustness import CorruptedAnswers
 from runtime.images import preprocessing_check
 from runtime.images.preprocessing_check import PreprocessingResult
 from runtime.metrics import Bank
+from runtime.prediction.student import widths_of
 from runtime.progress import Track, silent
 from runtime.results.ledger import LedgerEntry
 from runtime.results.making import PrecisionDecisions, Probe
@@ -40,6 +41,7 @@ from runtime.results.report import (
     Report,
     Target,
     Verdict,
+    origin_of,
 )
 from runtime.results.scores import from_json
 
@@ -56,6 +58,8 @@ class Bench:
     threads: int | None
     target: Target
     opened: Sequence[Opened]
+    beside: Sequence[Opened]
+    """Files that a second runtime runs too: measured, never recommended."""
     track: Track
 
 
@@ -69,32 +73,43 @@ class Measurements:
     """The first images after resize and crop."""
     load: MachineLoad
     """While files were timed."""
+    sustained: Sustained | UnsetType
+    """Before they were."""
     teacher: LedgerEntry
     student: LedgerEntry
     files: Sequence[LedgerEntry]
+    beside: Sequence[LedgerEntry]
     preprocess_difference: int | None
 
 
-def check(bundle: Bundle, golden: Golden, *, track: Track = silent) -> Report:
+def check(
+    bundle: Bundle,
+    golden: Golden,
+    *,
+    sustained_s: float = 0,
+    openvino: bool = False,
+    track: Track = silent,
+) -> Report:
     """Measure every file of the bundle on this machine and judge the recommended one.
 
     Args:
         bundle: the bundle.
         golden: the held-out images, with the answers of teacher and student.
+        sustained_s: seconds to run the first file without a pause before anything is timed.
+        openvino: whether OpenVINO runs the ONNX files too, on the CPU.
         track: shows the progress.
 
     Raises:
         InputError: an image or a file cannot be read.
-        MissingDependencyError: the target's provider does not start on the target.
+        MissingDependencyError: the target's provider does not start on the target, or OpenVINO is
+            asked for and not installed.
     """
     golden, contaminated = drop_contaminated(golden)
     machine = machines.describe()
-    bench, idle = _open(bundle, golden, machine, track)
-    measured = _measure(bench)
+    bench, idle = _open(bundle, golden, machine, openvino, track)
+    measured = _measure(bench, sustained_s)
     difference = measured.preprocess_difference
-    number, recommended, verdict = _judge(
-        bundle.require, bench.target, measured.teacher, measured.files, difference
-    )
+    number, recommended, verdict, files, corrupted = _recommended(bench, measured)
     probe = _probe(bundle.document.probe)
     report = Report(
         recipe=bundle.document.recipe,
@@ -106,71 +121,92 @@ def check(bundle: Bundle, golden: Golden, *, track: Track = silent) -> Report:
         probe=probe,
         precision=from_json(bundle.document.precision, PrecisionDecisions, _BUNDLE),
         classes_without_label=probe.classes_without_label if probe else (),
-        ledger=(measured.teacher, measured.student, *measured.files, *idle),
+        ledger=(measured.teacher, measured.student, *files, *measured.beside, *idle),
         recommended=recommended,
         verdict=verdict,
+        teacher=origin_of(bundle.document.teacher),
+        student=origin_of(bundle.document.student),
+        sustained=measured.sustained,
     )
-    report = _with_speed(report, bench, bench.opened[number], measured.sample)
-    if measured.files[number].broken is UNSET:
-        report = _with_findings(report, bench, bench.opened[number], measured.answers[number])
+    if files[number].broken is UNSET:
+        report = _with_speed(report, bench, bench.opened[number], measured.sample)
+        report = _with_findings(report, golden, measured.answers[number], corrupted)
     return report
 
 
-def _measure(bench: Bench) -> Measurements:
+def _recommended(
+    bench: Bench, measured: Measurements
+) -> tuple[int, Recommended, Verdict, list[LedgerEntry], CorruptedAnswers | None]:
+    """Choose the file to deploy.
+
+    An answer to a corrupted image that is not finite fails a file too. Corrupted images are shown
+    to the recommended file alone, so another one may have to be chosen then.
+
+    Returns:
+        Its number, why it is recommended, its verdict, the entries of all files, and its answers
+        to corrupted images if the golden set has any.
+    """
+    document, files = bench.bundle.document, list(measured.files)
+    evidence = Evidence(
+        files[0],
+        measured.teacher,
+        measured.preprocess_difference,
+        measured.load,
+        len(document.not_made),
+    )
+    while True:
+        number, recommended, verdict = recommend.judge_all(
+            document.require, bench.target, files, evidence
+        )
+        corrupted = None
+        if files[number].broken is UNSET and robustness.from_golden(bench.golden):
+            corrupted = robustness.measure(
+                bench.opened[number].session,
+                bench.golden,
+                bench.bundle.preprocess,
+                measured.answers[number].inside,
+                bench.bank.mean,
+                track=bench.track,
+            )
+            if corrupted is None:
+                broken = f"on corrupted images, {ledger.BROKEN}"
+                changes = {"broken": broken, "non_finite_answers": 1}
+                files[number] = structs.replace(files[number], **changes)
+                continue
+        return number, recommended, verdict, files, corrupted
+
+
+def _measure(bench: Bench, sustained_s: float) -> Measurements:
     """Run and time every file."""
     golden, preprocess, target = bench.golden, bench.bundle.preprocess, bench.bundle.target
-    sessions = [file.session for file in bench.opened]
+    running = [*bench.opened, *bench.beside]
+    sessions = [file.session for file in running]
     answers, sample = answering.answer_all(
         sessions, golden, preprocess, max(target.batches), bench.track
     )
+    sustained: Sustained | UnsetType = UNSET
+    if sustained_s > 0:
+        sustained = heat(opened_files.request_of(sessions[0], preprocess, sample, 1), sustained_s)
     before = machine_load.now()
     timed = opened_files.time_all(
-        bench.opened, preprocess, sample, batches=target.batches, track=bench.track
+        running, preprocess, sample, batches=target.batches, track=bench.track
     )
     load = machine_load.between(before, machine_load.now())
-    teacher, student, files = _entries(bench, answers, timed)
     difference = answering.pixel_difference(golden.arrays.pixels, sample)
-    return Measurements(answers, sample, load, teacher, student, files, difference)
-
-
-def judge_again(report: Report, document: BundleDocument) -> Report | None:
-    """Judge a report by other requirements, from what was measured.
-
-    Args:
-        report: of the same files, on this machine.
-        document: names the requirements; differs from the report's bundle in nothing else but the
-            recipe.
-
-    Returns:
-        The report with the new verdict; None if another file is recommended now: its speed and its
-        findings are not in the report.
-    """
-    teacher, _, *others = report.ledger
-    files = [entry for entry in others if entry.latency is not UNSET]
-    difference = report.preprocess_max_difference_levels
-    _, recommended, verdict = _judge(document.require, report.target, teacher, files, difference)
-    if recommended.stage != report.recommended.stage:
-        return None
-    return structs.replace(report, recipe=document.recipe, recommended=recommended, verdict=verdict)
-
-
-def _judge(
-    require: Requirements,
-    target: Target,
-    teacher: LedgerEntry,
-    files: Sequence[LedgerEntry],
-    preprocess_difference: int | None,
-) -> tuple[int, Recommended, Verdict]:
-    """The number of the recommended file, why it is recommended, and its verdict."""
-    wanted = documents.plain(require)
-    verdicts = {
-        entry.stage: judge(wanted, Evidence(entry, teacher, preprocess_difference), target)
-        for entry in files
-    }
-    passed = {stage: verdict.passed for stage, verdict in verdicts.items()}
-    recommended = recommend(files, passed)
-    number = [entry.stage for entry in files].index(recommended.stage)
-    return number, recommended, verdicts[recommended.stage]
+    entries = ledger.ledger(bench.bundle.document, running, answers, timed, golden)
+    teacher, student, *files = entries
+    count = len(bench.opened)
+    return Measurements(
+        answers[:count],
+        sample,
+        load,
+        sustained,
+        teacher,
+        student,
+        mark_dominated(files[:count]),
+        files[count:],
+        difference,
+    )
 
 
 def _summary(golden: Golden, contaminated: tuple[str, ...]) -> GoldenSummary:
@@ -189,15 +225,22 @@ def _preprocessing(bundle: Bundle) -> PreprocessingResult | None:
 
 
 def _open(
-    bundle: Bundle, golden: Golden, machine: Machine, track: Track
+    bundle: Bundle, golden: Golden, machine: Machine, openvino: bool, track: Track
 ) -> tuple[Bench, list[LedgerEntry]]:
-    """Open the files; also ledger entries of those that do not run here."""
+    """Open the files; also ledger entries of those that do not run here, or were not made."""
     target = bundle.target
     on_target = machines.matches(machine, target.match)
     # Away from the target its provider need not exist: fidelity can be measured on the CPU too.
     provider: Provider = target.provider if on_target else "cpu"
     threads = target.threads if on_target else None
-    opened, idle = opened_files.open_all(bundle, provider=provider, threads=threads)
+    opened, idle = opened_files.open_all(
+        bundle, widths_of(golden), provider=provider, threads=threads
+    )
+    beside = list[Opened]()
+    if openvino:
+        files = [file.artifact for file in opened]
+        beside, others = opened_files.open_beside(bundle, files, widths_of(golden), threads)
+        idle += others
     bench = Bench(
         bundle,
         golden,
@@ -206,35 +249,12 @@ def _open(
         threads,
         Target(target.name, on_target),
         opened,
+        beside,
         track,
     )
-    return bench, ledger.not_run(idle, bundle.document.engines_to_build)
-
-
-def _entries(
-    bench: Bench, answers: Sequence[Answers], timed: Sequence[Sequence[Latency]]
-) -> tuple[LedgerEntry, LedgerEntry, list[LedgerEntry]]:
-    """The ledger entries of teacher, student and files."""
-    golden, bank = bench.golden, bench.bank
-    measured = [
-        ledger.teacher(bench.bundle.document.teacher, golden),
-        ledger.student(bench.bundle.document.student, golden, bank),
-        *(
-            ledger.deployed(file.artifact, given, golden, bank)
-            for file, given in zip(bench.opened, answers, strict=True)
-        ),
-    ]
-    teacher, student, *files = ledger.entries(measured)
-    with_latency = [
-        structs.replace(
-            entry,
-            provider=backend_of(file.artifact.path).provider_of(bench.provider),
-            latency=first,
-            latency_other_batches=tuple(others),
-        )
-        for file, entry, (first, *others) in zip(bench.opened, files, timed, strict=True)
-    ]
-    return teacher, student, mark_dominated(with_latency)
+    document = bundle.document
+    missing = ledger.not_run(idle, document.engines_to_build) + ledger.not_made(document.not_made)
+    return bench, missing
 
 
 def _probe(choice: ProbeChoice | None) -> Probe | None:
@@ -253,7 +273,7 @@ _BUNDLE = Path("bundle.json")
 def _with_speed(report: Report, bench: Bench, best: Opened, sample: Pixels) -> Report:
     """Add how long the recommended file takes from image file to answer, and by threads."""
     preprocess = bench.bundle.preprocess
-    whole = end_to_end.measure(best.session, preprocess, bench.golden)
+    whole = end_to_end.measure(bench.bundle, best.session, bench.golden)
     report = structs.replace(report, end_to_end=whole)
     uses_threads = backend_of(best.artifact.path).uses_threads
     if bench.provider != "cpu" or bench.threads is not None or not uses_threads:
@@ -262,17 +282,15 @@ def _with_speed(report: Report, bench: Bench, best: Opened, sample: Pixels) -> R
     return structs.replace(report, by_threads=tuple(by_threads))
 
 
-def _with_findings(report: Report, bench: Bench, best: Opened, answers: Answers) -> Report:
+def _with_findings(
+    report: Report, golden: Golden, answers: Answers, corrupted: CorruptedAnswers | None
+) -> Report:
     """Add where the recommended file differs from the teacher, and what corruptions do to it."""
-    golden, inside = bench.golden, answers.inside
+    inside = answers.inside
     report = structs.replace(report, departures=disagreements.disagreements(golden, inside))
     if rows := disagreements.per_class(golden, inside):
         report = structs.replace(report, per_class=rows)
-    stored = robustness.from_golden(golden)
-    if not stored:
+    if corrupted is None:
         return report
-    preprocess, mean = bench.bundle.preprocess, bench.bank.mean
-    own = robustness.measure(best.session, golden, preprocess, inside, mean, track=bench.track)
-    if own is None:
-        return report
-    return structs.replace(report, robustness=robustness.summarise(golden, [*stored, own]))
+    encoders = [*robustness.from_golden(golden), corrupted]
+    return structs.replace(report, robustness=robustness.summarise(golden, encoders))

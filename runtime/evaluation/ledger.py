@@ -7,15 +7,18 @@ from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
+from msgspec import UNSET, UnsetType
 
 from runtime import metrics
-from runtime.backends.base import Outputs
-from runtime.benchmark.opened_files import NotRun
+from runtime.arrays import Floats
+from runtime.backends.base import Outputs, Proof
+from runtime.benchmark.latency import Latency
+from runtime.benchmark.opened_files import NotRun, Opened
 from runtime.bundle.bundle import Artifact
 from runtime.bundle.golden import Golden
-from runtime.bundle.schema import Network, PendingEngine
+from runtime.bundle.schema import BundleDocument, FileNotMade, Network, PendingEngine
 from runtime.evaluation import metric_table, parity, subject
-from runtime.evaluation.subject import Answers
+from runtime.evaluation.subject import Answers, Subject
 from runtime.metrics import Bank, Estimate
 from runtime.results.ledger import LedgerEntry, LossAgainstBefore
 from runtime.results.scores import Score, as_scores
@@ -32,24 +35,57 @@ class Measured:
 def teacher(described: Network, golden: Golden) -> Measured:
     """The teacher with its own probes: what everything else is compared with."""
     entry = LedgerEntry(stage="teacher", model=described.model, size_mb=described.size_mb)
-    return Measured(entry, metric_table.estimates(subject.of_teacher(golden)))
+    return _measured(entry, golden.arrays.teacher_embedding, subject.of_teacher(golden), golden)
 
 
 def student(described: Network, golden: Golden, bank: Bank) -> Measured:
     """The student as it was trained, before any file was made of it."""
     entry = LedgerEntry(stage="student", model=described.model, size_mb=described.size_mb)
-    return Measured(entry, metric_table.estimates(subject.of_student(golden, bank)))
-
-
-def deployed(artifact: Artifact, answers: Answers, golden: Golden, bank: Bank) -> Measured:
-    """A file of the bundle, from its own answers."""
-    arrays, inside = golden.arrays, answers.inside
-    same = parity.compare(
-        inside.embedding,
-        arrays.student_embedding,
-        got_logits=inside.logits,
-        expected_logits=arrays.student_logits,
+    return _measured(
+        entry, golden.arrays.student_embedding, subject.of_student(golden, bank), golden
     )
+
+
+def ledger(
+    document: BundleDocument,
+    opened: Sequence[Opened],
+    answers: Sequence[Answers],
+    timings: Sequence[Sequence[Latency]],
+    golden: Golden,
+) -> list[LedgerEntry]:
+    """Return the entries of teacher, student and files.
+
+    Args:
+        document: of the bundle.
+        opened: the files, those of a second runtime last.
+        answers: of each of them.
+        timings: of each of them, a latency for each batch size.
+        golden: the images that they answered.
+    """
+    bank = subject.bank_of(golden)
+    networks = [teacher(document.teacher, golden), student(document.student, golden, bank)]
+    files = [
+        deployed(file.artifact, given, golden, bank, file.proof)
+        for file, given in zip(opened, answers, strict=True)
+    ]
+    first = [each for each, file in zip(files, opened, strict=True) if file.same_file_as is None]
+    found = entries([*networks, *first])
+    own = {each.entry.file: each for each in first}
+    for each in files[len(first) :]:  # lost against the same file in the first runtime
+        found.append(entries([networks[0], own[each.entry.file], each])[-1])
+    with_time = map(timed, found[len(networks) :], opened, timings)
+    return [*found[: len(networks)], *with_time]
+
+
+def deployed(
+    artifact: Artifact, answers: Answers, golden: Golden, bank: Bank, proof: Proof | None = None
+) -> Measured:
+    """A file of the bundle, from its own answers; with what it runs in, if that is known."""
+    arrays, inside = golden.arrays, answers.inside
+    given = [inside] if answers.outside is None else [inside, answers.outside]
+    broken = sum(int(parity.broken(each).sum()) for each in given)
+    source = Outputs(arrays.student_embedding, arrays.student_logits)
+    same = parity.compare(inside, source, bank=bank, worst=artifact.precision != "int8")
     entry = LedgerEntry(
         stage=artifact.stage,
         file=artifact.path.name,
@@ -58,20 +94,57 @@ def deployed(artifact: Artifact, answers: Answers, golden: Golden, bank: Bank) -
         parity_cosine_min=same.cosine_min,
         parity_max_abs_difference=same.max_abs_difference,
         parity_same_answer=same.same_answer,
+        parity_logit_difference=_or_unset(same.logit_difference),
+        parity_probability_difference=_or_unset(same.probability_difference),
+        parity_likeness_difference=_or_unset(same.likeness_difference),
+        non_finite_answers=broken,
         size_mb=artifact.size_mb,
+        runs_in=UNSET if proof is None else proof,
     )
-    if not (_is_whole(inside) and (answers.outside is None or _is_whole(answers.outside))):
-        why = "its answers are not all finite, or some are zero: nothing to compare"
-        return Measured(msgspec.structs.replace(entry, broken=why))
-    return Measured(entry, metric_table.estimates(subject.of_encoder(golden, answers, bank)))
+    if broken:
+        return Measured(msgspec.structs.replace(entry, broken=BROKEN))
+    return _measured(entry, inside.embedding, subject.of_encoder(golden, answers, bank), golden)
 
 
-def _is_whole(outputs: Outputs) -> bool:
-    """Return True if every answer can be compared: finite, and an embedding with a direction."""
-    if outputs.logits is not None and not np.all(np.isfinite(outputs.logits)):
-        return False
-    embedding = outputs.embedding
-    return bool(np.all(np.isfinite(embedding)) and np.all(embedding.any(axis=1)))
+def timed(entry: LedgerEntry, file: Opened, latencies: Sequence[Latency]) -> LedgerEntry:
+    """Return a file's entry with what runs it and its latencies, the target's batch size first.
+
+    A file that answers otherwise while it is timed is broken: neither is then worth anything.
+    """
+    broken = entry.broken
+    if broken is UNSET and any(latency.same_answers is False for latency in latencies):
+        broken = "while it was timed, it gave other answers than before"
+    first, *others = latencies
+    return msgspec.structs.replace(
+        entry,
+        provider=file.provider,
+        same_file_as=UNSET if file.same_file_as is None else file.same_file_as,
+        latency=first,
+        latency_other_batches=tuple(others),
+        broken=broken,
+    )
+
+
+def _measured(entry: LedgerEntry, embedding: Floats, answers: Subject, golden: Golden) -> Measured:
+    """Measure everything of an encoder whose answers are whole."""
+    found: dict[str, object] = {}
+    if len(embedding) > 1:
+        spread = metrics.spread(embedding)
+        found |= {"embedding_distance": spread.distance, "embedding_rank": spread.rank}
+    if answers.deployed is not None:
+        expected = set(golden.arrays.labels[golden.arrays.labels >= 0].tolist())
+        expected |= set(np.asarray(subject.of_teacher(golden).deployed).tolist())
+        never = sorted(expected - set(answers.deployed.tolist()))
+        found["never_answered"] = tuple(golden.classes[number] for number in never)
+    entry = msgspec.structs.replace(entry, **found)
+    return Measured(entry, metric_table.estimates(answers))
+
+
+BROKEN = "its answers are not all finite, or some are zero: nothing to compare"
+
+
+def _or_unset(value: float | None) -> float | UnsetType:
+    return UNSET if value is None else value
 
 
 def not_run(idle: Sequence[NotRun], pending: Sequence[PendingEngine]) -> list[LedgerEntry]:
@@ -93,6 +166,13 @@ def not_run(idle: Sequence[NotRun], pending: Sequence[PendingEngine]) -> list[Le
     ]
 
 
+def not_made(files: Sequence[FileNotMade]) -> list[LedgerEntry]:
+    """Return entries of files that the recipe asks for and that could not be made."""
+    return [
+        LedgerEntry(stage=file.stage, precision=file.precision, not_made=file.why) for file in files
+    ]
+
+
 # --- losses ----------------------------------------------------------------------------------
 
 
@@ -106,10 +186,10 @@ def entries(measured: Sequence[Measured]) -> list[LedgerEntry]:
     for current in measured:
         changes: dict[str, object] = {"scores": as_scores(current.estimates)}
         if current.estimates and current is not teacher:
-            changes["loss_against_teacher"] = _losses(teacher, current)
+            changes["loss_against_teacher"] = losses(teacher.estimates, current.estimates)
             if before is not teacher:
                 changes["loss_against_before"] = LossAgainstBefore(
-                    before.entry.stage, _losses(before, current)
+                    before.entry.stage, losses(before.estimates, current.estimates)
                 )
         found.append(msgspec.structs.replace(current.entry, **changes))
         if current.estimates or current is teacher:
@@ -117,10 +197,16 @@ def entries(measured: Sequence[Measured]) -> list[LedgerEntry]:
     return found
 
 
-def _losses(reference: Measured, other: Measured) -> dict[str, Score]:
-    losses, lower = dict[str, Estimate](), metric_table.lower_is_better()
-    for key, estimate in other.estimates.items():
-        if key in reference.estimates:
-            pair = reference.estimates[key], estimate
-            losses[key] = metrics.paired_difference(*(pair[::-1] if key in lower else pair))
-    return as_scores(losses)
+def losses(reference: Mapping[str, Estimate], other: Mapping[str, Estimate]) -> dict[str, Score]:
+    """Return what `other` loses against `reference` by every metric of both.
+
+    Args:
+        reference: estimates over the same images.
+        other: above zero, this one is worse.
+    """
+    found, lower = dict[str, Estimate](), metric_table.lower_is_better()
+    for key, estimate in other.items():
+        if key in reference:
+            pair = reference[key], estimate
+            found[key] = metrics.paired_difference(*(pair[::-1] if key in lower else pair))
+    return as_scores(found)

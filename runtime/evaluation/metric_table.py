@@ -152,6 +152,13 @@ METRICS: tuple[Metric, ...] = (
         chart=Chart("Similarity correlation", "of the cosines between images with the teacher's"),
     ),
     Metric(
+        "similarity_correlation_centred", "centred similarity correlation", "the same with "
+        "angles measured from each network's centre: the mean over its training images, or the "
+        "constant that the student was given for it",
+        "Similarity structure", compute=scores.centred_similarity,
+        needs=("12 images",), shows_loss=True,
+    ),
+    Metric(
         "cosine_mae", "cosine MAE", "mean absolute difference of the same cosines, which also sees "
         "a shift that all have in common", "Similarity structure", "lower",
         compute=partial(scores.similarity, metrics.cosine_mae), needs=("12 images",),

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import msgspec
 from msgspec import UNSET
 
+from runtime import documents
 from runtime.benchmark.latency import Latency
+from runtime.bundle.schema import BundleDocument, Requirements
 from runtime.evaluation import metric_table
+from runtime.evaluation.gates import Evidence
 from runtime.evaluation.metric_table import Metric
+from runtime.evaluation.verdict import judge
 from runtime.results.ledger import LedgerEntry
-from runtime.results.report import Recommended
+from runtime.results.report import Outcome, Recommended, Report, Target, Verdict
 
 
 def mark_dominated(entries: Sequence[LedgerEntry]) -> list[LedgerEntry]:
@@ -33,18 +38,20 @@ def mark_dominated(entries: Sequence[LedgerEntry]) -> list[LedgerEntry]:
     ]
 
 
-def recommend(entries: Sequence[LedgerEntry], passed: Mapping[str, bool]) -> Recommended:
-    """Return the best file of those that meet every requirement; if none does, of all.
+def recommend(entries: Sequence[LedgerEntry], outcomes: Mapping[str, Outcome]) -> Recommended:
+    """Return the best file of those that meet every requirement, else of those that miss none.
+
+    If every file misses one, the best of all.
 
     Of the files that none of these dominates, the fastest; between files whose intervals overlap,
     the most faithful, then the smallest.
 
     Args:
         entries: of the files, with latency, in the order of the ledger.
-        passed: whether each stage meets every requirement.
+        outcomes: the outcome of each stage's verdict.
     """
-    meeting = [entry for entry in entries if passed[entry.stage]]
-    eligible = meeting or list(entries)
+    ranks = {entry.stage: _RANKS[outcomes[entry.stage]] for entry in entries}
+    eligible = [entry for entry in entries if ranks[entry.stage] == min(ranks.values())]
     metric = faithfulness(eligible)
     front = [
         entry
@@ -58,8 +65,70 @@ def recommend(entries: Sequence[LedgerEntry], passed: Mapping[str, bool]) -> Rec
         why = "the only file"
     else:
         why = _why(best, fastest, metric, alone=len(as_fast) == 1)
-    met = "meets every requirement" if meeting else "no file meets every requirement"
+    met = _MET[outcomes[best.stage]]
     return Recommended(best.stage, "" if best.file is UNSET else best.file, f"{why}; {met}")
+
+
+_RANKS: Mapping[Outcome, int] = {
+    "passed": 0,
+    "no requirement set": 0,
+    "undecided": 1,
+    "failed": 2,
+}
+_MET: Mapping[Outcome, str] = {
+    "passed": "meets every requirement",
+    "no requirement set": "no requirement is set",
+    "undecided": "no file is known to meet every requirement, this one misses none",
+    "failed": "no file meets every requirement",
+}
+
+
+def judge_all(
+    require: Requirements, target: Target, files: Sequence[LedgerEntry], evidence: Evidence
+) -> tuple[int, Recommended, Verdict]:
+    """Judge every file and recommend one.
+
+    Args:
+        require: the recipe's gates.
+        target: the machine that latency gates are about.
+        files: with latency, in the order of the ledger.
+        evidence: of the first of them; of the others all but the file is the same.
+
+    Returns:
+        The number of the recommended file, why it is recommended, and its verdict.
+    """
+    wanted = documents.plain(require)
+    verdicts = {
+        entry.stage: judge(wanted, replace(evidence, file=entry), target) for entry in files
+    }
+    outcomes = {stage: verdict.outcome for stage, verdict in verdicts.items()}
+    recommended = recommend(files, outcomes)
+    number = [entry.stage for entry in files].index(recommended.stage)
+    return number, recommended, verdicts[recommended.stage]
+
+
+def judge_again(report: Report, document: BundleDocument) -> Report | None:
+    """Judge a report by other requirements, from what was measured.
+
+    Args:
+        report: of the same files, on this machine.
+        document: names the requirements; differs from the report's bundle in nothing else but the
+            recipe.
+
+    Returns:
+        The report with the new verdict; None if another file is recommended now: its speed and its
+        findings are not in the report.
+    """
+    teacher, _, *others = report.ledger
+    files = [each for each in others if each.latency is not UNSET and each.same_file_as is UNSET]
+    difference, load = report.preprocess_max_difference_levels, report.machine.while_timing
+    evidence = Evidence(files[0], teacher, difference, load, len(document.not_made))
+    _, recommended, verdict = judge_all(document.require, report.target, files, evidence)
+    if recommended.stage != report.recommended.stage:
+        return None
+    return msgspec.structs.replace(
+        report, recipe=document.recipe, recommended=recommended, verdict=verdict
+    )
 
 
 def faithfulness(entries: Sequence[LedgerEntry]) -> Metric:

@@ -81,6 +81,15 @@ def similarity(
     return None if pair is None else statistic(*pair)
 
 
+def centred_similarity(subject: Subject) -> Estimate | None:
+    """Correlation of the cosines of both embeddings, each seen from its own centre."""
+    compared = subject.comparison
+    if compared is None or compared.teacher_mean is None:
+        return None
+    centred = compared.teacher_embedding - compared.teacher_mean
+    return metrics.similarity_correlation(compared.embedding - compared.centre, centred)
+
+
 def neighbour_overlap(subject: Subject) -> Estimate | None:
     """Share of each image's 10 nearest images that are the teacher's 10 nearest too."""
     pair = _embeddings(subject.comparison)

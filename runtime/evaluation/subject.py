@@ -37,8 +37,13 @@ class Comparison:
 
     embedding: Floats
     """[N, D]"""
+    centre: Floats
+    """[D], from which its angles are measured: as it learnt them, else the mean over training
+    images."""
     teacher_embedding: Floats
     """[N, Dt]"""
+    teacher_mean: Floats | None
+    """[Dt], of its embeddings of training images; older golden sets lack it."""
     orthogonal_map: OrthogonalMap | None
     teacher_answers: Mapping[ProbeKind, Ints]
     """[N] each, of the teacher's own probe of that kind."""
@@ -61,6 +66,11 @@ class Subject:
     """High for an image that belongs to the task."""
     comparison: Comparison | None = None
     """With the teacher; None for the teacher itself."""
+
+    @property
+    def deployed(self) -> Ints | None:
+        """[N], the answers of the deployed probe; None without one."""
+        return self.answers.get("probe", self.answers.get("linear"))
 
 
 def of_teacher(golden: Golden) -> Subject:
@@ -117,7 +127,11 @@ def of_encoder(golden: Golden, answers: Answers, bank: Bank) -> Subject:
         outliers=_outliers(arrays, answers, bank),
         comparison=Comparison(
             embedding=inside.embedding,
+            centre=(
+                arrays.bank.mean(axis=0) if arrays.student_centre is None else arrays.student_centre
+            ),
             teacher_embedding=arrays.teacher_embedding,
+            teacher_mean=arrays.teacher_mean,
             orthogonal_map=arrays.orthogonal_map,
             teacher_answers=teacher,
             teacher_logits=arrays.reference_logits,

@@ -58,6 +58,8 @@ def _judged(gate: Gate, wanted: float, evidence: Evidence, target: Target) -> Re
     passed: bool | None = got >= wanted if gate.rule == "at least" else got <= wanted
     if measured.interval is not None:
         passed, why = _decided(gate, wanted, measured, measured.interval)
+    if measured.undecided:
+        passed, why = None, measured.undecided
     if "the target" in gate.needs and not target.this_machine:
         passed = None
         why = f"this machine is not the target {target.name}: run `check` on the device"
@@ -75,7 +77,7 @@ def _decided(
     if high < wanted if at_least else low > wanted:
         return False, ""
     why = (
-        f"the 95 % interval, {low:.3f} to {high:.3f}, holds both outcomes: too few held-out images"
+        f"the 95 % interval, {low:.3f} to {high:.3f}, holds both outcomes: too few {gate.rests_on}"
     )
     edge = low if measured.value > wanted else high  # towards the wanted value
     if gap := abs(measured.value - wanted):

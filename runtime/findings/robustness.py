@@ -82,7 +82,7 @@ def measure(
         track: shows the progress.
 
     Returns:
-        None where it gives an embedding without a direction.
+        None where a value of an answer is not finite, or an embedding has no direction.
 
     Raises:
         InputError: an image cannot be read.
@@ -96,6 +96,8 @@ def measure(
         outputs = session.run(inputs_of(session, preprocess, pixels))
         embeddings.append(outputs.embedding)
         if outputs.logits is not None:
+            if not np.isfinite(outputs.logits).all():
+                return None
             answers.append(outputs.logits.argmax(axis=1))
     found = np.stack(embeddings)
     if not (np.all(np.isfinite(found)) and np.all(found.any(axis=2))):

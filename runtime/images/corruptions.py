@@ -173,7 +173,8 @@ def _posterised(image: Image.Image, severity: int, rng: Rng) -> Image.Image:
 def _jpeg(image: Image.Image, severity: int, rng: Rng) -> Image.Image:
     file = io.BytesIO()
     image.save(file, format="JPEG", quality=(25, 18, 13, 9, 6)[severity - 1])
-    with Image.open(file) as compressed:
+    with Image.open(file, formats=("JPEG",)) as opened:
+        compressed: Image.Image = opened
         return compressed.convert("RGB")
 
 

@@ -1,4 +1,8 @@
-"""Decode an image file to upright 8-bit RGB pixels, the same on every machine."""
+"""Decode an image file to upright 8-bit RGB pixels, the same on every machine.
+
+The rules are ours where versions of Pillow differ: the kinds of files, the orientation, metadata,
+the limit of size. Memory is bounded: large images are decoded one at a time, and kept smaller.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,16 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from runtime.errors import ImageError
+from runtime.images.kinds import HEAD_BYTES, Kind, kind_of, open_as
+from runtime.images.metadata import Stripped, strip
+from runtime.images.orientation import orientation_of, turned
+from runtime.images.room import ROOM
 
 # What Pillow's decoders raise on damaged or hostile files, beside OSError (truncated, unknown).
 _DECODER_ERRORS = (
@@ -29,20 +38,34 @@ _DECODER_ERRORS = (
     struct.error,
     zlib.error,
 )
-# Pillow's own limit for a decompression bomb: an 8-bit RGB image of 256 MiB.
-MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3
-
+MAX_MEGAPIXELS = 256
+"""The default of `data.max_megapixels`: photographs of 200 million pixels are below it."""
+MOST_MEGAPIXELS = 1000
+"""The highest that it may be set to; images that were accepted once are read up to this."""
+PIXEL_BYTES = 6
+"""What the limit of size reckons with: at the default, a decoder may need 1.5 GB."""
+LARGE_PIXELS = 36_000_000
+"""An image with more is kept at a half, a quarter or an eighth of its width and height."""
+_SHRINKS = (2, 4, 8)
+_STRIP_PIXELS = 2_000_000
 UNIDENTIFIED = "not an image that Pillow can read"
 """The reason if the kind of a file is unknown."""
 MAX_RATIO = 100
 """Longer side to shorter: a thinner image would grow without bound when its short side is set."""
 
 
-def decode(path: Path) -> Image.Image:
+def decode(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> Image.Image:
     """Read one image as upright RGB, 8 bits a channel.
 
-    EXIF orientation is applied. Greyscale, palette, CMYK and the like become RGB; transparency is
-    laid on white; 16-bit greyscale keeps its upper 8 bits. Of an animation the first frame is read.
+    The orientation of EXIF or XMP is applied, other metadata are never looked at. Greyscale,
+    palette, CMYK and the like become RGB; transparency is laid on white; 16-bit greyscale keeps its
+    upper 8 bits. Of an animation the first frame is read. An image of more than LARGE_PIXELS is
+    kept at a half, a quarter or an eighth of its size.
+
+    Args:
+        path: the file.
+        max_megapixels: the limit of its size, in 10^6 pixels; less for kinds of files whose
+            decoders need more than PIXEL_BYTES for a pixel.
 
     Raises:
         ImageError: the file cannot be used; the message is the reason, without the file's name.
@@ -50,8 +73,11 @@ def decode(path: Path) -> Image.Image:
     with _reasons():
         if path.stat().st_size == 0:
             raise ImageError("empty file (0 bytes)")
-        with Image.open(path) as image:
-            return _upright(image)
+        with path.open("rb") as file:
+            kind = kind_of(file.read(HEAD_BYTES), path)
+            if kind is None:
+                raise UnidentifiedImageError
+            return _decoded(kind, file, max_megapixels)
 
 
 def upright(image: Image.Image) -> Image.Image:
@@ -61,7 +87,10 @@ def upright(image: Image.Image) -> Image.Image:
         ImageError: as for `decode`.
     """
     with _reasons():
-        return _upright(image)
+        _check_size(image.size, MAX_MEGAPIXELS)
+        image.load()
+        rgb = _rgb(image, _shrink(image.size))
+        return turned(rgb, _orientation_in(image))
 
 
 @contextmanager
@@ -72,41 +101,100 @@ def _reasons() -> Iterator[None]:
     except UnidentifiedImageError as error:
         raise ImageError(UNIDENTIFIED) from error
     except Image.DecompressionBombError as error:
-        what = str(error).partition(" exceeds")[0]  # then Pillow names its own limit
-        raise ImageError(_too_large(what)) from error
+        raise ImageError(f"absurdly large: {str(error).partition(' exceeds')[0]}") from error
     except _DECODER_ERRORS as error:
         if isinstance(error, OSError) and error.strerror:  # str(error) names the file
             raise ImageError(f"cannot be read: {error.strerror}") from error
         raise ImageError(f"damaged: {str(error) or type(error).__name__}") from error
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    width, height = image.size
+def _decoded(kind: Kind, file: BinaryIO, max_megapixels: float) -> Image.Image:
+    stripped = strip(kind.name, file)
+    with open_as(kind, stripped.file) as image:
+        orientation = _orientation(kind, image, stripped)
+        _check_size(image.size, max_megapixels * PIXEL_BYTES / max(PIXEL_BYTES, kind.pixel_bytes))
+        if image.mode == "F":
+            raise ImageError(
+                "32-bit float pixels have no agreed range; save it with 8 bits a channel"
+            )
+        if image.mode == "YCbCr" and kind.name == "TIFF":
+            raise ImageError("YCbCr pixels that are not JPEG: save it as RGB")
+        shrink, width = _shrink(image.size), image.width
+        with ROOM.taken(image.width * image.height * kind.pixel_bytes):
+            if kind.name == "JPEG" and shrink > 1:  # its decoder can do that, and saves the memory
+                image.draft(None, (image.width // shrink, image.height // shrink))
+                shrink //= round(width / image.width)
+            image.load()
+            rgb = _rgb(image, shrink)
+            image.close()  # its memory is free before the room is
+    return turned(rgb, orientation)
+
+
+def _orientation(kind: Kind, image: Image.Image, stripped: Stripped) -> int:
+    """The orientation that is still to be applied."""
+    if kind.name in ("JPEG", "PNG", "WEBP"):
+        return orientation_of(stripped.exif, stripped.xmp)
+    image.info.pop("xmp", None)  # of TIFF, versions of Pillow differ in whether they look at it
+    if kind.name == "AVIF":  # the file turns its picture; Pillow tells it as if it were EXIF
+        return int(image.getexif().get(0x0112, 1))
+    return 1  # Pillow turns a TIFF by its tag as it loads it, pillow-heif a HEIC
+
+
+def _orientation_in(image: Image.Image) -> int:
+    """The orientation of an image that somebody else opened."""
+    exif, xmp = image.info.get("exif"), image.info.get("xmp")
+    known = [each if isinstance(each, bytes) else None for each in (exif, xmp)]
+    return orientation_of(*known)
+
+
+def _check_size(size: tuple[int, int], max_megapixels: float) -> None:
+    width, height = size
     if width == 0 or height == 0:
         raise ImageError(f"no pixels ({width} x {height})")
-    if width * height > MAX_PIXELS:
-        raise ImageError(_too_large(f"{width} x {height} pixels"))
+    if width * height > max_megapixels * 1e6:
+        raise ImageError(
+            f"absurdly large: {width} x {height} pixels; the limit is {max_megapixels:.0f} million "
+            "pixels (`data.max_megapixels`)"
+        )
     if max(width, height) > MAX_RATIO * min(width, height):
         raise ImageError(f"absurdly thin: {width} x {height} pixels; the limit is {MAX_RATIO} to 1")
-    image.load()
-    return _to_rgb(ImageOps.exif_transpose(image))
 
 
-def _too_large(what: str) -> str:
-    return f"absurdly large: {what}; the limit is {MAX_PIXELS / 1e6:.0f} million pixels"
+def _shrink(size: tuple[int, int]) -> int:
+    """By how much an image is kept smaller: the least of 1, 2, 4, 8 that is enough."""
+    pixels = size[0] * size[1]
+    if pixels <= LARGE_PIXELS:
+        return 1
+    return next((by for by in _SHRINKS if pixels <= LARGE_PIXELS * by**2), _SHRINKS[-1])
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "F":
+def _rgb(image: Image.Image, shrink: int) -> Image.Image:
+    """Return a loaded image as RGB, averaged over squares of `shrink` pixels; strip by strip."""
+    if shrink == 1 and image.width * image.height <= _STRIP_PIXELS:
+        return _to_rgb(image, image)
+    rows = max(1, _STRIP_PIXELS // image.width // shrink) * shrink
+    whole = Image.new("RGB", (-(-image.width // shrink), -(-image.height // shrink)))
+    for top in range(0, image.height, rows):
+        strip_ = image.crop((0, top, image.width, min(top + rows, image.height)))
+        rgb = _to_rgb(strip_, image)
+        whole.paste(rgb.reduce(shrink) if shrink > 1 else rgb, (0, top // shrink))
+    return whole
+
+
+def _to_rgb(part: Image.Image, whole: Image.Image) -> Image.Image:
+    """Return a part of an image as RGB; what its values mean depends on the whole."""
+    if part.mode == "F":
         raise ImageError("32-bit float pixels have no agreed range; save it with 8 bits a channel")
-    if image.mode.startswith("I"):  # 16-bit greyscale, in the several ways Pillow opens it
-        values = np.asarray(image).astype(np.int64)
-        is_16_bit = image.mode != "I" or 256 <= values.max() <= 65535
-        if not is_16_bit or values.min() < 0:
+    if part.mode.startswith("I"):  # 16-bit greyscale, in the several ways Pillow opens it
+        lowest, highest = whole.getextrema() if whole.mode == "I" else (0, 65535)
+        if not isinstance(lowest, (int, float)) or not isinstance(highest, (int, float)):
+            raise TypeError("greyscale has one band")
+        if lowest < 0 or not 256 <= highest <= 65535:
             raise ImageError("32-bit integer pixels have no agreed range; save it with 8 bits")
+        values = np.asarray(part).astype(np.uint16)
         return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
+    if part.has_transparency_data:
+        rgba = part.convert("RGBA")
         white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
+    return part.convert("RGB")

@@ -9,7 +9,7 @@ from PIL import Image
 
 from runtime.errors import ImageError, InputError
 from runtime.images.corruptions import Corruption
-from runtime.images.decode import decode
+from runtime.images.decode import MOST_MEGAPIXELS, decode
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class ImageSource:
             InputError: it cannot be read.
         """
         try:
-            image = decode(self.path)
+            image = decode(self.path, max_megapixels=MOST_MEGAPIXELS)
         except ImageError as error:
             raise InputError(
                 f"{self.path}: {error}\n"

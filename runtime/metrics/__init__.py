@@ -17,6 +17,7 @@ from runtime.metrics.intervals import (
 )
 from runtime.metrics.neighbours import knn_votes, knn_votes_within, neighbour_overlap, ood_scores
 from runtime.metrics.outliers import (
+    CHANCE,
     Gaussians,
     auroc,
     energy_scores,
@@ -26,6 +27,8 @@ from runtime.metrics.outliers import (
 )
 from runtime.metrics.probabilities import (
     NEVER,
+    SCALES,
+    at_bound,
     calibration_error,
     jensen_shannon,
     log_loss,
@@ -33,14 +36,19 @@ from runtime.metrics.probabilities import (
     total_variation,
 )
 from runtime.metrics.similarity import cosine_mae, pair_correlation, similarity_correlation
+from runtime.metrics.spread import Spread, spread
 
 __all__ = [
+    "CHANCE",
     "NEVER",
     "RESAMPLES",
+    "SCALES",
     "Bank",
     "Estimate",
     "Gaussians",
     "OrthogonalMap",
+    "Spread",
+    "at_bound",
     "auroc",
     "calibration_error",
     "cosine_mae",
@@ -63,6 +71,7 @@ __all__ = [
     "shrunk_covariance",
     "similarity_correlation",
     "smooth_estimate",
+    "spread",
     "total_variation",
     "two_sample_estimate",
 ]

@@ -14,6 +14,9 @@ from runtime.arrays import Doubles
 from runtime.metrics.directions import Floats, Ints, normalise
 from runtime.metrics.probabilities import NEVER
 
+CHANCE = 0.5
+"""AUROC of a score that tells nothing."""
+
 
 def auroc(inside: Floats, outside: Floats) -> float:
     """Return the chance that an inside score is above an outside one, ties counted half."""

@@ -12,6 +12,14 @@ CALIBRATION_BINS = 15
 """Of equal width, as in Guo et al. (ICML 2017)."""
 NEVER = -1e4
 """Logit of a class without a label: its probability is zero."""
+SCALES = (1e-2, 1e2)
+"""Bounds of what calibration multiplies logits by: one over the temperature."""
+
+
+def at_bound(temperature: float) -> bool:
+    """Return whether a temperature is where the search for it had to end."""
+    scale, (lowest, highest) = 1 / temperature, SCALES
+    return not 1.01 * lowest < scale < highest / 1.01
 
 
 def log_softmax(logits: Floats) -> Doubles:

@@ -1,14 +1,11 @@
-"""The answer of a student to one image, and a table of several answers."""
+"""The answer of a student to one image."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypedDict
 
 from runtime.arrays import Floats
-from runtime.text import table
 
 
 @dataclass(frozen=True)
@@ -35,7 +32,7 @@ class PredictionDocument(TypedDict):
 
     label: str | None
     confidence: float | None
-    is_outlier: bool
+    is_outlier: bool | None
     likeness: float
     nearest: list[NeighbourDocument]
 
@@ -48,8 +45,9 @@ class Prediction:
     """The most probable class; None for a student made without labels."""
     confidence: float | None
     """Calibrated probability of `label` (report.json says if there were enough labels for it)."""
-    is_outlier: bool
-    """Whether it is less like the training images than 95 % of held-out images of the task are."""
+    is_outlier: bool | None
+    """Whether it is less like the training images than 95 % of held-out images of the task are.
+    None where the student recognises outliers no better than by chance: `Student.no_outliers`."""
     likeness: float
     """Cosine to the nearest training image; an outlier is below the bundle's threshold."""
     nearest: tuple[Neighbour, ...]
@@ -71,18 +69,3 @@ class Prediction:
                 for near in self.nearest
             ],
         }
-
-
-def text(images: Sequence[Path], predictions: Sequence[Prediction]) -> str:
-    """Return a table to read: label, confidence, likeness, nearest training images."""
-    rows = [
-        [
-            path.name,
-            prediction.label or "-",
-            "-" if prediction.confidence is None else f"{prediction.confidence:.3f}",
-            f"{prediction.likeness:.3f}{' ?' if prediction.is_outlier else ''}",
-            ", ".join(f"{near.image} ({near.cosine:.2f})" for near in prediction.nearest),
-        ]
-        for path, prediction in zip(images, predictions, strict=True)
-    ]
-    return table(["image", "label", "confidence", "likeness", "nearest training images"], rows)

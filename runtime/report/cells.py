@@ -51,8 +51,8 @@ class Table:
     @property
     def markdown(self) -> str:
         """Return a Markdown table, which is readable as plain text too."""
-        rows = [[str(cell).replace("|", "\\|") for cell in row] for row in self.rows]
-        return text.table(self.headings, rows)
+        rows = [[text.inert(str(cell)) for cell in row] for row in self.rows]
+        return text.table([text.inert(heading) for heading in self.headings], rows)
 
     def turned(self) -> Table:
         """Return the table with its columns as rows."""

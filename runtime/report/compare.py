@@ -15,6 +15,7 @@ from typing import Any, Literal
 from runtime.evaluation import metric_table
 from runtime.evaluation.metric_table import Metric
 from runtime.report.cells import Rows, Table, score_cell
+from runtime.report.doubts import counted
 from runtime.results.report import Report, load
 from runtime.results.scores import Score, to_json
 
@@ -75,7 +76,7 @@ def text(names: Sequence[str], reports: Sequence[Report]) -> str:
         for metric in metric_table.METRICS
         if any(metric.of(entry) is not None for entry in entries)
     ]
-    verdicts = ["passed" if report.verdict.passed else "failed" for report in reports]
+    verdicts = [_verdict(report) for report in reports]
     rows.append(["verdict", *verdicts, *("" for _ in judged)])
     against = [f"{name} against {names[0]}" for name in names[1:]]
     parts = [Table.of(["metric", *names, *against], rows).markdown]
@@ -100,6 +101,10 @@ def document(names: Sequence[str], reports: Sequence[Report]) -> dict[str, Any]:
     ]
     named = {name: to_json(report) for name, report in zip(names, reports, strict=True)}
     return {**named, "comparison": comparison}
+
+
+def _verdict(report: Report) -> str:
+    return ", ".join(part for part in (report.verdict.outcome, counted(report)) if part)
 
 
 def _machine(report: Report) -> tuple[str | None, str | None]:

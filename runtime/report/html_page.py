@@ -13,14 +13,22 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from msgspec import UNSET
 from PIL import Image
 
-from runtime.errors import ImageError
+from runtime.errors import ImageError, InputError
 from runtime.evaluation import metric_table
-from runtime.images.decode import decode
-from runtime.report import charts, sentences
-from runtime.report.charts import DotChart, SeverityChart
+from runtime.evaluation.metric_table import Metric
+from runtime.images.decode import MOST_MEGAPIXELS, decode
+from runtime.report import first_look, sentences
+from runtime.report.drawings import charts
+from runtime.report.drawings import students as students_drawing
+from runtime.report.drawings.charts import CurveChart, DotChart, SeverityChart
+from runtime.report.drawings.scatter import NARROW, WIDE, ScatterChart
+from runtime.report.sections import worth
 from runtime.report.view import View, view_of
 from runtime.results.findings import Answer, Disagreement, RobustnessEntry
+from runtime.results.ledger import LedgerEntry
+from runtime.results.making import StudentSearch
 from runtime.results.report import Report
+from runtime.text import without_markup
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _THUMBNAIL_PX = 224
@@ -33,7 +41,9 @@ class Drawing:
 
     title: str
     caption: str
-    chart: DotChart | SeverityChart
+    chart: DotChart | SeverityChart | CurveChart | ScatterChart
+    narrow: ScatterChart | None = None
+    """The same for a phone, where it needs one."""
 
 
 @dataclass(frozen=True)
@@ -64,43 +74,133 @@ def render(report: Report, images: Path | None) -> str:
         .render(
             view=view,
             report=report,
-            drawings=_drawings(report),
+            titles=_titles(view),
+            first=_first(view),
+            drawings=_drawings(report, report.ledger, metric_table.METRICS, "at each step"),
+            before=_before_training(view),
             loss_note=sentences.LOSSES,
+            worth_rule=worth.RULE,
             most=[_card(shown, images) for shown in view.disagreements.most],
             unsure=[_card(shown, images) for shown in view.disagreements.unsure],
             corrupted=_corrupted(view),
+            curve=_curve(report),
+            students=None if report.student_search is UNSET else _students(report.student_search),
         )
     )
 
 
+def _titles(view: View) -> dict[str, str]:
+    """The parts that this page has, by the name that a link gives them."""
+    report = view.report
+    parts: Sequence[tuple[str, str, object]] = (
+        ("warnings", "Warnings", view.warnings),
+        ("requirements", "Requirements", True),
+        ("differs", "Where the file differs most from the teacher", view.disagreements),
+        ("kept", "What was kept at each step", True),
+        ("worth", "Was it worth it?", view.worth),
+        ("gap", "Was the gap still closing?", view.learning_curve),
+        ("why", "Why this student", view.student_search),
+        ("classes", "Classes", view.classes),
+        ("corrupted", "Corrupted images", report.robustness is not UNSET),
+        ("speed", "Speed", view.speed),
+        ("scores", "All scores", True),
+        ("made", "Data, networks and machine", True),
+    )
+    return {name: title for name, title, there in parts if there}
+
+
 @cache
 def _environment() -> Environment:
-    return Environment(
+    made = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters["plain"] = without_markup  # sentences are Markdown
+    made.filters["words"] = _words
+    return made
+
+
+def _words(sentence: str) -> list[tuple[bool, str]]:
+    """A Markdown sentence of ours in parts, and whether each is bold."""
+    parts = sentence.split("**")
+    return [(at % 2 == 1, without_markup(part)) for at, part in enumerate(parts)]
 
 
 # --- drawings --------------------------------------------------------------------------------
 
 
-def _drawings(report: Report) -> list[Drawing]:
+def _drawings(
+    report: Report, entries: Sequence[LedgerEntry], metrics: Sequence[Metric], where: str
+) -> list[Drawing]:
     """A chart of each metric that has one, where any entry has the metric."""
     found = list[Drawing]()
-    for metric in metric_table.METRICS:
-        if metric.chart is None or not any(metric.of(entry) for entry in report.ledger):
+    for metric in metrics:
+        if metric.chart is None or not any(metric.of(entry) for entry in entries):
             continue
         caption = metric.chart.caption
         of_outliers = "out-of-distribution images" in metric.needs
         if of_outliers and report.golden.ood_source == "corruptions":
             caption = f"strongly corrupted held-out images stand in for others; {caption}"
-        label = f"{metric.chart.title} at each step, with 95 % intervals"
-        chart = charts.dots(report.ledger, metric, label=label)
+        label = f"{metric.chart.title} {where}, with 95 % intervals"
+        chart = charts.dots(entries, metric, label=label)
         found.append(Drawing(metric.chart.title, caption, chart))
     return found
+
+
+def _first(view: View) -> Drawing | None:
+    wide, narrow = (first_look.chart(view.report, view.worth, width) for width in (WIDE, NARROW))
+    if wide is None:
+        return None
+    title, caption = first_look.caption(view.report, wide)
+    return Drawing(title, caption, wide, narrow)
+
+
+def _before_training(view: View) -> list[Drawing]:
+    found = view.worth
+    if found is None:
+        return []
+    return _drawings(view.report, found.entries, found.metrics, "before and after training")
+
+
+def _curve(report: Report) -> Drawing | None:
+    found = report.learning_curve
+    if found is UNSET:
+        return None
+    title = f"validation {found.score} after each epoch"
+    chart = charts.curve(found, label=title)
+    caption = f"Dot: epoch {found.kept_epoch}, which was kept. Shaded: the epochs that are judged."
+    caption += f" {sentences.CURVE_END}"
+    return Drawing(title, caption, chart)
+
+
+def _students(search: StudentSearch) -> Drawing | None:
+    if not search.compared:
+        return None
+    title = "r of the closed form against the teacher, by latency and size"
+    caption = (
+        "Area of a dot: MB. Line through it: 95 % interval over images. Hollow: does not fit. "
+        "Broken line: the limit."
+    )
+    wide, narrow = (students_drawing.pareto(search, label=title, width=w) for w in (WIDE, NARROW))
+    return Drawing(title, caption, wide, narrow)
+
+
+def students_svg(search: StudentSearch) -> str:
+    """Return the drawing of compared candidates as an SVG file of its own.
+
+    Raises:
+        InputError: no candidate was compared.
+    """
+    drawing = _students(search)
+    if drawing is None:
+        raise InputError("no candidate has weights, so there is no faithfulness to draw")
+    template = _environment().get_template("charts.html")
+    css = (_TEMPLATES / "page.css").read_text(encoding="utf-8")
+    drawn: str = template.module.scatter(drawing.chart, style=css, kind="alone")  # type: ignore[attr-defined]
+    return drawn.strip() + "\n"
 
 
 @dataclass(frozen=True)
@@ -162,7 +262,7 @@ def _card(found: Disagreement, images: Path | None) -> Card:
 def _thumbnail(path: Path) -> str:
     """Return a small JPEG in a `data:` address; empty where the image cannot be read any more."""
     try:
-        image = decode(path)
+        image = decode(path, max_megapixels=MOST_MEGAPIXELS)
     except ImageError:
         return ""
     image.thumbnail((_THUMBNAIL_PX, _THUMBNAIL_PX), Image.Resampling.LANCZOS, reducing_gap=2.0)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from msgspec import UNSET, structs
+from msgspec import UNSET
 
 from runtime.evaluation import metric_table
 from runtime.files import write_text
-from runtime.report import html_page, precision, sentences, tables
+from runtime.report import html_page, sentences, tables
+from runtime.report.sections import precision, students
+from runtime.report.sections import worth as worth_words
+from runtime.report.sections.worth import Worth
 from runtime.report.view import View, requirements_table, view_of
-from runtime.results.ledger import LedgerEntry
 from runtime.results.report import Report, save
-from runtime.results.scores import to_json
+from runtime.text import in_code, inert, without_markup
 
 __all__ = ["markdown", "text", "verdict_line", "write"]
 
@@ -37,31 +39,39 @@ def text(report: Report) -> str:
     """Return the report for a terminal: requirements, and the ledger with a column per entry."""
     view = view_of(report)
     ledger = tables.ledger(report.ledger, metric_table.METRICS, intervals=False).turned()
-    notes = [view.preprocessing, *sentences.probe(report)]
-    notes += [doubt.markdown for doubt in view.speed.doubts]
+    notes = [*view.not_made, view.preprocessing, *sentences.probe(report)]
+    notes += [f"Gap still closing? {view.learning_curve}" if view.learning_curve else ""]
+    doubts = [*view.speed.doubts, *view.warnings]
+    notes += [doubt.markdown for doubt in doubts]
     noted = "\n".join(note for note in notes if note)
     requirements = requirements_table(view.requirements).markdown
-    return "\n\n".join(part for part in (requirements, ledger.markdown, noted) if part)
+    worth = f"Was it worth it?\n\n{view.worth.brief.markdown}" if view.worth else ""
+    first = without_markup(view.first_look)
+    parts = (first, requirements, ledger.markdown, worth, noted)
+    return "\n\n".join(part for part in parts if part)
 
 
 def markdown(report: Report) -> str:
     """Return the report as a page to read."""
     view = view_of(report)
-    parts = [*_head(view), *_findings(view), *_making(report), *_run(report)]
-    machine = {key: value for key, value in to_json(report.machine).items() if value is not None}
-    return "\n\n".join([*parts, "## Machine\n\n" + sentences.bullets(machine)]) + "\n"
+    parts = [*_head(view), *_findings(view), *_making(report), *_run(view)]
+    machine = "\n".join(f"- {line}" for line in view.machine)
+    return "\n\n".join([*parts, "## Machine\n\n" + machine]) + "\n"
 
 
 def _head(view: View) -> list[str]:
-    """Verdict, requirements, ledger."""
+    """Verdict, warnings, requirements, ledger."""
     report = view.report
     elsewhere = f"; **{view.other_machine}**" if view.other_machine else ""
-    recommended = f"`{report.recommended.file}` ({report.recommended.why})"
+    recommended = f"`{in_code(report.recommended.file)}` ({report.recommended.why})"
     requirements = [requirements_table(view.requirements).markdown, view.preprocessing]
+    said = [doubt.markdown for doubt in view.warnings]
     ledger = [f"**{theme}**\n\n{table.markdown}" for theme, table in view.ledger]
     return [
-        f"# {report.recipe.name}: {view.verdict}",
-        f"Target `{report.target.name}`{elsewhere}. Recommended: {recommended}.",
+        f"# {inert(report.recipe.name)}: {view.verdict}",
+        view.first_look,
+        f"Target `{in_code(report.target.name)}`{elsewhere}. Recommended: {recommended}.",
+        *([_section("Warnings", *said)] if said else []),
         _section("Requirements", *requirements),
         _section("Ledger", *ledger, sentences.how_to_read(report)),
     ]
@@ -115,29 +125,37 @@ def _making(report: Report) -> list[str]:
         found.append(_section("Broken files", sentences.bullets(named)))
     if report.student_search is not UNSET:
         search = report.student_search
-        why = f"`{search.chosen}`: {search.why}. Untrained, the most capable first:"
-        found.append(_section("Why this student", why, tables.students(search).markdown))
+        lines, table = students.sentences(search), students.candidates_table(search).markdown
+        found.append(_section("Why this student", *lines, table))
     return found
 
 
-def _run(report: Report) -> list[str]:
-    """What only a run knows: data, training, the untrained student, times."""
-    found = list[str]()
+def _run(view: View) -> list[str]:
+    """What only a run knows: data, networks, training and what it was worth, times."""
+    report, found = view.report, list[str]()
     if report.data is not UNSET and report.data:
         found.append(_section("Data", sentences.bullets(report.data)))
-    if report.training is not UNSET and report.training:
-        found.append(_section("Training", sentences.bullets(report.training)))
-    if report.untrained_student is not UNSET:
-        untrained = LedgerEntry(stage="untrained student", scores=dict(report.untrained_student))
-        student = structs.replace(report.entry("student"), size_mb=UNSET)
-        compared = tables.by_theme([untrained, student])
-        lead = "The same student before distillation, with the same probes:"
-        themes = [f"**{theme}**\n\n{table.markdown}" for theme, table in compared]
-        found.append(_section("Was it worth it?", lead, *themes))
+    if lines := sentences.networks(report):
+        found.append(_section("Networks", *lines))
+    if view.training:
+        found.append(_section("Training", "\n".join(f"- {line}" for line in view.training)))
+    if (worth := view.worth) is not None:
+        found.append(_section("Was it worth it?", *_worth(worth)))
+    if report.learning_curve is not UNSET:
+        said, curve = view.learning_curve, tables.learning_curve(report.learning_curve)
+        parts = (said, curve.markdown, sentences.CURVE_END)
+        found.append(_section("Was the gap still closing?", *parts))
     if report.timings_s is not UNSET and report.timings_s:
         timings: Mapping[str, float] = report.timings_s
         found.append(_section("Time of each step", tables.timings(timings).markdown))
     return found
+
+
+def _worth(worth: Worth) -> list[str]:
+    """The student before training and after it."""
+    themes = [f"**{theme}**\n\n{table.markdown}" for theme, table in worth.themes]
+    gained = [worth.gained.markdown, worth_words.RULE] if worth.gained else []
+    return [worth.lead, " ".join(worth.compared), *themes, *gained]
 
 
 def _section(title: str, *parts: str) -> str:

@@ -7,24 +7,35 @@ from collections.abc import Mapping, Sequence
 from msgspec import UNSET
 
 from runtime.evaluation import metric_table
+from runtime.report import doubts
 from runtime.report.cells import score_cell
 from runtime.results.findings import Robustness, TeacherUnsure
-from runtime.results.report import Report
+from runtime.results.making import LearningCurve
+from runtime.results.report import NetworkOrigin, Report
+from runtime.text import inert
 
 LOSSES = (
     "Above zero: worse. Intervals come from a paired bootstrap, with the same images for every "
     "entry; one that holds zero shows no loss on these images."
 )
 
+CURVE_END = (
+    "The learning rate falls to 1 % of its highest value, so the end of every curve is flat; that "
+    "is why the epochs from a third on are judged together."
+)
+
 
 def verdict(report: Report) -> str:
-    """In a few words: passed, or which requirements are missed or undecided."""
+    """In a few words: the outcome, how many warnings, what is missed or undecided."""
     judged = report.verdict.requirements
     missed = [requirement.requirement for requirement in judged if requirement.passed is False]
     undecided = [requirement.requirement for requirement in judged if requirement.passed is None]
     words = [f"missed {', '.join(missed)}"] if missed else []
-    words += [f"undecided {', '.join(undecided)}"] if undecided else []
-    outcome = "passed" if report.verdict.passed else "failed"
+    named = ", ".join(undecided)
+    words += [f"undecided {named}" if missed else named] if undecided else []
+    if undecided and report.verdict.passed:
+        words.append("counts as met by require.undecided")
+    outcome = ", ".join(part for part in (report.verdict.outcome, doubts.counted(report)) if part)
     return f"{outcome} ({'; '.join(words)})" if words else outcome
 
 
@@ -40,7 +51,9 @@ def contaminated(report: Report) -> str:
     seen = report.golden.set_apart_as_seen_in_training
     if not seen:
         return ""
-    shown = ", ".join(seen[:10]) + (f" and {len(seen) - 10} more" if len(seen) > 10 else "")
+    shown = ", ".join(map(inert, seen[:10])) + (
+        f" and {len(seen) - 10} more" if len(seen) > 10 else ""
+    )
     return (
         f"{len(seen)} held-out images are left out of every score: the teacher cannot tell them "
         f"from training images. {shown}."
@@ -110,10 +123,53 @@ def _never_answered(missing: Sequence[str]) -> list[str]:
     if not missing:
         return []
     which = "this class" if len(missing) == 1 else "these classes"
+    names = ", ".join(map(inert, missing))
     return [
-        f"**Never answered: {', '.join(missing)}.** No training image of {which} is labelled; "
-        "every such image is taken for another class. Label at least one of each."
+        f"**Never answered: {names}.** No training image of {which} is labelled; every such image "
+        "is taken for another class. Label at least one of each."
     ]
+
+
+def learning_curve(found: LearningCurve) -> str:
+    """Whether the gap to the teacher was still closing when the training ended, and the advice."""
+    names = {"similarity": "similarity to the teacher", "knn_accuracy": "kNN accuracy"}
+    score = f"validation {names.get(found.score, found.score)}"
+    whole = found.epochs[-1]
+    span = f"the last {found.last} of {whole} epochs"
+    if found.last == whole:
+        span = f"{whole} epochs" if whole > 1 else "one epoch"
+    gained = ""
+    if found.rise is not UNSET:
+        gained = f"the {score} changed by {score_cell(found.rise, signed=True)} over {span}"
+    said = {
+        "rising": "Yes",
+        "flat": "No",
+        "falling": "No, it was opening again",
+        "undecided": "Undecided",
+    }[found.verdict]
+    known = f"{said}: {gained}" if gained else f"{said} after {span}"
+    level = "" if found.reached is UNSET else f", and epoch {found.reached} was as good as these"
+    return f"{known}{level}; {found.advice}."
+
+
+def networks(report: Report) -> list[str]:
+    """Which networks, and where their weights come from; as far as the report says it."""
+    found = {"teacher": report.teacher, "student": report.student}
+    return [
+        f"{role.capitalize()}: `{network.model}`, {_weights(network, role)}."
+        for role, network in found.items()
+        if network is not UNSET
+    ]
+
+
+def _weights(network: NetworkOrigin, role: str) -> str:
+    if network.weights == "none":
+        return "distilled from scratch, without pretrained weights"
+    start = "weights" if role == "teacher" else "distilled from weights"
+    named = network.hub_id or network.package or f"`{network.weights}`"
+    licence = f" ({network.license})" if network.license else ""
+    part = f"; of that file {inert(network.part)}" if network.part else ""
+    return f"{start}: {named}{licence}{part}"
 
 
 def how_to_read(report: Report) -> str:
@@ -129,15 +185,20 @@ def how_to_read(report: Report) -> str:
 
 def bullets(values: Mapping[str, object]) -> str:
     """A list of names and values."""
-    return "\n".join(f"- {key}: {_plain(value)}" for key, value in values.items())
+    return "\n".join(f"- {line}" for line in named(values))
+
+
+def named(values: Mapping[str, object]) -> list[str]:
+    """Names and values, a line each."""
+    return [f"{inert(key)}: {_plain(value)}" for key, value in values.items()]
 
 
 def _plain(value: object) -> str:
     """A value in words."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_plain(held)}" for name, held in value.items()) or "none"
+        return ", ".join(f"{inert(name)} {_plain(held)}" for name, held in value.items()) or "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4g}"
-    return "none" if value is None else str(value)
+    return "none" if value is None else inert(str(value))

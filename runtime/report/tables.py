@@ -12,8 +12,9 @@ from runtime.evaluation.metric_table import Metric
 from runtime.report.cells import Rows, Table, score_cell
 from runtime.results.findings import ClassResult, Disagreement, Robustness, RobustnessEntry
 from runtime.results.ledger import LedgerEntry
-from runtime.results.making import Probe, StudentSearch
+from runtime.results.making import LearningCurve, Probe
 from runtime.results.scores import Score
+from runtime.sampling import evenly
 
 Against = Literal["teacher", "before"]
 
@@ -123,6 +124,7 @@ def classes(results: Sequence[ClassResult]) -> Table:
     )
 
 
+_CURVE_ROWS = 10
 _ROBUSTNESS = (
     ("accuracy_clean", "accuracy, clean"),
     ("accuracy", "accuracy, corrupted"),
@@ -183,18 +185,20 @@ def probe_candidates(probe: Probe | None) -> Table:
     return Table.of(["probe", "accuracy", "log-loss"], rows)
 
 
-def students(search: StudentSearch) -> Table:
-    """Return the untrained candidates, the most capable first."""
-    rows: Rows = [
+def learning_curve(curve: LearningCurve) -> Table:
+    """Return the validation score after some of the epochs, first, last and kept among them."""
+    rows = {int(row) for row in evenly(len(curve.epochs), _CURVE_ROWS)}
+    rows |= {row for row, epoch in enumerate(curve.epochs) if epoch == curve.kept_epoch}
+    cells: Rows = [
         [
-            student.model,
-            f"{student.size_mb:.2f}",
-            "" if student.p95_ms is None else f"{student.p95_ms:.2f}",
-            "yes" if student.fits else "no",
+            f"{curve.epochs[row]} (kept)"
+            if curve.epochs[row] == curve.kept_epoch
+            else str(curve.epochs[row]),
+            f"{curve.values[row]:.3f}",
         ]
-        for student in search.measured
+        for row in sorted(rows)
     ]
-    return Table.of(["model", "MB", "p95 ms", "fits"], rows)
+    return Table.of(["epoch", f"validation {curve.score}"], cells)
 
 
 def timings(seconds: Mapping[str, float]) -> Table:

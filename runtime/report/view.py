@@ -8,11 +8,15 @@ from typing import Literal
 
 from msgspec import UNSET
 
-from runtime.report import sentences, speed, tables
+from runtime.report import doubts, first_look, sentences, tables
 from runtime.report.cells import Cell, Table
-from runtime.report.speed import Speed
-from runtime.results.findings import Disagreement
+from runtime.report.sections import data, precision, speed, students, training, worth
+from runtime.report.sections.speed import Speed
+from runtime.report.sections.worth import Worth
+from runtime.results.findings import Disagreement, Doubt
 from runtime.results.report import Report, Requirement
+from runtime.results.scores import to_json
+from runtime.text import without_markup
 
 Status = Literal["met", "missed", "undecided"]
 
@@ -58,9 +62,17 @@ class View:
 
     report: Report
     verdict: str
+    first_look: str
+    """How faithful, how fast, how large, what is met: one sentence."""
+    warnings: Sequence[Doubt]
+    warnings_counted: str
+    """How many; empty where there is none."""
     other_machine: str
     requirements: Sequence[RequirementView]
+    not_made: Sequence[str]
+    """Files that the recipe asks for and that could not be made, with why."""
     preprocessing: str
+    networks: Sequence[str]
     contaminated: str
     ledger: Sequence[tuple[str, Table]]
     """Theme and table."""
@@ -70,6 +82,20 @@ class View:
     classes: Table
     robustness: RobustnessView | None
     speed: Speed
+    training: Sequence[str]
+    """How the student was trained; nothing where nobody knows."""
+    worth: Worth | None
+    """The student before training beside the trained one; None where nobody knows."""
+    learning_curve: str
+    """Whether the student was still getting better; empty where nobody knows."""
+    student_search: Sequence[str]
+    """Why this student; empty where the recipe names it."""
+    students: Table
+    data: Sequence[str]
+    """How many images; nothing where only a check knows the report."""
+    data_classes: Table
+    timings: Table
+    machine: Sequence[str]
 
 
 def view_of(report: Report) -> View:
@@ -77,9 +103,14 @@ def view_of(report: Report) -> View:
     return View(
         report=report,
         verdict=sentences.verdict(report),
+        first_look=first_look.sentence(report),
+        warnings=doubts.warnings_of(report),
+        warnings_counted=doubts.counted(report),
         other_machine=sentences.other_machine(report),
         requirements=[_requirement(requirement) for requirement in report.verdict.requirements],
+        not_made=precision.not_made(report),
         preprocessing=sentences.preprocessing(report),
+        networks=[without_markup(line) for line in sentences.networks(report)],
         contaminated=sentences.contaminated(report),
         ledger=tables.by_theme(report.ledger),
         lost_at_each_step=tables.losses(report.ledger, "before"),
@@ -88,6 +119,21 @@ def view_of(report: Report) -> View:
         classes=tables.classes([] if report.per_class is UNSET else report.per_class),
         robustness=_robustness(report),
         speed=speed.speed_of(report),
+        training=_training(report),
+        worth=worth.worth_of(report),
+        learning_curve=_learning_curve(report),
+        student_search=[without_markup(line) for line in students.sentences(report.student_search)]
+        if report.student_search is not UNSET
+        else [],
+        students=Table.of([], [])
+        if report.student_search is UNSET
+        else students.candidates_table(report.student_search),
+        data=sentences.named(data.counts(report)),
+        data_classes=data.classes(report),
+        timings=tables.timings({} if report.timings_s is UNSET else report.timings_s),
+        machine=sentences.named(
+            {key: value for key, value in to_json(report.machine).items() if value is not None}
+        ),
     )
 
 
@@ -126,6 +172,19 @@ def _disagreements(report: Report) -> DisagreementsView:
         return DisagreementsView(found.measure, found.most, "", [])
     note = sentences.teacher_unsure(unsure)
     return DisagreementsView(found.measure, found.most, note, unsure.most)
+
+
+def _training(report: Report) -> Sequence[str]:
+    found = report.training
+    if found is UNSET:
+        return []
+    said, others = training.lines(found)
+    return [*said, *sentences.named(others)]
+
+
+def _learning_curve(report: Report) -> str:
+    found = report.learning_curve
+    return "" if found is UNSET else sentences.learning_curve(found)
 
 
 def _robustness(report: Report) -> RobustnessView | None:

@@ -7,6 +7,19 @@ from msgspec import UNSET, Struct, UnsetType, field
 from runtime.results.scores import Score
 
 
+class Doubt(Struct, frozen=True):
+    """What a reader must not miss: what happened, and what it means."""
+
+    key: str
+    lead: str = field(name="what")
+    rest: str = field(name="meaning")
+
+    @property
+    def markdown(self) -> str:
+        """With the lead in bold."""
+        return f"**{self.lead}** {self.rest}"
+
+
 class Answer(Struct, frozen=True):
     """An answer with its calibrated probability."""
 

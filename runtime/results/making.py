@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -77,6 +77,8 @@ class FloatLayers(Struct, frozen=True):
     error: float
     work: int | float
     """Their share of the multiply-adds."""
+    weights: int | float | UnsetType = UNSET
+    """Their share of the weights."""
 
 
 class Screening(Struct, frozen=True):
@@ -118,11 +120,36 @@ class PrecisionDecisions(Struct, frozen=True):
     int8: Int8Decision | UnsetType = UNSET
 
 
+# --- the training ----------------------------------------------------------------------------
+
+
+class LearningCurve(Struct, frozen=True, kw_only=True):
+    """The validation score after each epoch, and whether it was rising when the training ended."""
+
+    score: str
+    """The score that chose the best epoch."""
+    epochs: tuple[int, ...]
+    """Numbers of the epochs, evenly thinned where there are very many; 0 is the start."""
+    values: tuple[float, ...]
+    kept_epoch: int
+    """The epoch whose student was kept."""
+    verdict: Literal["rising", "flat", "falling", "undecided"]
+    last: int
+    """Epochs at the end that the verdict rests on."""
+    rise: Score | UnsetType = UNSET
+    """What the score gained over them, by the Theil-Sen slope with its 95 % interval over epochs;
+    UNSET where they are too few."""
+    reached: int | UnsetType = UNSET
+    """Where it is flat: the first epoch that was as good as the last ones."""
+    advice: str
+    """What to change, if anything."""
+
+
 # --- the student -----------------------------------------------------------------------------
 
 
 class MeasuredStudent(Struct, frozen=True):
-    """An untrained candidate, and whether it fits the requirements."""
+    """A candidate before training, and whether it fits the requirements."""
 
     model: str
     size_mb: float
@@ -130,6 +157,17 @@ class MeasuredStudent(Struct, frozen=True):
     p95_ms: float | None
     runs: int | None
     fits: bool
+    similarity_correlation_centred: Score | UnsetType = UNSET
+    """Of its closed form with the teacher, on training images left out of the solution."""
+    agreement_knn: Score | UnsetType = UNSET
+    agreement_linear: Score | UnsetType = UNSET
+    weights: str | UnsetType = UNSET
+    """Where its weights come from, in words; where it has none, why."""
+    pareto: bool | UnsetType = UNSET
+    """Whether none is at least as faithful and as fast, and better in one of them. By size where
+    no latency was measured."""
+    ruled_out_by: tuple[str, ...] | UnsetType = UNSET
+    """The requirements that it does not fit; one that is too large was not measured further."""
 
 
 class StudentSearch(Struct, frozen=True, kw_only=True):
@@ -139,3 +177,15 @@ class StudentSearch(Struct, frozen=True, kw_only=True):
     chosen: str
     why: str
     measured: tuple[MeasuredStudent, ...]
+    images: int | UnsetType = UNSET
+    """Training images that the faithfulness rests on; UNSET where no candidate has weights."""
+    teacher: str | UnsetType = UNSET
+    limits: dict[str, float] | UnsetType = UNSET
+    """What a candidate had to fit: `latency_p95_ms`, `size_mb`."""
+    passed_over: dict[str, str] | UnsetType = UNSET
+    """Candidates that cannot be built, exported or run here, each with the reason."""
+
+    @property
+    def compared(self) -> bool:
+        """Whether any candidate was judged by its faithfulness."""
+        return any(each.similarity_correlation_centred for each in self.measured)

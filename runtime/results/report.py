@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType, structs
 
 from runtime.benchmark.end_to_end import EndToEnd
 from runtime.benchmark.machine import Machine
 from runtime.benchmark.opened_files import ThreadLatency
-from runtime.bundle.schema import RecipeName
+from runtime.benchmark.sustained import Sustained
+from runtime.bundle.schema import Network, RecipeName
 from runtime.documents import read_object
 from runtime.errors import InputError
 from runtime.files import write_json
 from runtime.images.preprocessing_check import PreprocessingResult
-from runtime.results.findings import ClassResult, Disagreements, Robustness
+from runtime.results.findings import ClassResult, Disagreements, Doubt, Robustness
 from runtime.results.ledger import LedgerEntry
-from runtime.results.making import PrecisionDecisions, Probe, StudentSearch, Training
+from runtime.results.making import (
+    LearningCurve,
+    PrecisionDecisions,
+    Probe,
+    StudentSearch,
+    Training,
+)
 from runtime.results.scores import Score, from_json, to_json
 
 SCHEMA_VERSION = 1
@@ -54,6 +61,36 @@ class Recommended(Struct, frozen=True):
     why: str
 
 
+class NetworkOrigin(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Teacher or student: its model, and where its weights come from."""
+
+    model: str
+    """Its name in timm."""
+    weights: str
+    """`hub`, `none` for a start from scratch, `given` by a caller, or the name of a file."""
+    hub_id: str | None = None
+    package: str | None = None
+    """Name and version of the package that the file is from."""
+    license: str | None = None
+    part: str | None = None
+    """Which of the weights in that file were taken, in words: the mapping and the prefix, whether
+    they are a moving average, and which others were not."""
+
+
+def origin_of(network: Network) -> NetworkOrigin | UnsetType:
+    """Return where a network's weights come from; UNSET if its bundle does not say it."""
+    if network.weights is None:
+        return UNSET
+    return NetworkOrigin(
+        model=network.model,
+        weights=network.weights,
+        hub_id=network.hub_id,
+        package=network.package,
+        license=network.license,
+        part=network.part,
+    )
+
+
 class Requirement(Struct, frozen=True):
     """One requirement, and whether the file meets it."""
 
@@ -69,11 +106,44 @@ class Requirement(Struct, frozen=True):
     """95 % interval of `got`, where that rests on held-out images."""
 
 
+Outcome = Literal["passed", "failed", "undecided", "no requirement set"]
+
+ALWAYS_JUDGED = frozenset(
+    {
+        "parity_cosine_min",
+        "parity_logit_difference",
+        "parity_probability_difference",
+        "parity_likeness_difference",
+        "non_finite_answers",
+        "preprocess_max_difference_levels",
+        "files_not_made",
+    }
+)
+"""Keys of requirements that every file is judged by, whether the recipe has any or not."""
+
+
 class Verdict(Struct, frozen=True):
     """All requirements together."""
 
     passed: bool
+    """Whether the command ends with exit code 0: nothing is missed, and what is undecided counts as
+    the recipe's `require.undecided` says."""
     requirements: tuple[Requirement, ...]
+    outcome: Outcome = "undecided"
+    """What was found, whatever it counts as. It follows from the requirements."""
+
+    def __post_init__(self) -> None:
+        structs.force_setattr(self, "outcome", _outcome_of(self.requirements))
+
+
+def _outcome_of(requirements: Sequence[Requirement]) -> Outcome:
+    outcomes = [each.passed for each in requirements]
+    if False in outcomes:
+        return "failed"
+    if None in outcomes:
+        return "undecided"
+    own = [each for each in requirements if each.requirement not in ALWAYS_JUDGED]
+    return "passed" if own else "no requirement set"
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -92,7 +162,14 @@ class Report(Struct, frozen=True, kw_only=True):
     ledger: tuple[LedgerEntry, ...]
     recommended: Recommended
     verdict: Verdict
+    warnings: tuple[Doubt, ...] | UnsetType = UNSET
+    """What the verdict does not say and a reader must not miss."""
+    teacher: NetworkOrigin | UnsetType = UNSET
+    student: NetworkOrigin | UnsetType = UNSET
+    """As the weights were before distillation."""
     end_to_end: EndToEnd | UnsetType = UNSET
+    sustained: Sustained | UnsetType = UNSET
+    """Of `check --sustained`: the device under load before it was timed."""
     by_threads: tuple[ThreadLatency, ...] | UnsetType = UNSET
     departures: Disagreements | UnsetType = UNSET
     per_class: tuple[ClassResult, ...] | UnsetType = UNSET
@@ -102,8 +179,17 @@ class Report(Struct, frozen=True, kw_only=True):
     timings_s: dict[str, float] | UnsetType = UNSET
     """Written by a run: the seconds of each step."""
     training: Training | UnsetType = UNSET
+    learning_curve: LearningCurve | UnsetType = UNSET
+    """Written by a run: whether a longer training would have gone on."""
     untrained_student: dict[str, Score] | UnsetType = UNSET
     """Written by a run: the scores of the student before distillation."""
+    before_training: dict[str, dict[str, Score]] | UnsetType = UNSET
+    """Written by a run whose student has weights: the scores of its own last features (`raw`), and
+    of the closed form that its training began from (`closed_form`)."""
+    gained: dict[str, dict[str, Score]] | UnsetType = UNSET
+    """Written by a run: what the student gained over each of `before_training`, or over `untrained`
+    from scratch; above zero, the student is better. Its intervals are those of a paired
+    bootstrap."""
     student_search: StudentSearch | UnsetType = UNSET
 
     def entry(self, stage: str) -> LedgerEntry:
@@ -121,8 +207,8 @@ def with_run(report: Report, parts: Mapping[str, object]) -> Report:
 
     Args:
         report: as `check` gave it.
-        parts: `data`, `timings_s`, `training`, `untrained_student` and perhaps `student_search`,
-            as plain JSON values.
+        parts: `data`, `timings_s`, `training`, `untrained_student` or `before_training`, `gained`
+            and perhaps `learning_curve` and `student_search`, as plain JSON values.
 
     Raises:
         InputError: a part is not what it should be.

@@ -28,7 +28,12 @@ def place(tmp_path_factory, folder_of_images, tiny_teacher):
         "name": "tiny",
         "data": {"images": str(folder_of_images), "labels": "folders", "holdout": 0.25},
         "teacher": dict(tiny_teacher),
-        "student": {"model": "mobilenetv3_small_050", "image_size": 32, "embedding": 16},
+        "student": {
+            "model": "mobilenetv3_small_050",
+            "weights": "none",
+            "image_size": 32,
+            "embedding": 16,
+        },
         "distill": {"epochs": 1, "batch": 8, "views": 1, "workers": 1, "device": "cpu"},
         "export": {
             "precisions": ["fp32", "fp16", "int8"],

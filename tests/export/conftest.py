@@ -30,7 +30,7 @@ def export_student(model, args, path):
     from export.onnx_file import Deployed, export, linear
 
     width = None if "vit" in model else 16
-    spec = Student(model=model, image_size=SIDE, args=args, embedding=width)
+    spec = Student(model=model, weights="none", image_size=SIDE, args=args, embedding=width)
     student = create_student(spec, seed=0)
     rng = np.random.default_rng(0)
     weight = rng.normal(size=(3, student.dim)).astype(np.float32)

@@ -15,9 +15,10 @@ from runtime.backends.registry import open_session
 from runtime.errors import InputError
 
 STUDENTS = {
-    "cnn": Student(model="mobilenetv3_small_050", image_size=32, embedding=16),
+    "cnn": Student(model="mobilenetv3_small_050", weights="none", image_size=32, embedding=16),
     "vit": Student(
         model="vit_tiny_patch16_224",
+        weights="none",
         image_size=32,
         args={"patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2},
     ),

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import structs
 from PIL import Image
 
 from runtime import metrics
+from runtime.benchmark import machine_load
 from runtime.bundle.golden import Arrays, Golden
 from runtime.bundle.golden_arrays import Corrupted, Outside, UnderCorruption
 from runtime.files import sha256_of, write_json
@@ -178,6 +180,7 @@ def make_golden(folder, *, images, labels, ood, corrupted):
         bank_labels=bank_truth if labels else np.full(20, -1),
         pixels=np.stack([PREPROCESS.pixels(each) for each in inside[:4]]),
         teacher_mahalanobis=near,
+        teacher_mean=(bank @ widen).mean(axis=0),
         orthogonal_map=metrics.fit_orthogonal_map(bank, bank @ widen),
         outside=outside_answers(beside, labels) if beside else None,
         corrupted=corrupted_answers(inside[:corrupted], student, bank, truth, labels)
@@ -210,62 +213,76 @@ def seal():
     return seal_bundle
 
 
+def write_bundle(
+    folder,
+    *,
+    models=None,
+    images=16,
+    labels=True,
+    ood=6,
+    corrupted=0,
+    require=None,
+    match=None,
+    provider="cpu",
+    threads=1,
+    batches=(1,),
+):
+    """Write a sealed bundle into a new folder; keywords say how it differs."""
+    make_golden(folder / "golden", images=images, labels=labels, ood=ood, corrupted=corrupted)
+    artifacts = []
+    for stage, content in (models or {"onnx-fp32": model(logits=labels)}).items():
+        path = folder / f"student.{stage}.onnx"
+        path.write_bytes(content)
+        artifacts.append(
+            {"stage": stage, "file": path.name, "precision": "fp32", "sha256": sha256_of(path)}
+        )
+    document = {
+        "schema_version": 1,
+        "name": "tiny",
+        "recipe": {"name": "tiny", "digest": "00"},
+        "classes": ["red", "blue"] if labels else [],
+        "preprocess": PREPROCESS.to_dict(),
+        "ood_threshold": 0.9,
+        "target": {
+            "name": "this-machine",
+            "match": match or {},
+            "provider": provider,
+            "threads": threads,
+            "batches": list(batches),
+        },
+        "require": require or {},
+        "teacher": {"model": "big", "size_mb": 22.5},
+        "student": {"model": "small", "size_mb": 1.5},
+        "artifacts": artifacts,
+    }
+    write_json(folder / "bundle.json", document)
+    seal_bundle(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def make_bundle(tmp_path_factory):
-    """`make_bundle(...)`: a sealed bundle in a new folder; keywords say how it differs."""
-
-    def make(
-        *,
-        models=None,
-        images=16,
-        labels=True,
-        ood=6,
-        corrupted=0,
-        require=None,
-        match=None,
-        provider="cpu",
-        threads=1,
-        batches=(1,),
-    ):
-        folder = tmp_path_factory.mktemp("made") / "bundle"
-        make_golden(folder / "golden", images=images, labels=labels, ood=ood, corrupted=corrupted)
-        artifacts = []
-        for stage, content in (models or {"onnx-fp32": model(logits=labels)}).items():
-            path = folder / f"student.{stage}.onnx"
-            path.write_bytes(content)
-            artifacts.append(
-                {"stage": stage, "file": path.name, "precision": "fp32", "sha256": sha256_of(path)}
-            )
-        document = {
-            "schema_version": 1,
-            "name": "tiny",
-            "recipe": {"name": "tiny", "digest": "00"},
-            "classes": ["red", "blue"] if labels else [],
-            "preprocess": PREPROCESS.to_dict(),
-            "ood_threshold": 0.9,
-            "target": {
-                "name": "this-machine",
-                "match": match or {},
-                "provider": provider,
-                "threads": threads,
-                "batches": list(batches),
-            },
-            "require": require or {},
-            "teacher": {"model": "big", "size_mb": 22.5},
-            "student": {"model": "small", "size_mb": 1.5},
-            "artifacts": artifacts,
-        }
-        write_json(folder / "bundle.json", document)
-        seal_bundle(folder)
-        return folder
-
-    return make
+    """`make_bundle(...)`: a bundle in a new folder, see `write_bundle`."""
+    return lambda **how: write_bundle(tmp_path_factory.mktemp("made") / "bundle", **how)
 
 
 @pytest.fixture(scope="session")
 def sound_bundle(make_bundle):
     """A bundle that nobody changes; copy it to change it."""
     return make_bundle()
+
+
+@pytest.fixture(scope="module")
+def calm():
+    """No other process is seen at work, so that a requirement of latency can be decided."""
+    between = machine_load.between
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            machine_load,
+            "between",
+            lambda *snapshots: structs.replace(between(*snapshots), busy=False, others=()),
+        )
+        yield
 
 
 @pytest.fixture(scope="session")

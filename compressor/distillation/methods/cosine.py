@@ -36,7 +36,8 @@ class Cosine(Regression):
     def build(cls, setup: Setup) -> Self:
         """Make the linear layers that the widths need."""
         teacher_dim = setup.teacher_sample.pooled.shape[1]
-        return cls(teacher_dim, setup.student.dim, setup.map_dim, map_is_raw=setup.map_is_raw)
+        made = cls(teacher_dim, setup.student.dim, setup.map_dim, map_is_raw=setup.map_is_raw)
+        return made.keep_basis(setup)
 
     def distance(self, student: Features, target: Features) -> Tensor:
         """Return that of the embedding plus, with maps, that of all tokens as one vector: [b]."""

@@ -97,6 +97,35 @@ class Method(nn.Module, ABC, Generic[Target]):
     def distance(self, student: Features, target: Target) -> Tensor:
         """Return the student's loss of each image, [b]."""
 
+    def embedding_target(self, teacher: Features) -> Tensor | None:
+        """Return what the student's embedding is solved for before training, [B, D].
+
+        Only its direction counts.
+
+        Args:
+            teacher: centred features of B views.
+
+        Returns:
+            None for a method without a teacher: the student's own features are kept as they are.
+        """
+        return None
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether `embedding_target` is a linear map of the teacher's features."""
+        return False
+
+    def begin(self, student: Features, teacher: Features, labels: Tensor) -> None:
+        """Solve the method's own layers for a student whose embedding layer is solved already.
+
+        Training then begins with small gradients (LP-FT, arXiv 2202.10054).
+
+        Args:
+            student: its features of some views.
+            teacher: centred features of the same views.
+            labels: of the images, -1 where not known.
+        """
+
     def summary(self, spec: Distill, validation: Features, centring: Centring) -> dict[str, object]:
         """Return what the report says of this method's heads.
 

@@ -26,7 +26,8 @@ class Proteus(Regression):
     @classmethod
     def build(cls, setup: Setup) -> Self:
         """Make a head for the embedding, and one for the map where there is one."""
-        return cls(setup.teacher_sample.pooled.shape[1], setup.student.dim, setup.map_dim)
+        made = cls(setup.teacher_sample.pooled.shape[1], setup.student.dim, setup.map_dim)
+        return made.keep_basis(setup)
 
     def distance(self, student: Features, target: Features) -> Tensor:
         """Return the error of the embedding plus, with maps, that of all tokens: [b]."""

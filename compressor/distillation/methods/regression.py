@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Self
+
+import torch
 from torch import Tensor, nn
 
-from compressor.distillation.methods.method import Method
+from compressor.distillation.least_squares.layer import solve_layer
+from compressor.distillation.methods.method import Method, Setup
+from compressor.distillation.methods.tintem_head import pca_basis
 from compressor.models.features import Features
 
 
@@ -15,10 +20,36 @@ class Regression(Method[Features]):
         super().__init__()
         self.token_head = token_head
         self.map_head = map_head
+        self.basis: Tensor | None = None
+        """[D, Dt], the teacher's principal directions where the student is narrower."""
+
+    def keep_basis(self, setup: Setup) -> Self:
+        """Find the directions of the teacher that a narrower student's embedding starts as."""
+        features, dim = setup.teacher_sample.pooled, setup.student.dim
+        if dim < features.shape[1]:
+            self.basis = pca_basis(features, dim)
+        return self
 
     def target(self, teacher: Features, labels: Tensor) -> tuple[Tensor | None, Features]:
         """Return the teacher's features themselves."""
         return None, teacher
+
+    def embedding_target(self, teacher: Features) -> Tensor:
+        """Return the teacher's features: their principal directions for a narrower student."""
+        if self.basis is None:
+            return teacher.pooled
+        return teacher.pooled @ self.basis.T.to(teacher.pooled.device)
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether it is: always."""
+        return True
+
+    def begin(self, student: Features, teacher: Features, labels: Tensor) -> None:
+        """Solve the heads, by least squares on the teacher's features."""
+        _solve(self.token_head, student.pooled, teacher.pooled)
+        if self.map_head is not None and student.maps is not None and teacher.maps is not None:
+            _solve(self.map_head, student.maps.flatten(0, 2), teacher.maps.flatten(0, 2))
 
     def tokens(self, student: Features, target: Features) -> tuple[Tensor, Tensor]:
         """Return the student's tokens after the heads and the teacher's, [b, 1 or 1 + HW, Dt]."""
@@ -26,3 +57,12 @@ class Regression(Method[Features]):
         if self.map_head is None or student.maps is None or target.maps is None:
             return Features(own, None).tokens(), Features(target.pooled, None).tokens()
         return Features(own, self.map_head(student.maps)).tokens(), target.tokens()
+
+
+def _solve(head: nn.Module, own: Tensor, target: Tensor) -> None:
+    """Solve the last layer of a head; an identity has none."""
+    *before, last = head if isinstance(head, nn.Sequential) else [head]
+    if isinstance(last, nn.Linear):
+        with torch.no_grad():
+            inputs = nn.Sequential(*before)(own)
+        solve_layer(last, inputs, target)

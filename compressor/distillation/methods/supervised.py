@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Self
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from compressor.distillation.methods.method import Method, Setup
 from compressor.models.features import Features
+
+_FIT_STEPS, _PENALTY = 100, 1e-3
 
 
 class Supervised(Method[Tensor]):
@@ -28,6 +31,21 @@ class Supervised(Method[Tensor]):
     def target(self, teacher: Features, labels: Tensor) -> tuple[Tensor | None, Tensor]:
         """Return the labels."""
         return None, labels
+
+    def begin(self, student: Features, teacher: Features, labels: Tensor) -> None:
+        """Fit the classifier on the student's embedding as it is."""
+        known, embedded = labels >= 0, student.pooled.detach()
+        optimizer = torch.optim.LBFGS(self.head.parameters(), max_iter=_FIT_STEPS)
+
+        def loss() -> Tensor:
+            optimizer.zero_grad()
+            penalty = _PENALTY * self.head.weight.square().sum()
+            error = F.cross_entropy(self.head(embedded[known]), labels[known]) + penalty
+            error.backward()  # type: ignore[no-untyped-call]
+            return error
+
+        if known.any():
+            optimizer.step(loss)  # type: ignore[no-untyped-call]
 
     def distance(self, student: Features, target: Tensor) -> Tensor:
         """Return the cross-entropy [b], 0 for an image without a label."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Self
 
+import torch
 from torch import Tensor, nn
 
 from compressor.distillation.centring import Centring
+from compressor.distillation.least_squares.layer import solve_layer
 from compressor.distillation.methods import tintem_head
 from compressor.distillation.methods.head_fidelity import head_fidelity
 from compressor.distillation.methods.losses import cosine_distance, sne_divergence
@@ -75,6 +77,28 @@ class TinTeM(Method[Features]):
             own = Features(student.pooled, self.map_layer(student.maps))
             loss = loss + cosine_distance(own.tokens(), target.tokens())
         return loss
+
+    def embedding_target(self, teacher: Features) -> Tensor:
+        """Return the head's output, which the student is to equal."""
+        pooled: Tensor = self.head(teacher.pooled)
+        return pooled.detach()
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the head has neither a LayerNorm nor a bias."""
+        return isinstance(self.head, nn.Identity) or (
+            isinstance(self.head, nn.Linear) and self.head.bias is None
+        )
+
+    def begin(self, student: Features, teacher: Features, labels: Tensor) -> None:
+        """Solve the layer of a CNN's map, on the scale of an embedding of length 1."""
+        if student.maps is None or teacher.maps is None:
+            return
+        if isinstance(self.map_layer, nn.Linear):
+            with torch.no_grad():
+                length = self.head(teacher.pooled).norm(dim=1).mean()
+                cells = self.head(teacher.maps).flatten(0, 2) / length
+            solve_layer(self.map_layer, student.maps.flatten(0, 2), cells)
 
     def summary(self, spec: Distill, validation: Features, centring: Centring) -> dict[str, object]:
         """Return the kind of head, and how well it keeps the teacher's cosines."""

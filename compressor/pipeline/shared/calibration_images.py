@@ -15,11 +15,16 @@ from compressor.pipeline.context import Run
 from compressor.selection.metric_space import Space, distinct
 from compressor.selection.strategies import k_medoids
 from runtime import documents
-from runtime.arrays import Floats, Ints
+from runtime.arrays import AnyArray, Floats, Ints
 from runtime.bundle.schema import EncoderCard
+from runtime.documents import plain
+from runtime.files import replacing
 from runtime.images.preprocess import Preprocess
 from runtime.sampling import evenly
 
+_SETS = ("selected", "random", "validation")
+_MADE = 1
+"""Raise it when the same inputs give other images."""
 MOST_VALIDATION = 256
 """Validation images that candidates are compared on, at most."""
 
@@ -51,12 +56,27 @@ def inputs(run: Run) -> dict[str, object]:
 
 
 def gather(run: Run) -> CalibrationImages:
-    """Choose and decode the images of a run.
+    """Choose and decode the images of a run: once, for all steps that ask for them.
 
     Raises:
         InputError: one of them was moved or changed since the audit.
     """
+    from safetensors.numpy import load_file, save_file
+
     preprocess = documents.read(run.file("student.json"), EncoderCard, what="student").preprocess
+
+    def make(path: Path) -> None:
+        with replacing(path) as temporary:
+            save_file(_pixels(run, preprocess), temporary)
+
+    key = ["calibration images", _MADE, inputs(run), plain(preprocess)]
+    arrays = load_file(run.shared(key, "calibration.safetensors", make))
+    images = {name: preprocess.normalise(arrays[name]) for name in _SETS}
+    return CalibrationImages(**images, validation_rows=arrays["rows"])
+
+
+def _pixels(run: Run, preprocess: Preprocess) -> dict[str, AnyArray]:
+    """Return each set as uint8 [N, S, S, 3], and the rows of the validation images."""
     wanted, seed = run.plan.recipe.export.calibration_images, run.plan.recipe.distill.seed
     embedded, found = run.tensors("probes.safetensors")["student"], run.images()
     train, others = found.rows("train"), found.rows("validation")
@@ -67,14 +87,12 @@ def gather(run: Run) -> CalibrationImages:
         "random": train[drawn(len(train), wanted, seed)],
         "validation": others[evenly(len(others), MOST_VALIDATION)],
     }
-    paths = found.paths
-    images = {
-        name: normalised([paths[row] for row in chosen], preprocess)
-        for name, chosen in rows.items()
+    decoded = {
+        row: preprocess.pixels(open_rgb(found.paths[row]))
+        for row in sorted({int(row) for chosen in rows.values() for row in chosen})
     }
-    return CalibrationImages(
-        images["selected"], images["random"], images["validation"], rows["validation"]
-    )
+    sets = {name: np.stack([decoded[int(row)] for row in rows[name]]) for name in _SETS}
+    return {**sets, "rows": rows["validation"]}
 
 
 def selected(embedded: Floats, wanted: int, seed: int) -> Ints:

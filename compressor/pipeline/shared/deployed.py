@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from compressor.pipeline.context import Run
+from compressor.pipeline.shared import attempt
 from runtime import documents
-from runtime.bundle.schema import Flavour
+from runtime.bundle.schema import FileNotMade, Flavour
 from runtime.documents import Precision
 
 if TYPE_CHECKING:
@@ -38,6 +39,16 @@ def to_build(run: Run) -> list[PendingBuild]:
     return documents.read(path, list[PendingBuild], what="list of engines to build")
 
 
+def engines_not_made(run: Run) -> list[FileNotMade]:
+    """Return the engines that could not be built, with why.
+
+    Raises:
+        InputError: a field of not_made.json is wrong.
+    """
+    path = run.file(f"{ENGINES}/not_made.json")
+    return documents.read(path, list[FileNotMade], what="list of engines that were not made")
+
+
 def file_of(precision: str) -> str:
     """Return the name of the ONNX file of a precision."""
     return f"student.{precision}.onnx"
@@ -62,11 +73,25 @@ def digests(run: Run, names: tuple[str, ...]) -> dict[str, object]:
     return {"files": files, "precisions": list(run.plan.recipe.export.precisions)}
 
 
+def not_made(run: Run) -> dict[Precision, str]:
+    """Return the precisions that were asked for and whose file could not be made, with why."""
+    asked = (each for each in run.plan.recipe.export.precisions if each != "fp32")
+    why = {each: attempt.why_not_made(run.file(f"{each}.json")) for each in asked}
+    return {each: reason for each, reason in why.items() if reason is not None}
+
+
+def precisions(run: Run) -> tuple[Precision, ...]:
+    """Return the precisions to deliver: those asked for and made; else float32 in their place."""
+    failed = not_made(run)
+    return tuple(each for each in run.plan.recipe.export.precisions if each not in failed) or (
+        "fp32",
+    )
+
+
 def onnx_files(run: Run) -> dict[Precision, Path]:
     """Return the finished ONNX files by precision: those that take pixels, if they are wanted."""
-    export = run.plan.recipe.export
-    below = f"{CAMERA}/" if export.input == "uint8" else ""
-    return {each: run.file(below + file_of(each)) for each in export.precisions}
+    below = f"{CAMERA}/" if run.plan.recipe.export.input == "uint8" else ""
+    return {each: run.file(below + file_of(each)) for each in precisions(run)}
 
 
 def batches(run: Run) -> tuple[int, int, int]:

@@ -15,6 +15,7 @@ from compressor.pipeline.context import Run
 from compressor.pipeline.step import NETWORK_LIBRARIES
 from compressor.pipeline.storage.digests import digest
 from compressor.recipe.choices import METHODS
+from compressor.recipe.networks import AUTO
 
 if TYPE_CHECKING:
     import torch
@@ -26,19 +27,23 @@ if TYPE_CHECKING:
 
 _SHARDS_VERSION = 1
 """Raise it when the same view of the same image gives other features."""
+_MIX_VERSION = 1
+"""Raise it when a mixed view is made in another way."""
 
 
 def inputs(run: Run) -> dict[str, object]:
     """Return what decides the features, and what is kept on the disk at all."""
     recipe, spec = run.plan.recipe, run.plan.recipe.distill
     keys = run.images().part("train").keys
+    mixed = sorted(spec.mixed_views(len(keys), pretrained=recipe.student.pretrained))
     return {
         "teacher": run.network_digest(recipe.teacher),
         "student": run.network_digest(recipe.student),
         "train": digest(keys),
-        "views": [spec.views_for(len(keys)), spec.seed, spec.crop_scale],
+        "views": [spec.views_for(len(keys)), spec.seed, spec.crops],
         "learns": [not METHODS[spec.method].needs_teacher, spec.teacher, spec.teacher_precision],
         "maps": [spec.token_maps, spec.resample, spec.disk_gb],
+        **({"mixed": mixed} if mixed else {}),
     }
 
 
@@ -49,21 +54,21 @@ def shards(run: Run, numbers: Iterable[int]) -> list[Path]:
     """
     from compressor.distillation.teacher_features import SHARD_IMAGES, shard_name, write_shard
 
-    # Without shards of views there are none of maps either: the disk may not have room for them
-    plan = run.disk_plan
-    runner = _teacher_runner(run, None if plan.features == "online" else plan.grid)
+    looks = runner(run, _kept_grid(run))
     keys, cut = run.images().part("train").keys, augment(run)
-    computed = [str(runner.precision), runner.grid, runner.compute.device.type]
+    computed = [str(looks.precision), looks.grid, looks.compute.device.type]
     found = []
     for number in numbers:
         whole = number == PLAIN
         dataset = _views_for_teacher(run, whole=whole)
-        view = None if whole else [cut.seed, cut.scale, cut.side_px]
+        view: list[object] | None = None if whole else [cut.seed, cut.scale, cut.side_px]
+        if view is not None and number in cut.mixed:  # any training image may be the partner
+            view.append({"mixed": _MIX_VERSION, "with": digest(sorted(keys))})
         key = ["features", run.network_digest(run.plan.recipe.teacher), view, computed, code()]
         for start in range(0, len(keys), SHARD_IMAGES):
             make = partial(
                 write_shard,
-                runner=runner,
+                runner=looks,
                 dataset=dataset,
                 number=number,
                 start=start,
@@ -72,6 +77,14 @@ def shards(run: Run, numbers: Iterable[int]) -> list[Path]:
             images, name = keys[start : start + SHARD_IMAGES], shard_name(number, start)
             found.append(run.shared([*key, number, images], name, make))
     return found
+
+
+def _kept_grid(run: Run) -> Grid | None:
+    """Return the grid of the maps in shards; None without maps."""
+    if run.plan.recipe.student.model == AUTO:  # a choice of images, before that of a student
+        return None
+    # Without shards of views there are none of maps either: the disk may not have room for them
+    return None if run.disk_plan.features == "online" else run.disk_plan.grid
 
 
 def code() -> list[object]:
@@ -91,8 +104,11 @@ def augment(run: Run) -> Augmentation:
     """Return what decides the views."""
     from compressor.data.loading import Augmentation
 
-    spec = run.plan.recipe.distill
-    return Augmentation(spec.seed, spec.crop_scale, run.disk_plan.side_px)
+    spec, pretrained = run.plan.recipe.distill, run.plan.recipe.student.pretrained
+    mixed = spec.mixed_views(len(run.images().part("train")), pretrained=pretrained)
+    unknown = run.plan.recipe.student.model == AUTO  # only whole images are looked at then
+    side_px = sys.maxsize if unknown else run.disk_plan.side_px
+    return Augmentation(spec.seed, spec.crops, side_px, mixed)
 
 
 def decoded(run: Run) -> ImageStore | None:
@@ -110,14 +126,14 @@ def feature_source(run: Run) -> FeatureSource | None:
     if run.disk_plan.features == "none":
         return None
     if run.disk_plan.features == "online":
-        runner = _teacher_runner(run, run.disk_plan.grid)
-        return OnlineFeatures(runner, _views_for_teacher(run, whole=False))
+        return OnlineFeatures(runner(run, run.disk_plan.grid), _views_for_teacher(run, whole=False))
     count = len(run.images().part("train"))
     views = run.plan.recipe.distill.views_for(count)
-    return CachedFeatures(run.file("features"), views, count)
+    return CachedFeatures(run.file("features"), views, count, augment(run).mixed)
 
 
-def _teacher_runner(run: Run, grid: Grid | None) -> TeacherRunner:
+def runner(run: Run, grid: Grid | None = None) -> TeacherRunner:
+    """Return the teacher, ready to run; without a grid it gives no maps."""
     from compressor.distillation.teacher_features import TeacherRunner
 
     return TeacherRunner(run.teacher, run.compute(), precision(run), grid)

@@ -10,8 +10,10 @@ from compressor.pipeline.context import Run
 from compressor.pipeline.shared import deployed
 from compressor.pipeline.step import Step
 from runtime import documents
-from runtime.documents import Precision
-from runtime.files import read_json
+from runtime.documents import Precision, read_json
+
+DRAFT = "draft"
+"""The bundle without the file that it recommends: the step `check` finds that."""
 
 
 def step(before: tuple[str, ...]) -> Step:
@@ -32,8 +34,9 @@ def step(before: tuple[str, ...]) -> Step:
     return Step(
         name="bundle",
         summary="everything the device needs, with a manifest",
-        version=1,
-        products=("bundle",),
+        version=3,
+        products=(),
+        kept=(DRAFT,),
         needs=("images", "embeddings", "probes", "golden", *before),
         inputs=inputs,
         make=_make,
@@ -59,19 +62,28 @@ def _make(run: Run, work: Path) -> None:
         bundle.Deployable(f"onnx-{precision}", precision, path)
         for precision, path in deployed.onnx_files(run).items()
     ]
+    not_made = [
+        schema.FileNotMade(stage=f"onnx-{precision}", precision=precision, why=why)
+        for precision, why in deployed.not_made(run).items()
+    ]
     pending: list[schema.PendingEngine] = []
     if plan.recipe.export.engines:
         files += bundle.engines_in(run.file(deployed.ENGINES))
+        not_made += deployed.engines_not_made(run)
         pending = [
             bundle.pending(engine.flavour, engine.precision) for engine in deployed.to_build(run)
         ]
+    held_out = golden.load(run.file("holdout"))
+    outliers = bundle.outlier_check(held_out)
+    told = outliers is None or outliers.told
     document = schema.BundleDocument(
         name=plan.recipe.name,
         recipe=schema.RecipeName(name=plan.recipe.name, digest=plan.digest),
         classes=tuple(found.classes),
         preprocess=student.preprocess,
         # Under it, an image is less like the training images than 95 % of unseen ones of the task.
-        ood_threshold=float(np.percentile(scores, 5)),
+        ood_threshold=float(np.percentile(scores, 5)) if told else None,
+        outliers=outliers,
         target=documents.typed(
             {
                 "name": plan.target_name,
@@ -96,11 +108,11 @@ def _make(run: Run, work: Path) -> None:
             workspace_mb=plan.recipe.export.workspace_mb,
         ),
         engines_to_build=tuple(pending),
+        not_made=tuple(not_made),
         artifacts=(),
     )
-    held_out = golden.load(run.file("holdout"))
     bundle.write(
-        work / bundle.BUNDLE_NAME,
+        work / DRAFT,
         document,
         files,
         held_out,
@@ -112,6 +124,6 @@ def _decisions(run: Run) -> dict[Precision, dict[str, object]]:
     """How FP16 and INT8 came to be, for the report."""
     return {
         precision: read_json(run.file(f"{precision}.json"))
-        for precision in run.plan.recipe.export.precisions
+        for precision in deployed.precisions(run)
         if precision != "fp32"
     }

@@ -11,6 +11,7 @@ import numpy as np
 
 from compressor.pipeline.context import Run
 from compressor.pipeline.step import Step
+from compressor.pipeline.steps import probes
 from runtime.arrays import Floats, Ints
 from runtime.files import write_json
 from runtime.images import corruptions
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from compressor.data.dataset import ImageSet
     from compressor.probes.probe import LinearProbe, Probe
     from runtime.bundle.golden import Arrays, Golden
+    from runtime.metrics import Estimate
 
 
 MAX_BANK = 20_000
@@ -36,14 +38,27 @@ def _inputs(run: Run) -> dict[str, object]:
 
 
 def _make(run: Run, work: Path) -> None:
-    from runtime.evaluation import metric_table, subject
-    from runtime.results.scores import to_json
-
     golden = of_student(run, "student")
     golden.save(work / "holdout", root=str(run.root))
-    untrained = of_student(run, "untrained")
-    answers = subject.of_student(untrained, subject.bank_of(untrained))
-    write_json(work / "untrained.json", to_json(metric_table.scores_of(answers)))
+    before, gained = _before_training(run, golden)
+    write_json(work / "before.json", before)
+    write_json(work / "gained.json", gained)
+
+
+def _before_training(run: Run, golden: Golden) -> tuple[dict[str, object], dict[str, object]]:
+    """Return the scores of the student before training, and what it gained since; by name."""
+    from runtime.evaluation import ledger, metric_table, subject
+    from runtime.findings.contamination import drop_contaminated
+    from runtime.results.scores import as_scores, to_json
+
+    def estimates(of: Golden) -> dict[str, Estimate]:
+        clean, _ = drop_contaminated(of)  # as `check` does: it goes by the teacher alone
+        return metric_table.estimates(subject.of_student(clean, subject.bank_of(clean)))
+
+    names, after = probes.before_training(run), estimates(golden)
+    before = {name: estimates(of_student(run, name)) for name in names}
+    scores = {name: to_json(as_scores(each)) for name, each in before.items()}
+    return scores, {name: to_json(ledger.losses(after, each)) for name, each in before.items()}
 
 
 @dataclass(frozen=True)
@@ -59,6 +74,8 @@ class NetworkOutputs:
     linear: LinearProbe | None
     other: Probe | None
     """The probe of the deployed kind; None if that is the linear one."""
+    centre: Floats | None
+    """[D], the constant of the embedding layer; None where it has none."""
 
     def logits(self, embedded: Floats) -> Floats | None:
         """[N, D] -> [N, K], of the probe of the deployed kind."""
@@ -82,11 +99,12 @@ def _outputs_of(run: Run, name: str, corrupted: Mapping[str, Floats]) -> Network
         corrupted.get(name, none),
         linear_probe(probed, name),
         other_than_linear(probed, name),
+        probed.get(f"{name}_centre"),
     )
 
 
 def of_student(run: Run, student: str) -> Golden:
-    """Held-out images with the answers of the teacher and of `student` (or `untrained`)."""
+    """Held-out images with the answers of the teacher and of `student` (or an earlier one)."""
     from runtime.bundle.golden import Golden
 
     found, corrupted = run.images(), run.tensors("corrupted.safetensors")
@@ -138,6 +156,8 @@ def _of_held_out(
         bank=student.embedded[bank],
         bank_labels=labels[bank],
         linear_probe=LinearProbe(linear.weight, linear.bias) if linear else None,
+        teacher_mean=teacher.embedded[bank].mean(axis=0),
+        student_centre=student.centre,
         orthogonal_map=metrics.fit_orthogonal_map(student.embedded[bank], teacher.embedded[bank]),
     )
 
@@ -219,8 +239,8 @@ def bank_rows(labels: Ints, usable: Ints) -> Ints:
 STEP = Step(
     name="golden",
     summary="the answers of teacher and student to the held-out images",
-    version=1,
-    products=("holdout", "untrained.json"),
+    version=5,
+    products=("holdout", "before.json", "gained.json"),
     needs=("images", "embeddings", "probes", "robustness"),
     inputs=_inputs,
     make=_make,

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from compressor.data.audit import AuditSettings, audit
-from compressor.data.image_files import DecodedInfo, files_below, inspect
+from compressor.data import audit as audits
+from compressor.data.audit import AuditSettings
+from compressor.data.image_files import DecodedInfo, inspect
+from compressor.data.layout.class_counts import ClassCount
+from compressor.data.layout.layout import Layout
+from compressor.data.layout.listing import files_below
 from compressor.pipeline.context import Run
 from compressor.pipeline.step import Step
 from compressor.pipeline.storage.digests import digest
@@ -27,7 +32,8 @@ def _inputs(run: Run) -> dict[str, object]:
         "labels": sha256_of(Path(labels)) if csv else labels,
         "labelling": run.plan.recipe.label is not None,
         "holdout": str(data.holdout),
-        "limits": [data.max_rejected, data.min_images],
+        "folders": [data.class_level, data.split_folders],
+        "limits": [data.max_rejected, data.min_images, data.max_megapixels],
         "validation": spec.validation,
         "seed": spec.seed,
     }
@@ -60,32 +66,67 @@ def _labels(run: Run) -> str:
     return "none" if waiting and missing else labels
 
 
-def _make(run: Run, work: Path) -> None:
-    data, spec = run.plan.recipe.data, run.plan.recipe.distill
-    own = [run.folder.resolve()]
-    task = [data.images, *([data.holdout] if isinstance(data.holdout, Path) else [])]
-    settings = AuditSettings(
+def settings_of(run: Run) -> AuditSettings:
+    """Return how the images of a run are found, labelled and split."""
+    recipe = run.plan.recipe
+    data = recipe.data
+    return AuditSettings(
         labels=_labels(run),
         holdout=data.holdout,
-        validation=spec.validation,
-        seed=spec.seed,
-        exclude=own + ([data.ood] if data.ood else []),
-        labelling=run.plan.recipe.label is not None,
+        validation=recipe.distill.validation,
+        seed=recipe.distill.seed,
+        exclude=[run.folder.resolve(), *([data.ood] if data.ood else [])],
+        labelling=recipe.label is not None,
+        class_level=data.class_level,
+        split_folders=data.split_folders == "auto",
+        max_megapixels=data.max_megapixels,
     )
-    found = audit(data.images, settings, run.track)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The images of a run, before any is decoded."""
+
+    layout: Layout
+    classes: dict[str, ClassCount]
+    lines: tuple[str, ...]
+    """Classes with their counts, what is held out, what was left out."""
+
+
+def look(run: Run) -> Found:
+    """Find the images of a run and their classes. Decodes nothing.
+
+    Raises:
+        InputError: as for `audit`.
+    """
+    settings, root = settings_of(run), run.plan.recipe.data.images
+    found = audits.look(root, settings)
+    names = audits.class_names(found, root, settings.labels)
+    first, *more = found.described(settings.labels, names)
+    return Found(found, found.classes(names), (f"images: {first}", *(f"  {line}" for line in more)))
+
+
+def _make(run: Run, work: Path) -> None:
+    data = run.plan.recipe.data
+    own = [run.folder.resolve()]
+    task = [data.images, *([data.holdout] if isinstance(data.holdout, Path) else [])]
+    found = audits.audit(data.images, settings_of(run), run.track)
     outside = files_below(data.ood, [*own, *task]) if data.ood else []
-    ood = inspect(outside, run.track)
+    ood = inspect(outside, run.track, max_megapixels=data.max_megapixels)
     if data.ood and not any(isinstance(info, DecodedInfo) for info in ood.values()):
         raise InputError(f"{data.ood}: data.ood has no usable image among {len(ood)} files")
     found.save(work, ood=ood)
-    counts = found.counts()
+    counts, shrunken = found.counts(), found.shrunken
     run.note(
         f"{counts['images']} usable images: {counts['train']} to train on, "
         f"{counts['validation']} to choose the best checkpoint, {counts['holdout']} held out; "
         f"{counts['rejected']} files rejected, {counts['duplicates']} duplicates set aside"
+        + (f" ({shrunken} of them shrunken copies)" if shrunken else "")
     )
-    if run.plan.recipe.label is not None and found.images.classes:
-        run.note(f"labels: {found.images.class_counts()}")  # a class misspelt shows here
+    if found.images.classes:  # a class misspelt shows here
+        run.note(f"usable images of each class: {found.images.class_counts()}")
+    for name in found.lost_classes:
+        run.warn(f"no usable image of the class {name}: it is left out (rejected.csv says why)")
     try:
         found.require_usable(max_rejected=data.max_rejected, min_images=data.min_images)
     except InputError:
@@ -96,7 +137,7 @@ def _make(run: Run, work: Path) -> None:
 STEP = Step(
     name="images",
     summary="decode every file, name the unusable, set duplicates aside, split",
-    version=1,
+    version=3,
     products=("dataset.json", "rejected.csv", "duplicates.csv"),
     needs=(),
     inputs=_inputs,

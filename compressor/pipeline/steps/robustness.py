@@ -61,7 +61,7 @@ def chosen(run: Run) -> ImagesToCorrupt:
     """The held-out images that this run corrupts."""
     held = run.images().part("holdout")
     corrupted = rows(run)
-    networks, keys, paths = (run.teacher, run.untrained_student), held.keys, held.paths
+    networks, keys, paths = (run.teacher, run.initial_student), held.keys, held.paths
     return ImagesToCorrupt(
         corrupted,
         np.array([int(keys[row][:12], 16) for row in corrupted], np.int64),

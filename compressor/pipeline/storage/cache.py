@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import shutil
 from datetime import datetime
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import msgspec
 
 from compressor.pipeline.storage.store import Store
 from runtime.errors import InputError
+from runtime.files import DEVICE_CACHE, cache_folder, size_of
 from runtime.text import amount
 
 logger = logging.getLogger(__name__)
@@ -24,7 +26,6 @@ def shared_store() -> Store:
         InputError: no number of GB; or no folder named, and no home to put one in.
     """
     limit = os.environ.get("EDGE_COMPRESSOR_CACHE_GB") or "20"
-    named = os.environ.get("EDGE_COMPRESSOR_CACHE")
     try:
         limit_gb = float(limit)
     except ValueError:
@@ -35,12 +36,12 @@ def shared_store() -> Store:
             "or 0 for no cache"
         )
     try:
-        folder = Path(named) if named else _caches() / "edge-compressor"
+        folder = cache_folder()
     except RuntimeError as error:
         raise InputError(
             "no home folder to put the cache in; name a folder in EDGE_COMPRESSOR_CACHE"
         ) from error
-    return Store.at(folder.absolute(), round(limit_gb * 1e9))
+    return Store.at(folder, round(limit_gb * 1e9))
 
 
 def private_store(run_folder: Path) -> Store:
@@ -95,7 +96,7 @@ def examine(store: Store, *, clear: bool = False) -> CacheState:
         InputError: its folder cannot be read or cleared.
     """
     try:
-        freed = store.clear() if clear else None
+        freed = store.clear() + _clear_device_cache(store.folder) if clear else None
         entries = store.entries()
         if store.folder.exists() and not store.folder.is_dir():
             raise NotADirectoryError(20, "Not a directory")
@@ -115,6 +116,16 @@ def examine(store: Store, *, clear: bool = False) -> CacheState:
     )
 
 
+def _clear_device_cache(folder: Path) -> int:
+    """Remove what files compiled as they were opened here; return how many bytes that were."""
+    compiled = folder / DEVICE_CACHE
+    if not compiled.is_dir():
+        return 0
+    freed = size_of(compiled)
+    shutil.rmtree(compiled)
+    return freed
+
+
 def text(state: CacheState) -> str:
     """Return the state to read."""
     off = "and switched off by EDGE_COMPRESSOR_CACHE_GB"
@@ -128,7 +139,3 @@ def text(state: CacheState) -> str:
     if state.freed_bytes is not None:
         lines.append(f"freed    {amount(state.freed_bytes)}; finished runs keep their own copies")
     return "\n".join(lines)
-
-
-def _caches() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

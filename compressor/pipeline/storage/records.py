@@ -49,6 +49,8 @@ class StepRecord(msgspec.Struct, frozen=True):
     """All files of all outputs."""
     seconds: float
     """How long making them took."""
+    parts: tuple[str, ...] = ()
+    """Keys of further entries of the store that making them used or made."""
 
     def digests(self) -> dict[str, str]:
         """Return the digest of each output: of a file its sha256, of a folder that of its files."""

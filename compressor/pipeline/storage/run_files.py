@@ -38,6 +38,7 @@ class RunFiles:
         self.order: tuple[str, ...] = ()
         """Names of the steps of this run, in order."""
         self._reader: tuple[str, tuple[str, ...]] | None = None
+        self._parts = dict[str, list[str]]()
 
     @cached_property
     def store(self) -> Store:
@@ -50,16 +51,28 @@ class RunFiles:
         return private_store(self.folder)
 
     def close(self) -> None:
-        """End the protection of what this run used in the stores."""
-        for name in ("store", "own_store"):
-            if name in self.__dict__:
-                self.__dict__[name].close()
+        """End the protection of what this run used in the stores.
+
+        A store of its own has no limit: it keeps what the run's steps are made of, and no more.
+        """
+        names = [name for name in ("store", "own_store") if name in self.__dict__]
+        stores: list[Store] = [self.__dict__[name] for name in names]
+        for store in stores:
+            if store.limit_bytes is None:
+                records = self.steps.values()
+                store.keep_only(key for made in records for key in (made.entry, *made.parts))
+        for store in stores:
+            store.close()
 
     @cached_property
     def steps(self) -> dict[str, StepRecord]:
         """What the steps have made, by name."""
         found = records.read(self.folder / records.STEPS, RunRecord)
         return {} if found is None else dict(found.steps)
+
+    def read_again(self) -> None:
+        """Forget what steps.json said: other steps have run in this folder."""
+        self.__dict__.pop("steps", None)
 
     @contextmanager
     def reading(self, step: str, needs: tuple[str, ...]) -> Iterator[None]:
@@ -69,6 +82,11 @@ class RunFiles:
             yield
         finally:
             self._reader = before
+
+    def use_part(self, key: str) -> None:
+        """Note that the step at work uses a further entry of the store."""
+        if self._reader is not None:
+            self._parts.setdefault(self._reader[0], []).append(key)
 
     def record(self, step: str) -> StepRecord:
         """Return what a finished step has made.
@@ -140,7 +158,10 @@ class RunFiles:
             for name in names:
                 file, mtime_ns = record.files[name], (self.folder / name).stat().st_mtime_ns
                 placed[name] = FileRecord(file.sha256, file.size, mtime_ns)
-        self.steps[step] = msgspec.structs.replace(record, files=placed)
+        parts = tuple(self._parts.pop(step, ()))
+        if not parts and step in self.steps and self.steps[step].entry == record.entry:
+            parts = self.steps[step].parts
+        self.steps[step] = msgspec.structs.replace(record, files=placed, parts=parts)
         self.save()
 
     def seconds(self) -> dict[str, float]:

@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,10 @@ class Store:
     def at(cls, folder: Path, limit_bytes: int | None) -> Store:
         """Return the store in a folder. Nothing is written before something is made."""
         return cls(folder, limit_bytes, UseList(folder / "in_use"))
+
+    def work(self, key: str) -> Path:
+        """Return where an entry is being made; a killed attempt may have left work there."""
+        return self.folder / "work" / key
 
     def peek(self, key: str) -> Entry | None:
         """Return the whole entry of a key; touches nothing."""
@@ -82,7 +86,7 @@ class Store:
                 entry = None
             if entry is not None:
                 return entry, False
-            work = self.folder / "work" / key
+            work = self.work(key)
             with self.uses.guarded():  # from here on nobody removes it
                 self.uses.add([key])
                 work.mkdir(parents=True, exist_ok=True)
@@ -124,6 +128,18 @@ class Store:
             for entry in found:
                 if over > 0 and entry.key not in used:
                     over -= entry.size_bytes
+                    self.remove(entry.key)
+
+    def keep_only(self, keys: Iterable[str]) -> None:
+        """Remove every entry but these, what they link to, and what live runs use."""
+        if not self.folder.is_dir():
+            return
+        wanted = set(keys)
+        with self.uses.guarded():
+            kept, found = wanted | self.uses.keys(), self.entries()
+            kept.update(link for entry in found if entry.key in kept for link in entry.record.links)
+            for entry in found:
+                if entry.key not in kept:
                     self.remove(entry.key)
 
     def clear(self) -> int:

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from compressor.data.labels import LOCAL_FILES, read_known_labels
+from compressor.data.layout.label_csv import LOCAL_FILES, read_known_labels
 from compressor.selection.handoff.label_sheet import LabelSheet
 from runtime.files import write_json, write_text
+from runtime.text import guarded
 
 CSV, TASKS, PAGE = "to_label.csv", "to_label.json", "to_label.html"
 COLUMNS = ("rank", "image", "label", "cluster", "stands_for", "nearest_chosen")
@@ -28,9 +29,9 @@ def write_csv(sheet: LabelSheet, path: Path) -> None:
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
     for row in sheet.rows:
-        writer.writerow(getattr(row, column) for column in COLUMNS)
+        writer.writerow(guarded(getattr(row, column)) for column in COLUMNS)
     for image, label in sheet.others.items():
-        writer.writerow(("", image, label, "", "", ""))
+        writer.writerow(("", guarded(image), guarded(label), "", "", ""))
     content = _BOM + text.getvalue()
     if not path.exists() or path.read_bytes() != content.encode():
         write_text(path, content)

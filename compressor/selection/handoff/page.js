@@ -101,8 +101,15 @@ function drawCurrent() {
   });
 }
 
+// A spreadsheet computes a cell that begins like a formula: a quote makes it text, as csv_cells.py does.
+function guarded(text) {
+  const isNumber = /^[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?$/i.test(text);
+  return /^'*[=+\-@\t\r\n＝＋－＠]/.test(text) && !isNumber ? "'" + text : text;
+}
+
 function csv() {
-  const cell = (text) => (/[",;\t\r\n]|^\s|\s$/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  const quoted = (text) => (/[",;\t\r\n]|^\s|\s$/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  const cell = (text) => quoted(guarded(text));
   const known = [...data.known, ...images.filter((i) => labels.has(i)).map((i) => [i, labels.get(i)])];
   return "\ufeff" + [["image", "label"], ...known].map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
 }

@@ -34,6 +34,7 @@ def distilled(pixels, tiny_teacher):
 
 def test_a_student_of_an_array_of_images(distilled, pixels):
     student, events = distilled
+    assert events[0].text.startswith("student.weights: auto found none: ")  # the tests are offline
     assert [epoch.epoch for epoch in student.epochs] == [1, 2]
     assert {"similarity"} <= student.epochs[0].scores.keys()
     assert [event for event in events if isinstance(event, compressor.EpochEnded)] == list(
@@ -109,6 +110,10 @@ BAD = {
     "method": ({"method": "tintin"}, "method"),
     "no labels": ({"method": "supervised"}, "needs labels"),
     "setting": ({"settings": {"epohcs": 1}}, "epohcs"),
+    "a mix that has no label": (
+        {"method": "supervised", "labels": [0, 1] * 24, "settings": {"mix": 0.5}},
+        "distill.mix",
+    ),
     "a setting with its own argument": ({"settings": {"method": "cosine"}}, "settings: method"),
     "validation of all images": ({"validation": 1}, "validation"),
     "validation that is nothing": ({"validation": None}, "expected a folder"),

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
+from compressor.api.first_recipe import first_look, starter_recipe
 from compressor.cli import app
-from compressor.recipe.templates import starter_recipe
 
 HUB_GONE = "http://127.0.0.1:9"
 
@@ -41,7 +41,7 @@ def test_the_recipe_is_written_and_the_guesses_are_explained(project, run):
     assert "(2 class folders were found)" in err
     assert "teacher.model: vit_small_patch14_dinov2.lvd142m" in err
     by_init = project.folder / "by-init.yaml"
-    by_init.write_text(starter_recipe(project.images, relative_to=written.parent))
+    by_init.write_text(starter_recipe(first_look(project.images), relative_to=written.parent))
     assert written.read_bytes() == by_init.read_bytes()
 
 

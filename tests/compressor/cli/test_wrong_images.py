@@ -65,15 +65,16 @@ def test_one_class_folder_only(project, refused):
             "labels.csv:3: no such image below data.images: 'blue/99.png'; did you mean blue/",
         ),
         (
-            "file,class\nblue/00.png,sky\n",
-            "labels.csv:1: the columns image,label are needed; got 'file,class'",
+            "file,colour\nblue/00.png,sky\n",
+            "labels.csv:1: the columns image,label are needed (or names such as filename,class); "
+            "got 'file,colour'",
         ),
         (
             "image,label\nblue/00.png,sky\nred/00.png,rose\nblue/00.png,rose\n",
             "labels.csv:4: blue/00.png is 'rose' here and 'sky' above",
         ),
         ("image,label\nblue/00.png,sky\nred/00.png,sky\n", "labels.csv has 1 classes (sky)."),
-        ("", "labels.csv:1: the columns image,label are needed; got ''"),
+        ("", "labels.csv:1: the columns image,label are needed (or names such as filename,class)"),
     ],
     ids=["unknown image", "header", "conflict", "one class", "empty"],
 )

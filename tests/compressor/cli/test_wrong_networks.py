@@ -1,5 +1,8 @@
 """A teacher or student that cannot be built or loaded is refused before the work."""
 
+import timm
+from safetensors.torch import save_file
+
 HUB_GONE = "http://127.0.0.1:9"
 
 
@@ -56,3 +59,32 @@ def test_hub_that_cannot_be_reached(project, refused, monkeypatch):
     assert f"teacher.weights: the model hub {HUB_GONE} cannot be reached from here." in message
     assert f"{HUB_GONE}/timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k/resolve/main/" in message
     assert "      weights: model.safetensors" in message
+
+
+def nothing_decoded(project):
+    return not list((project.folder / "runs").rglob("dataset.json"))
+
+
+def test_student_weights_of_another_model_before_an_image_is_read(project, refused):
+    save_file(timm.create_model("test_resnet").state_dict(), project.folder / "other.safetensors")
+    project.change(student__weights="other.safetensors")
+    message = refused("run", "recipe.yaml")
+    assert "other.safetensors: these weights do not fit student.model mobilenetv3_small" in message
+    assert nothing_decoded(project)
+
+
+def test_student_weights_with_missing_layers_before_an_image_is_read(project, refused):
+    state = timm.create_model("mobilenetv3_small_050").state_dict()
+    del state["conv_stem.weight"]
+    save_file(state, project.folder / "part.safetensors")
+    project.change(student__weights="part.safetensors")
+    message = refused("run", "recipe.yaml")
+    assert "1 missing: conv_stem.weight" in message
+    assert nothing_decoded(project)
+
+
+def test_a_teacher_without_weights(project, refused):
+    project.change(teacher__weights="auto")
+    assert "teacher.weights: a teacher needs weights: `hub` or a local file" in refused(
+        "run", "recipe.yaml"
+    )

@@ -1,6 +1,7 @@
 """Folders of images that several tests of the audit share."""
 
 import pytest
+
 from image_folders import audit, write
 
 

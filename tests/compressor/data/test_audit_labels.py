@@ -3,11 +3,11 @@
 import logging
 
 import pytest
-from image_folders import audit, ids, picture, write
 from PIL import Image
 
-from compressor.data.audit import Duplicate
-from compressor.data.labels import UNLABELLED
+from compressor.data.duplicates import Duplicate
+from compressor.data.layout.labels import UNLABELLED
+from image_folders import audit, ids, picture, write
 from runtime.errors import InputError
 
 

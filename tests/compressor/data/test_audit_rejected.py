@@ -7,11 +7,12 @@ import zlib
 from pathlib import Path
 
 import pytest
-from image_folders import audit, encoded, ids, picture, write
 from PIL import Image
 
 from compressor.data.audit import Rejected
-from compressor.data.image_files import files_below, inspect
+from compressor.data.image_files import inspect
+from compressor.data.layout.listing import files_below
+from image_folders import audit, encoded, ids, picture, write
 from runtime.errors import InputError
 
 NOT_AN_IMAGE = "not an image that Pillow can read"
@@ -36,9 +37,9 @@ def fill_with_bad_files(root):
         "half.png": (png[: len(png) // 2], "damaged: image file is truncated"),
         "really text.jpg": (b"this is no photograph\n", NOT_AN_IMAGE),
         "sub/notes.txt": (b"remember the milk\n", NOT_AN_IMAGE),
-        "sub/bomb.png": (bomb(20_000), "absurdly large: Image size (400000000 pixels); the limit"),
-        "sub/below twice the limit.png": (bomb(10_000), "absurdly large: 10000 x 10000 pixels"),
-        "ünï/猫.gif": (b"GIF89a", NOT_AN_IMAGE),
+        "sub/bomb.png": (bomb(20_000), "absurdly large: 20000 x 20000 pixels; the limit"),
+        "sub/just above the limit.png": (bomb(16_001), "absurdly large: 16001 x 16001 pixels"),
+        "ünï/猫.gif": (b"GIF89a", "damaged: its header cannot be read as GIF"),
     }
     for name, (content, _) in contents.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)

@@ -4,13 +4,15 @@ import csv
 from pathlib import Path
 
 import pytest
-from image_folders import audit, ids, write
 
 from compressor.data import dataset
 from compressor.data.dataset import ImageRecord, ImageSet
-from compressor.data.image_files import DecodedInfo, files_below, inspect
+from compressor.data.image_files import DecodedInfo, inspect
+from compressor.data.layout.listing import files_below
+from image_folders import audit, ids, write
+from runtime.documents import read_json
 from runtime.errors import InputError
-from runtime.files import read_json, write_json
+from runtime.files import write_json
 
 NOT_AN_IMAGE = "not an image that Pillow can read"
 
@@ -73,15 +75,17 @@ def test_save__lists_the_rejected_and_the_duplicates(with_damage, tmp_path):
     assert len(rejected) == 1 + 8
     with (tmp_path / "duplicates.csv").open(newline="", encoding="utf-8") as file:
         assert list(csv.reader(file)) == [
-            ["image", "used_instead"],
-            ["good0.png", "good twin.png"],
+            ["image", "used_instead", "why"],
+            ["good0.png", "good twin.png", "same pixels"],
         ]
 
 
 def test_save__without_findings_leaves_the_headings(flowers, tmp_path):
     audit(flowers).save(tmp_path, ood={})
     assert (tmp_path / "rejected.csv").read_text("utf-8").splitlines() == ["image,reason"]
-    assert (tmp_path / "duplicates.csv").read_text("utf-8").splitlines() == ["image,used_instead"]
+    assert (tmp_path / "duplicates.csv").read_text("utf-8").splitlines() == [
+        "image,used_instead,why"
+    ]
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "dataset.json",
         "duplicates.csv",
@@ -146,7 +150,8 @@ def test_image_set__parts_paths_labels_and_keys_go_together(flowers):
     ):
         assert path == flowers / photo.id
         assert found.classes[label] == path.parent.name
-        assert inspect([path])[path] == DecodedInfo(key, photo.width, photo.height)
+        look = inspect([path])[path]
+        assert (look.pixels_sha256, look.width, look.height) == (key, photo.width, photo.height)
 
 
 def test_class_counts__are_told_the_rare_ones_first_to_be_kept():

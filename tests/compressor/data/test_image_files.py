@@ -1,9 +1,10 @@
 """Files on disk: which ones are found, what decoding them shows."""
 
 import pytest
-from image_folders import write
 
-from compressor.data.image_files import files_below, inspect, open_rgb
+from compressor.data.image_files import inspect, open_rgb
+from compressor.data.layout.listing import files_below
+from image_folders import write
 from runtime.errors import ImageError, InputError
 
 

@@ -1,11 +1,11 @@
 """Images on their way into a network: the same bits however they come."""
 
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from hypothesis import example, given, settings
@@ -281,7 +281,7 @@ def test_cuda_is_never_replaced_in_silence():
 
 @pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 2), (7, 7), (64, 16)])
 def test_workers_follow_from_the_cores_this_process_may_use(monkeypatch, cores, threads):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+    monkeypatch.setattr(psutil.Process, "cpu_affinity", lambda _: [*range(cores)])
     assert Compute.choose("cpu", None).workers == threads
     assert Compute.choose("cpu", 0).workers == 0
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

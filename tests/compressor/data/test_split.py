@@ -6,7 +6,7 @@ import random
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from compressor.data.labels import UNLABELLED
+from compressor.data.layout.labels import UNLABELLED
 from compressor.data.split import apportion
 
 

@@ -18,7 +18,7 @@ from compressor.models.encoder import create_student
 from compressor.recipe.schema import Distill, Student
 
 CPU = Compute(torch.device("cpu"), workers=0)
-CNN = Student(model="mobilenetv3_small_050", image_size=32, embedding=16)
+CNN = Student(model="mobilenetv3_small_050", weights="none", image_size=32, embedding=16)
 SPEC = Distill(
     epochs=3, batch=8, views=2, lr=2e-3, checkpoint_s=1e9, head="learned", head_fit="joint"
 )
@@ -29,6 +29,7 @@ GRID = (2, 2)
 AUGMENT = Augmentation(seed=1, scale=(0.25, 1.0), side_px=64)
 SMALL_VIT = Student(
     model="vit_tiny_patch16_224",
+    weights="none",
     image_size=32,
     args={"patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2, "drop_path_rate": 0.5},
 )

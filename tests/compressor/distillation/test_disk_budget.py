@@ -44,7 +44,9 @@ def teacher(tiny_teacher):
 @pytest.fixture(scope="module")
 def student():
     """The same grid, another width."""
-    spec = Student(model="vit_tiny_patch16_224", image_size=32, args={**VIT, "embed_dim": 16})
+    spec = Student(
+        model="vit_tiny_patch16_224", weights="none", image_size=32, args={**VIT, "embed_dim": 16}
+    )
     student = create_student(spec, seed=0)
     assert (student.dim, student.map_shape) == (16, (2, 2, 16))
     return student
@@ -53,7 +55,9 @@ def student():
 @pytest.fixture(scope="module")
 def finer():
     """A student with a map of 4 x 4."""
-    spec = Student(model="vit_tiny_patch16_224", image_size=32, args={**VIT, "patch_size": 8})
+    spec = Student(
+        model="vit_tiny_patch16_224", weights="none", image_size=32, args={**VIT, "patch_size": 8}
+    )
     finer = create_student(spec, seed=0)
     assert finer.map_shape == (4, 4, 24)
     return finer
@@ -94,7 +98,7 @@ def test_the_bytes_are_those_that_are_written(
     plan = plan_disk(chosen, train, teacher, finer)
     assert plan.keep_images
     assert plan.features == "cached"
-    augment = Augmentation(0, chosen.crop_scale, plan.side_px)
+    augment = Augmentation(0, chosen.crops, plan.side_px)
     views = Views(train, augment, (teacher.preprocess,))
     runner = TeacherRunner(teacher, CPU, None, plan.grid)
     kept = tmp_path / "kept"

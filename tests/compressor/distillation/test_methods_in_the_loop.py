@@ -15,9 +15,10 @@ from compressor.recipe.schema import Distill, Student
 from runtime.errors import InputError
 
 CPU = Compute(torch.device("cpu"), workers=0)
-CNN = Student(model="mobilenetv3_small_050", image_size=32, embedding=16)
+CNN = Student(model="mobilenetv3_small_050", weights="none", image_size=32, embedding=16)
 VIT = Student(
     model="vit_tiny_patch16_224",
+    weights="none",
     image_size=32,
     args={"patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2, "drop_path_rate": 0.1},
 )

@@ -19,9 +19,10 @@ from compressor.pipeline.shared.int8_screening import ScreeningResult
 from compressor.recipe.schema import Distill, Require, Student
 
 SPECS = {
-    "cnn": Student(model="mobilenetv3_small_050", image_size=32, embedding=16),
+    "cnn": Student(model="mobilenetv3_small_050", weights="none", image_size=32, embedding=16),
     "vit": Student(
         model="vit_tiny_patch16_224",
+        weights="none",
         image_size=32,
         args={"patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2},
     ),
@@ -76,8 +77,8 @@ def test_it_can_be_taken_out_without_a_trace(kind):
 
 
 def test_the_schedule_is_short_and_gentle():
-    spec = shorter(Distill(lr=2e-3, patience=3), 2, transformer=False)
-    assert (spec.epochs, spec.patience, spec.warmup_epochs) == (2, None, 0)
+    spec = shorter(Distill(lr=2e-3, stop_after=3), 2, transformer=False)
+    assert (spec.epochs, spec.stop_after, spec.warmup_epochs) == (2, None, 0)
     assert spec.lr == pytest.approx(2e-3 * LR_SHARE)
 
 

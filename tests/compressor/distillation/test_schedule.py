@@ -10,7 +10,7 @@ from compressor.distillation.schedule import Schedule, lr_share, parameter_group
 from compressor.models.encoder import create_student
 from compressor.recipe.schema import Distill, Student
 
-CNN = Student(model="mobilenetv3_small_050", image_size=32, embedding=16)
+CNN = Student(model="mobilenetv3_small_050", weights="none", image_size=32, embedding=16)
 
 
 def test_each_image_is_shown_once_an_epoch_in_a_new_order():

@@ -29,10 +29,11 @@ VIEWS = 2
 COUNT = 48
 VIT = Student(
     model="vit_tiny_patch16_224",
+    weights="none",
     image_size=32,
     args={"patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2, "drop_path_rate": 0.5},
 )
-CNN = Student(model="mobilenetv3_small_050", image_size=32, embedding=24)
+CNN = Student(model="mobilenetv3_small_050", weights="none", image_size=32, embedding=24)
 
 
 def make_teacher():

@@ -2,6 +2,7 @@
 
 import json
 import math
+import signal
 from dataclasses import replace
 
 import pytest
@@ -17,13 +18,14 @@ from compressor.models.encoder import create_student
 from compressor.models.features import Features
 from compressor.recipe.schema import Distill, Student
 from runtime import metrics
-from runtime.errors import InputError
+from runtime.errors import InputError, MissingDependencyError
 from runtime.files import sha256_of
 
 CPU = Compute(torch.device("cpu"), workers=0)
-CNN = Student(model="mobilenetv3_small_050", image_size=32, embedding=16)
+CNN = Student(model="mobilenetv3_small_050", weights="none", image_size=32, embedding=16)
 VIT = Student(
     model="vit_tiny_patch16_224",
+    weights="none",
     image_size=32,
     args={"patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2, "drop_path_rate": 0.1},
 )
@@ -77,6 +79,14 @@ class KilledError(Exception):
     """Stands for SIGKILL."""
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C interrupts, even where the tests run in the background of a shell that ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("student", [CNN, VIT], ids=["cnn", "vit"])
 @pytest.mark.parametrize("after_steps", [1, 3, 7], ids=["first step", "end of epoch", "later"])
 def test_a_killed_training_continues_to_the_same_bits(data, tmp_path, student, after_steps):
@@ -102,6 +112,40 @@ def test_a_killed_training_continues_to_the_same_bits(data, tmp_path, student, a
     assert same(undisturbed, continued)
 
 
+@pytest.mark.parametrize("after_steps", [0, 4])
+def test_ctrl_c_lets_the_step_end_and_keeps_it(data, tmp_path, after_steps, interruptible):
+    undisturbed = train(data, tmp_path / "a")
+
+    def pressing(items, *, label, total):
+        for number, item in enumerate(items):
+            if number == after_steps:
+                signal.raise_signal(signal.SIGINT)
+            yield item
+
+    work, notes = tmp_path / "b", []
+    work.mkdir()
+    encoder, before = create_student(CNN, seed=0), signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):  # SPEC itself writes no checkpoint
+        distill(encoder, data, SPEC, CPU, work, track=pressing, note=notes.append)
+    assert signal.getsignal(signal.SIGINT) == before
+    assert f"stopped after step {after_steps + 1} of" in notes[-1]
+    continued = distill(create_student(CNN, seed=0), data, SPEC, CPU, work, note=notes.append)
+    assert notes[-1].startswith(f"continuing after step {after_steps + 1}")
+    assert same(undisturbed, continued)
+
+
+def test_a_second_ctrl_c_interrupts_at_once(data, tmp_path, interruptible):
+    def pressing(items, *, label, total):
+        for item in items:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            yield item
+
+    with pytest.raises(KeyboardInterrupt):
+        distill(create_student(CNN, seed=0), data, SPEC, CPU, tmp_path, track=pressing)
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
 def test_the_best_epoch_is_kept_not_the_last(data, tmp_path):
     state = train(data, tmp_path, spec=SPEC.model_copy(update={"epochs": 6, "lr": 0.05}))
     log = log_of(tmp_path)
@@ -109,8 +153,9 @@ def test_the_best_epoch_is_kept_not_the_last(data, tmp_path):
     assert best["epoch"] == max(entry["epoch"] for entry in log if entry["best_so_far"])
     student = create_student(CNN, seed=0)
     student.module.load_state_dict(state)
+    mean = data.teacher.sample().pooled.mean(dim=0).numpy()
     got = metrics.pair_correlation(
-        embed(student, data.validation.paths, CPU, label=""), data.validation_features
+        embed(student, data.validation.paths, CPU, label=""), data.validation_features - mean
     )
     assert got == pytest.approx(best["similarity"], abs=1e-3)
 
@@ -185,7 +230,7 @@ def test_bf16_trains_on_a_cpu_and_leaves_float32_weights(data, tmp_path):
 @pytest.mark.parametrize("student", [CNN, VIT], ids=["cnn", "vit"])
 def test_training_stops_early_and_a_killed_one_stops_at_the_same_epoch(data, tmp_path, student):
     # A learning rate this high learns nothing: after some epochs none is better.
-    spec = SPEC.model_copy(update={"epochs": 40, "lr": 1.0, "patience": 2, "warmup_epochs": 0})
+    spec = SPEC.model_copy(update={"epochs": 40, "lr": 1.0, "stop_after": 2, "warmup_epochs": 0})
     notes = []
     encoder = create_student(student, seed=0)
     (tmp_path / "a").mkdir()
@@ -216,6 +261,21 @@ def test_training_stops_early_and_a_killed_one_stops_at_the_same_epoch(data, tmp
 def test_without_validation_figures_nothing_stops_early(data, tmp_path):
     two = replace(data.validation, records=data.validation.records[:2])
     few = replace(data, validation=two, validation_features=data.validation_features[:2])
-    spec = SPEC.model_copy(update={"patience": 1})
+    spec = SPEC.model_copy(update={"stop_after": 1})
     train(few, tmp_path, spec=spec)
     assert len(log_of(tmp_path)) == 3
+
+
+def test_a_step_that_does_not_fit_on_the_gpu_says_what_takes_less(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (10**9, 16 * 10**9))
+
+    def full(training, jobs, batch):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(Training, "step", full)
+    with pytest.raises(MissingDependencyError) as told:
+        train(data, tmp_path)
+    assert "(15.0 of 16.0 GB in use, batch 8): distill.accumulate: 2, a smaller" in str(told.value)
+    assert told.value.exit_code == 3
+    monkeypatch.undo()
+    assert train(data, tmp_path)  # the same process goes on

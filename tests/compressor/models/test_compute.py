@@ -1,7 +1,13 @@
 import pytest
 import torch
 
-from compressor.models.compute import Compute, autocast, teacher_dtype, training_dtype
+from compressor.models.compute import (
+    Compute,
+    autocast,
+    teacher_dtype,
+    training_dtype,
+    within_memory,
+)
 from runtime.errors import MissingDependencyError
 
 CPU = Compute(torch.device("cpu"), workers=0)
@@ -97,3 +103,40 @@ def test_on_a_gpu(monkeypatch, dtype_of, key, has_bf16):
 def test_a_torch_that_cannot_tell_computes_in_float32(monkeypatch):
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     assert teacher_dtype("auto", CPU, transformer=True) is None
+
+
+@pytest.fixture
+def full_gpu(monkeypatch):
+    """A GPU of 48 GB with 8 free, on which nothing more can be allocated."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (8 * 10**9, 48 * 10**9))
+    return torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB.")
+
+
+def test_a_full_gpu_is_told_with_the_way_out_and_other_errors_are_not(full_gpu):
+    with pytest.raises(MissingDependencyError) as told, within_memory(32, "a smaller batch"):
+        raise full_gpu
+    said = str(told.value)
+    assert "memory is full (40.0 of 48.0 GB in use, batch 32): a smaller batch." in said
+    assert "nvidia-smi" in said
+    assert told.value.exit_code == 3
+    with pytest.raises(RuntimeError, match="shapes"), within_memory(32, "a smaller batch"):
+        raise RuntimeError("shapes differ")
+
+
+def test_a_teacher_that_does_not_fit_is_told_with_its_batch(full_gpu, tmp_path):
+    from PIL import Image
+
+    from compressor.models.embed import embed
+    from compressor.models.encoder import create_student
+    from compressor.recipe.schema import Student
+
+    spec = Student(model="mobilenetv3_small_050", weights="none", image_size=32, embedding=16)
+    encoder, path = create_student(spec, seed=0), tmp_path / "a.png"
+    Image.new("RGB", (32, 32)).save(path)
+
+    def full(module, inputs):
+        raise full_gpu
+
+    encoder.module.register_forward_pre_hook(full)
+    with pytest.raises(MissingDependencyError, match=r"batch 3\): a smaller image_size"):
+        embed(encoder, [path] * 3, CPU, label="images")

@@ -17,7 +17,7 @@ CPU = Compute(torch.device("cpu"), workers=0)
 @pytest.fixture(scope="module")
 def encoder():
     return create_student(
-        Student(model="mobilenetv3_small_050", image_size=32, embedding=8), seed=0
+        Student(model="mobilenetv3_small_050", weights="none", image_size=32, embedding=8), seed=0
     )
 
 

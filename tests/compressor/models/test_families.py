@@ -50,9 +50,9 @@ FAMILIES = [
     Family("coat_tiny", COAT, 64, None),
 ]
 STUDENTS = {
-    "cnn": Student(model="mobilenetv3_small_050", image_size=64, embedding=12),
+    "cnn": Student(model="mobilenetv3_small_050", weights="none", image_size=64, embedding=12),
     "vit": Student(
-        model="vit_tiny_patch16_224", image_size=40, args={**VIT, "embed_dim": 12}
+        model="vit_tiny_patch16_224", weights="none", image_size=40, args={**VIT, "embed_dim": 12}
     ),  # 5 x 5: no teacher's grid
 }
 

@@ -6,39 +6,16 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-import timm
-import torch
+from safetensors.torch import save_file
 
+from compressor.models.building import size_limit
 from compressor.models.encoder import create_student, load_teacher
 from compressor.recipe.schema import Student, Teacher
 from runtime.errors import InputError, MissingDependencyError
-
-VIT = "vit_tiny_patch16_224"
-ARGS = {"img_size": 32, "patch_size": 16, "embed_dim": 24, "depth": 1, "num_heads": 2}
-WAY_OUT = r"torch\.save\(model\.state_dict\(\), 'weights\.pth'\)"
+from tiny_vit import ARGS, VIT, make
 
 
-def make(seed=1, **changes):
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return timm.create_model(VIT, **{"num_classes": 0, **ARGS, **changes})
-
-
-def equal(a, b):
-    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
-
-
-@pytest.fixture
-def no_cache(tmp_path, monkeypatch):
-    """A machine where nothing was fetched before, and no proxy is set."""
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "HF_HUB_OFFLINE"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.mark.usefixtures("no_cache")
+@pytest.mark.usefixtures("empty_hub_cache")
 @pytest.mark.parametrize("role", ["teacher", "student"])
 def test_no_hub_says_which_file_to_fetch_and_how_to_name_it(monkeypatch, role):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
@@ -52,11 +29,13 @@ def test_no_hub_says_which_file_to_fetch_and_how_to_name_it(monkeypatch, role):
         "  On a machine that can, fetch "
         "http://127.0.0.1:9/timm/test_vit.r160_in1k/resolve/main/model.safetensors\n"
         "  copy it beside the recipe, and write\n"
-        f"    {role}:\n      model: test_vit\n      weights: model.safetensors"
+        f"    {role}:\n      model: test_vit\n      weights: model.safetensors\n"
+        "  Or fetch all that a recipe needs at once, there: "
+        "compressor fetch RECIPE --to weights"
     )
 
 
-@pytest.mark.usefixtures("no_cache")
+@pytest.mark.usefixtures("empty_hub_cache")
 def test_offline_mode_asks_nobody(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{listening.getsockname()[1]}")
@@ -75,20 +54,12 @@ class Refuses(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.mark.usefixtures("no_cache")
+@pytest.mark.usefixtures("empty_hub_cache")
 def test_a_download_that_fails_says_the_same_way_out(monkeypatch):
-    from huggingface_hub import constants
-
     with HTTPServer(("127.0.0.1", 0), Refuses) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         endpoint = f"http://127.0.0.1:{server.server_port}"
         monkeypatch.setenv("HF_ENDPOINT", endpoint)
-        monkeypatch.setattr(constants, "ENDPOINT", endpoint)
-        monkeypatch.setattr(
-            constants,
-            "HUGGINGFACE_CO_URL_TEMPLATE",
-            endpoint + "/{repo_id}/resolve/{revision}/{filename}",
-        )
         with pytest.raises(MissingDependencyError, match=r"the download failed: .*401") as caught:
             load_teacher(Teacher(model="test_vit"))
         server.shutdown()
@@ -138,9 +109,19 @@ def test_an_unknown_model_or_tag_is_refused_with_the_nearest(model, message):
         ({"pretrained": True}, r"teacher\.args\.pretrained: `weights` decides it; remove it"),
         ({"checkpoint_path": "x.pth"}, r"teacher\.args\.checkpoint_path: `weights` decides it"),
         ({"features_only": True}, r"teacher\.args\.features_only: an image has one embedding"),
+        (
+            {"depth": 2**31},
+            r"teacher\.args\.depth: 2147483648 is larger than anything in a network",
+        ),
+        ({"num_heads": -(10**400)}, r"teacher\.args\.num_heads: -1000000000000000000 is larger"),
+        ({"mlp_ratio": float("inf")}, r"teacher\.args\.mlp_ratio: inf is larger than anything"),
+        ({"act_layer": [{"x": 1e9}]}, r"teacher\.args\.act_layer\.x: 1000000000.0 is larger"),
+        ({"depth": 9_000}, r"would have 2,0\d\d tensors of weights, .* Look at teacher\.args"),
+        ({"patch_size": 100_000}, r"would have \d tensors of weights, 2,880.\d GB, and more; this"),
     ],
 )
-def test_a_wrong_argument_of_a_model_is_refused(args, message):
+def test_a_wrong_argument_of_a_model_is_refused(args, message, monkeypatch):
+    monkeypatch.setattr(size_limit, "MOST_TENSORS", 2_000)  # as many as take no time
     with pytest.raises(InputError, match=message):
         load_teacher(Teacher(model=VIT, weights="none", args={**ARGS, **args}))
 
@@ -151,14 +132,27 @@ def test_a_wrong_argument_of_a_model_is_refused(args, message):
         ({"model": "mobilenetv3_smal_050"}, r"student\.model: .* mean mobilenetv3_small_050 or "),
         ({"args": {"dept": 2}}, "student: timm cannot build mobilenetv3_small_050 so: "),
         ({"args": {"global_pool": ""}}, r"gives \[1024, 1, 1\] values for an image"),
-        ({"model": "efficientformer_l1"}, "efficientformer_l1: cannot take images of 32 px: "),
+        (
+            {"model": "efficientformer_l1"},
+            r"efficientformer_l1: cannot take images of 32 px: .*\n  timm made it for 224 px",
+        ),
+        ({"model": "halonet_h1"}, "cannot take images of 32 px: AssertionError in timm"),
         ({"model": VIT, "args": ARGS, "image_size": 64}, "cannot take images of 64 px: "),
     ],
 )
 def test_a_student_that_cannot_be_is_refused(changes, message):
-    spec = {"model": "mobilenetv3_small_050", "image_size": 32, **changes}
+    spec = {"model": "mobilenetv3_small_050", "weights": "none", "image_size": 32, **changes}
     with pytest.raises(InputError, match=message):
         create_student(Student(**spec), seed=0)
+
+
+def test_a_file_that_is_too_small_for_the_network_is_refused_before_it_is_made(tmp_path):
+    """72 million numbers would be drawn by chance, for a file of 60 kB."""
+    path = tmp_path / "weights.safetensors"
+    save_file(make().state_dict(), path)
+    with pytest.raises(InputError) as caught:
+        load_teacher(Teacher(model=VIT, weights=str(path), args={**ARGS, "patch_size": 1000}))
+    assert str(caught.value).startswith(f"{path}: 0.1 MB cannot hold the 72 million numbers of tea")
 
 
 def test_the_tiny_teacher_of_the_other_tests_loads(tiny_teacher):

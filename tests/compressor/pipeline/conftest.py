@@ -27,8 +27,20 @@ def base(tmp_path_factory, folder_of_images, tiny_teacher):
         "name": "base",
         "data": {"images": "images", "labels": "labels.csv", "holdout": 0.25},
         "teacher": {**tiny_teacher, "weights": "teacher.safetensors"},
-        "student": {"model": "vit_tiny_patch16_224", "image_size": 32, "args": args},
-        "distill": {"epochs": 1, "batch": 8, "views": 1, "workers": 1, "device": "cpu"},
+        "student": {
+            "model": "vit_tiny_patch16_224",
+            "weights": "none",
+            "image_size": 32,
+            "args": args,
+        },
+        "distill": {
+            "epochs": 1,
+            "batch": 8,
+            "views": 1,
+            "workers": 1,
+            "device": "cpu",
+            "teacher_precision": "fp32",  # `auto` is bfloat16 where the processor has it
+        },
         "export": {"precisions": ["fp32", "fp16", "int8"]},
         "check": {"robustness_images": 2},
         "target": "cpu",

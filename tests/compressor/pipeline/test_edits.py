@@ -92,13 +92,14 @@ EDITS = [
     ("distill.epochs=2", since("distill")),
     ("distill.weight_decay=0.1", since("distill")),
     ("distill.method=cosine", since("distill")),
+    ("distill.mix=0.5", since("distill")),  # the only view is the image itself
     ("distill.workers=2", DOCUMENT),
     ("distill.checkpoint_s=5", DOCUMENT),
     ("distill.device=auto", DOCUMENT),
     ("distill.crop_scale=[0.5, 1.0]", since("pixels")),
     ("distill.token_maps='off'", since("pixels")),
     ("distill.teacher=online", since("pixels")),
-    ("distill.teacher_precision=fp32", since("embeddings")),
+    ("distill.teacher_precision=bf16", since("embeddings")),
     ("distill.seed=1", since("images")),
     ("distill.validation=0.2", since("images")),
     # networks
@@ -120,6 +121,10 @@ def test_nothing_changed(made):
 
 def test_the_same_recipe_under_another_out_is_only_copied(made, base, tmp_path):
     assert made(out=tmp_path / "elsewhere") == set()
+
+
+def test_mixing_makes_the_features_again_where_there_are_views_to_be_mixed(made):
+    assert made("distill.epochs=2", "distill.views=2", "distill.mix=0.5") == since("pixels")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from compressor.pipeline import runner
 from compressor.pipeline.context import Run
 from compressor.recipe import plan as plans
 from runtime.bundle import bundle
-from runtime.evaluation.check import judge_again
+from runtime.evaluation.recommend import judge_again
 from runtime.results import report as reports
 
 

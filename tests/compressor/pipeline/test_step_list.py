@@ -14,6 +14,7 @@ EVERYTHING = (
     "export.precisions=[fp32, fp16, int8]",
     "export.input=uint8",
     "export.engines=[tensorrt]",
+    "student.weights=hub",
 )
 
 
@@ -43,6 +44,7 @@ def test_the_recipe_decides_the_files(names):
     assert set(names(EVERYTHING[0])) - set(plain) == {"fp16", "int8_screening", "int8"}
     assert set(names(EVERYTHING[1])) - set(plain) == {"camera"}
     assert set(names(EVERYTHING[2])) - set(plain) == {"engines"}
+    assert set(names(EVERYTHING[3])) - set(plain) == {"start"}
     assert tuple(plain[: len(BEFORE_SELECTION)]) == BEFORE_SELECTION
     assert set(LEARNING) < set(plain)
 

@@ -6,14 +6,14 @@ from compressor.pipeline.work import ImageCounts, planned_work, uncounted
 from compressor.recipe.schema import Recipe
 
 
-def work(distill=None, **counts):
+def work(distill=None, student=None, **counts):
     """Return the units of work by step."""
     recipe = Recipe.model_validate(
         {
             "name": "x",
             "data": {"images": "photos"},
             "teacher": {"model": "vit_tiny_patch16_224"},
-            "student": {"model": "mobilenetv3_small_050"},
+            "student": {"model": "mobilenetv3_small_050", "weights": "none", **(student or {})},
             "distill": {"batch": 100, "epochs": 5, "views": 3, **(distill or {})},
         }
     )
@@ -29,6 +29,7 @@ def test_counts_follow_images_views_and_epochs():
         "embeddings": 16 + 5,  # batches of 64: the training images and the others apart
         "pixels": 1_000,
         "features": 2 * 16,  # the first view is the image itself, which embeddings has made
+        "start": 0,  # a student from scratch has none
         "distill": 5 * 10,
         "probes": 21,
         "robustness": 2 * 50,  # by the teacher and by the student
@@ -38,6 +39,12 @@ def test_counts_follow_images_views_and_epochs():
 def test_images_of_another_task_are_embedded_too():
     assert work(outside=65)["embeddings"] == 16 + 5 + 2
     assert work(outside=65)["probes"] == 21 + 2
+
+
+def test_the_start_sees_some_views_of_the_training_images():
+    from_weights = {"weights": "hub"}
+    assert work(student=from_weights)["start"] == 2 * 16  # of 3 views one is mixed
+    assert work({"mix": 0}, student=from_weights)["start"] == 3 * 16
 
 
 def test_without_cached_features_there_is_no_work_for_them():

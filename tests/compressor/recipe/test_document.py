@@ -221,7 +221,7 @@ def test_no_text_gives_anything_but_a_document_or_our_error(tmp_path_factory, te
 
 def test_a_tag_makes_no_object(write):
     text = "name: !!python/object/apply:os.system [true]\n"
-    with pytest.raises(InputError, match=r":1: name: "):
+    with pytest.raises(InputError, match=r":1: the tag .*os\.system is not for recipes"):
         Document(write(text)).validate(Bike)
 
 
@@ -265,10 +265,10 @@ def test_set_replaces_a_whole_section(write):
         ("gears", "--set gears: write key.path=value, as in distill.epochs=2"),
         ("=3", "--set =3: write key.path=value, as in distill.epochs=2"),
         ("wheel..size=3", "--set wheel..size=3: write key.path=value, as in distill.epochs=2"),
-        ("gears=[1", "--set gears=[1: the value is not YAML (while parsing a flow sequence"
-         " expected ',' or ']', but got '<stream end>')"),
-        ("gears=\x07", "--set gears=\x07: the value is not YAML (special characters are not allowed"
-         " (character number 1))"),
+        ("gears=[1", "--set gears=[1: not valid YAML: while parsing a flow sequence"
+         " expected ',' or ']', but got '<stream end>'"),
+        ("gears=\x07", "--set gears=\x07: not valid YAML: special characters are not allowed"
+         " (character number 1)"),
         ("name.size=3", "--set name.size=3: name is not a section"),
         ("wheel.size.inches=3", "--set wheel.size.inches=3: wheel.size is not a section"),
         ("gears=many", "--set gears=many: gears: should be a valid integer, unable to parse string"

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from compressor.api.first_recipe import first_look, starter_recipe
 from compressor.data.quickstart import write_quickstart
 from compressor.recipe import plan as plans
 from compressor.recipe import target
 from compressor.recipe.schema import Distill
-from compressor.recipe.templates import starter_recipe
 from runtime.errors import InputError
 
 SMALLEST = """\
@@ -51,10 +53,86 @@ def test_by_default_few_images_have_more_views(images, views):
     assert Distill().epochs_for(images) / views <= 8
 
 
+def test_from_weights_each_view_is_shown_once():
+    spec = Distill().settled(from_weights=True, on_gpu=False)
+    assert (spec.epochs_for(400), spec.views_for(400)) == (30, 30)
+    assert (spec.epochs_for(50_000), spec.views_for(50_000)) == (4, 4)
+    assert Distill(views=9).settled(from_weights=True, on_gpu=False).views_for(400) == 9
+    assert Distill(repeats=3).settled(from_weights=True, on_gpu=False).views_for(400) == 10
+
+
+def test_the_closed_form_alone_has_no_more_views_than_it_is_solved_from():
+    assert Distill(epochs=0, views=9).views_for(400) == Distill(epochs=0).views_for(400) == 4
+
+
 def test_epochs_that_are_given_decide_the_views_too():
     assert Distill(epochs=60).views_for(200) == 8
     assert Distill(epochs=100).views_for(200) == 13
     assert Distill(epochs=3).views_for(200) == 3
+
+
+@pytest.mark.parametrize(
+    ("patience", "epochs", "views"),
+    [("1x", 60, 8), ("3x", 180, 23), ("10x", 600, 75), ("0.5 x", 30, 8), ("0.001x", 1, 1)],
+)
+def test_patience_multiplies_the_default_epochs_and_their_views(patience, epochs, views):
+    spec = Distill(patience=patience)
+    assert (spec.epochs_for(1_000), spec.views_for(1_000)) == (epochs, views)
+
+
+@given(st.integers(1, 999_999_999))
+def test_patience_is_written_as_it_is_read(ten_thousandths):
+    spec = Distill(patience=f"{ten_thousandths / 10_000:.4f}x")
+    assert spec.patience == ten_thousandths / 10_000
+    assert Distill.model_validate(spec.model_dump(mode="json")) == spec
+
+
+def test_a_patience_of_null_is_the_default():
+    """An older recipe may say so."""
+    assert Distill.model_validate({"patience": None}) == Distill()
+
+
+# --- mixed views -----------------------------------------------------------------------------
+
+
+def test_by_default_views_are_mixed_for_a_student_that_starts_from_weights():
+    assert Distill().mix_for(pretrained=True) == 0.5
+    assert Distill().mix_for(pretrained=False) == 0
+    assert [Distill(mix=0.25).mix_for(pretrained=start) for start in (True, False)] == [0.25, 0.25]
+    assert Distill(mix=0).mix_for(pretrained=True) == 0
+    assert Distill(method="supervised").mix_for(pretrained=True) == 0
+
+
+@pytest.mark.parametrize(
+    ("mix", "mixed"),
+    [(0, []), (0.25, [1, 5]), (0.5, [1, 3, 5, 7]), (0.75, [1, 2, 3, 5, 6, 7]), (1, range(1, 8))],
+)
+def test_mixed_views_are_spread_evenly_and_never_the_image_itself(mix, mixed):
+    spec = Distill(mix=mix, epochs=8, views=8)
+    assert spec.mixed_views(500, pretrained=False) == set(mixed)
+    unmixed = spec.unmixed_views(500, pretrained=False)
+    assert unmixed == sorted(set(range(8)) - set(mixed))
+    assert unmixed[0] == 0
+
+
+@given(mix=st.floats(0, 1), epochs=st.integers(1, 150))
+def test_more_epochs_keep_the_mixed_views_and_their_share(mix, epochs):
+    fewer, more = (Distill(mix=mix, epochs=n, teacher="online") for n in (epochs, epochs + 10))
+    found = fewer.mixed_views(500, pretrained=False)
+    assert found == {n for n in more.mixed_views(500, pretrained=False) if n < epochs}
+    assert abs(len(found) - mix * (epochs - 1)) < 1
+
+
+def test_one_image_has_no_other_to_be_mixed_with():
+    spec = Distill(mix=1, epochs=8)
+    assert spec.mixed_views(1, pretrained=True) == frozenset()
+    assert len(spec.mixed_views(2, pretrained=True)) == 7
+
+
+def test_the_closed_form_alone_sees_every_view_that_the_teacher_answers():
+    alone = Distill(epochs=0)
+    assert alone.mixed_views(500, pretrained=True) == frozenset()
+    assert alone.start_views(500) == [*range(alone.views_for(500))] == [0, 1, 2, 3]
 
 
 def test_every_shipped_recipe_loads(tmp_path):
@@ -76,6 +154,7 @@ def test_the_quickstart_folder_holds_what_its_recipe_names(tmp_path):
     plan = plans.load(folder / "cpu.yaml")
     assert plan.recipe.data.images == folder / "digits"
     assert Path(plan.recipe.teacher.weights) == folder / "teacher.safetensors"
+    assert Path(plan.recipe.student.weights) == folder / "student.safetensors"
     images = sorted(plan.recipe.data.images.rglob("*.png"))
     assert len(images) == count
     assert {path.parent.name for path in images} == set("0123456789")
@@ -104,9 +183,10 @@ def test_the_starter_recipe_loads_whatever_the_folder_is_called(tmp_path, name, 
     folder.mkdir(parents=True)
     for number in range(classes):
         (folder / f"class{number}").mkdir()
+        (folder / f"class{number}" / "1.png").touch()
     path = tmp_path / "recipes" / "recipe.yaml"
     path.parent.mkdir()
-    path.write_text(starter_recipe(folder, relative_to=path.parent), encoding="utf-8")
+    path.write_text(starter_recipe(first_look(folder), relative_to=path.parent), encoding="utf-8")
     loaded = plans.load(path).recipe
     assert loaded.data.images == folder
     assert loaded.data.labels == ("folders" if classes else "none")
@@ -165,3 +245,32 @@ def test_gates_that_need_labels_are_fine_where_labels_will_come(write):
     with pytest.raises(InputError, match=r"require\.agreement: needs labels"):
         plans.load(write(text))
     assert plans.load(write(text + "label:\n")).recipe.require.agreement == 0.8
+
+
+@pytest.mark.parametrize(
+    ("batches", "target_name", "is_refused"),
+    [
+        ("[1, 1, 8]", "jetson-orin-nano", False),
+        ("[1, 4, 16]", "jetson-orin-nano", False),
+        ("[1, 1, 4]", "jetson-orin-nano", True),
+        ("[2, 4, 8]", "jetson-orin-nano", True),
+        ("[1, 1, 8]", "rtx-4090", True),
+    ],
+)
+def test_an_engine_has_to_take_the_batches_that_its_target_times(
+    tmp_path, batches, target_name, is_refused
+):
+    (tmp_path / "photos").mkdir()
+    engines = f"\nexport:\n  engines: [tensorrt]\n  batches: {batches}\n"
+    path = tmp_path / "recipe.yaml"
+    path.write_text(f"{SMALLEST}target: {target_name}{engines}".replace(
+        "  model: vit_tiny_patch16_224\n", "  model: vit_tiny_patch16_224\n  weights: hub\n"
+    ))  # fmt: skip
+    if not is_refused:
+        assert plans.load(path).recipe.export.batches is not None
+        return
+    with pytest.raises(InputError, match=r"recipe\.yaml:\d+: export\.batches: an engine for"):
+        plans.load(path)
+    without = path.read_text().replace("  engines: [tensorrt]\n", "")
+    path.write_text(without)
+    assert plans.load(path).recipe.export.batches is not None

@@ -27,7 +27,7 @@ def test_a_recipe_of_three_sections_is_whole(write):
     plan = plans.load(write())
     assert plan.recipe.distill == recipe.Distill()
     assert plan.recipe.teacher.weights == "hub"
-    assert plan.recipe.student.weights == "none"
+    assert plan.recipe.student.weights == "auto"
     assert plan.recipe.data.labels == "none"
     assert (plan.target_name, plan.target.provider) == ("cpu", "cpu")
 
@@ -102,14 +102,26 @@ def test_a_plan_knows_how_to_load_itself_again(write, tmp_path, monkeypatch):
         (SMALLEST + "distil:\n  epochs: 3\n", "8: distil: unknown key; did you mean distill?"),
         (SMALLEST + "distill: {epohcs: 3}\n",
          "8: distill.epohcs: unknown key; did you mean epochs?"),
-        (SMALLEST + "distill: {epochs: 0}\n",
-         "8: distill.epochs: should be greater than or equal to 1 (got 0)"),
+        (SMALLEST + "distill: {epochs: -1}\n",
+         "8: distill.epochs: should be greater than or equal to 0 (got -1)"),
         (SMALLEST + "distill: {method: tintm}\n",
          "8: distill.method: 'tintm' is not one of 'tintem', 'proteus', 'cosine' or"),
         (SMALLEST + "distill: {crop_scale: [0.9, 0.5]}\n",
          "8: distill.crop_scale: the first share is above the second"),
         (SMALLEST + "distill: {batch: 8, accumulate: 3}\n",
          "8: distill.accumulate: leaves parts of under 3 images"),
+        (SMALLEST + "distill: {patience: 5}\n",
+         "8: distill.patience: expected how many times the default number of epochs, such as 3x; "
+         "to stop after some epochs without a better student, use distill.stop_after (got 5)"),
+        (SMALLEST + "distill: {patience: 0x}\n",
+         "8: distill.patience: expected how many times the default number of epochs, such as 3x; "),
+        (SMALLEST + "distill: {patience: 3x, epochs: 60}\n",
+         "8: distill.patience: multiplies the default number of epochs, and distill.epochs gives "),
+        (SMALLEST + "distill: {mix: 1.5}\n",
+         "8: distill.mix: should be less than or equal to 1 (got 1.5)"),
+        (SMALLEST.replace("photos", "photos\n  labels: folders")
+         + "distill: {mix: 0.5, method: supervised}\n",
+         "9: distill.mix: supervised learns from labels, and a mix of two images has none; "),
         (SMALLEST + "export: {precisions: []}\n", "8: export.precisions: empty: name at least one"),
         (SMALLEST + "export:\n  precisions: fp32\n",
          "9: export.precisions: a list in brackets is wanted, got 'fp32'"),
@@ -124,7 +136,7 @@ def test_a_plan_knows_how_to_load_itself_again(write, tmp_path, monkeypatch):
          "8: require.agreement: should be less than 1 (got 85)"),
         (SMALLEST + "require: {ood_auroc: 0.8}\n", "8: require.ood_auroc: needs data.ood"),
         (SMALLEST + "target: rasberry-pi-5\n",
-         "8: target: 'rasberry-pi-5' is not a target; did you mean raspberry-pi-5?"),
+         "8: target: 'rasberry-pi-5' is not a target; did you mean pi-5?"),
         (SMALLEST + "target: mine.yaml\n", "8: target: no such file: "),
         (SMALLEST.replace("flowers", "my flowers"), "1: name: should match pattern "),
         (SMALLEST.replace("flowers", "../flowers"), "1: name: should match pattern "),

@@ -4,16 +4,20 @@ import re
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from compressor.recipe import target
+from runtime.benchmark.machine import describe, matches
 from runtime.errors import InputError
 
-SHIPPED = ["cpu", "jetson-orin-nano", "raspberry-pi-5", "rtx-4090", "x86-server"]
+SHIPPED = [
+    "android-arm64", "cpu", "jetson-orin-nano", "jetson-orin-nano-jetpack7", "pi-4", "pi-5",
+    "rtx-4090", "rtx-5090", "x86-laptop", "x86-server",
+]  # fmt: skip
 
 
 def test_the_shipped_targets_are_found_by_name():
-    assert set(SHIPPED) <= set(target.names())
-    assert target.names() == sorted(target.names())
+    assert target.names() == SHIPPED
 
 
 @pytest.mark.parametrize("name", target.names())
@@ -26,9 +30,54 @@ def test_every_shipped_target_loads(name):
     assert loaded.batches[0] == 1
     for pattern in loaded.match.model_dump().values():
         re.compile(pattern or "")
-    assert (loaded.compute_capability is not None) == (loaded.provider == "cuda")
-    if loaded.engines:
-        assert loaded.provider == "cuda"
+    assert loaded.runtimes
+    assert (loaded.compute_capability is not None) == bool(loaded.engines)
+
+
+NUMBERS = ("threads", "batches", "compute_capability", "memory_gb")
+
+
+@pytest.mark.parametrize("name", target.names())
+def test_every_number_of_a_shipped_target_has_a_source_and_a_date(name):
+    loaded = target.load(target.path_of(name, Path()))
+    given = {key for key in NUMBERS if key in loaded.model_fields_set}
+    assert given <= loaded.sources.keys()
+    assert all(re.search(r"20\d\d-\d\d-\d\d", source) for source in loaded.sources.values())
+    assert loaded.sources.keys() <= type(loaded).model_fields.keys()
+
+
+MACHINES = {
+    "jetson-orin-nano": ("aarch64", "NVIDIA Jetson Orin Nano Developer Kit", None,
+                         "Linux-5.15.148-tegra-aarch64-with-glibc2.35"),
+    "jetson-orin-nano-jetpack7": ("aarch64", "NVIDIA Jetson Orin Nano Developer Kit", None,
+                                  "Linux-6.8.12-tegra-aarch64-with-glibc2.39"),
+    "pi-5": ("aarch64", "Raspberry Pi 5 Model B Rev 1.0", None,
+             "Linux-6.6.31+rpt-rpi-2712-aarch64-with-glibc2.36"),
+    "pi-4": ("aarch64", "Raspberry Pi 4 Model B Rev 1.4", "Cortex-A72",
+             "Linux-6.1.21-v8+-aarch64-with-glibc2.31"),
+    "x86-laptop": ("x86_64", None, "13th Gen Intel(R) Core(TM) i7-1365U", "Linux-6.8.0"),
+    "x86-server": ("x86_64", None, "Intel(R) Xeon(R) Processor", "Linux-6.8.0"),
+    "android-arm64": ("aarch64", None, None, "Android-14-aarch64-64bit"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_a_machine_is_known_as_its_target_and_as_no_other_board(name):
+    arch, board, cpu, system = MACHINES[name]
+    machine = structs.replace(describe(), arch=arch, board=board, cpu=cpu, os=system, gpu=None)
+    known = {
+        each
+        for each in target.names()
+        if matches(machine, target.load(target.path_of(each, Path())).pattern)
+    }
+    more = {"x86-laptop": {"x86-server"}, "jetson-orin-nano-jetpack7": {"jetson-orin-nano"}}
+    assert known == {name, "cpu", *more.get(name, ())}
+
+
+def test_a_former_name_is_still_taken():
+    assert target.path_of("raspberry-pi-5", Path()) == target.path_of("pi-5", Path())
+    assert set(target.FORMER.values()) <= set(target.names())
+    assert not set(target.FORMER) & set(target.names())
 
 
 def test_a_target_says_how_to_know_its_device():
@@ -39,12 +88,10 @@ def test_a_target_says_how_to_know_its_device():
 
 
 def test_an_unknown_target_is_refused_with_the_nearest():
-    with pytest.raises(
-        InputError, match=r"'rasberry-pi-5' is not a target; did you mean raspberry-"
-    ):
+    with pytest.raises(InputError, match=r"'rasberry-pi-5' is not a target; did you mean pi-5\?"):
         target.path_of("rasberry-pi-5", Path())
     with pytest.raises(
-        InputError, match=r"'toaster' is not a target; known: cpu, jetson-orin-nano,"
+        InputError, match=r"'toaster' is not a target; known: android-arm64, cpu, jetson-"
     ):
         target.path_of("toaster", Path())
 

@@ -82,11 +82,11 @@ def with_errors(monkeypatch, errors):
 )
 def test_layers_stay_float_while_they_are_worth_it(quantiser, monkeypatch, errors, kept):
     with_errors(monkeypatch, errors)
-    found = [Sensitivity(f"layer{n}", 1 / (n + 1), 1 / 8) for n in range(8)]
+    found = [Sensitivity(f"layer{n}", 1 / (n + 1), 1 / 8, 1 / 8) for n in range(8)]
     layers, steps = int8.choose_float_layers(quantiser, None, found)
     assert layers == tuple(f"layer{n}" for n in range(kept))
     assert [each.layers for each in steps] == [0, 1, 2, 4]
-    assert steps[0] == Step(0, errors[0], 0)
+    assert steps[0] == Step(0, errors[0], 0, 0)
 
 
 def test_work_is_shared_out(quantiser):

@@ -4,13 +4,16 @@ import numpy as np
 import pytest
 
 from runtime.backends import registry
-from runtime.backends.base import Availability, Outputs
+from runtime.backends.base import Availability, Outputs, Proof
 from runtime.backends.registry import backend_of, open_session
 from runtime.bundle import bundle, golden
+from runtime.documents import read_json
 from runtime.errors import InputError
 from runtime.evaluation.check import check
-from runtime.files import read_json, sha256_of, write_json
-from runtime.results.scores import to_json
+from runtime.files import sha256_of, write_json
+from runtime.report import markdown
+from runtime.results.report import Report
+from runtime.results.scores import from_json, to_json
 
 HEAD = np.array([[1.0, -1.0], [0.25, 0.0], [-1.0, 1.0]], np.float32)
 
@@ -41,6 +44,9 @@ class Fake:
     def open(self, path, options):
         assert path.read_text() == "fake"
         return FakeSession()
+
+    def proof(self, path, options):
+        return Proof("its own word", types={"float32": 1.0})
 
     def provider_of(self, provider):
         return "fake"
@@ -76,6 +82,11 @@ def test_a_bundle_with_its_file_is_checked_from_end_to_end(folder):
     assert fake["latency"]["load_ms"] >= 0
     assert fake["parity_cosine_min"] == pytest.approx(1, abs=1e-6)
     assert fake["agreement_linear"] == onnx["agreement_linear"]
+    assert fake["runs_in"]["read_from"] == "its own word"
+    assert fake["runs_in"]["types"] == {"float32": 1.0}
+    assert "runs_in" not in onnx
+    said = markdown.markdown(from_json(report, Report, folder))
+    assert "`fake-fp32` runs in, by its own word: float32 100%." in said
     assert entries["fake-elsewhere"]["not_run"] == "it is for another machine"
 
 

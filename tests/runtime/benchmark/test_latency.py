@@ -5,9 +5,12 @@ import itertools
 import numpy as np
 import pytest
 
+from runtime.backends.base import Outputs
 from runtime.benchmark import latency
+from runtime.benchmark.latency import Request
 
 IMAGES = np.zeros((4, 3, 8, 8), np.float32)
+ANSWER = Outputs(np.ones((4, 2), np.float32), None)
 TICK_S = 2**-7  # 7.8125 ms: sums of it are exact in binary
 
 
@@ -16,16 +19,19 @@ class Fake:
 
     def run(self, images):
         self.calls += 1
+        return ANSWER
 
 
 class Timed:
-    """A session whose runs take the seconds given, by a clock that stands still otherwise."""
+    """A session whose timed runs take the seconds given; the clock stands still otherwise."""
 
     def __init__(self, *seconds):
-        self.now, self.seconds = 0.0, itertools.chain(seconds, itertools.repeat(seconds[-1]))
+        self.now = 0.0
+        self.seconds = itertools.chain([0.0], seconds, itertools.repeat(seconds[-1]))
 
     def run(self, images):
         self.now += next(self.seconds)
+        return ANSWER
 
     def clock(self):
         return self.now
@@ -41,7 +47,7 @@ def alone(session, clock=None, **changes):
     """One session timed, with no warm-up beyond two windows and no early end."""
     how = {"warmup_s": 0, "max_s": 1e9, "width": 0, "block": 1, **changes}
     (found,) = latency.measure_together(
-        [(session, IMAGES)], latency.TimingPlan(**how), clock=clock or session.clock
+        [Request(session, [IMAGES])], latency.TimingPlan(**how), clock=clock or session.clock
     )
     return found
 
@@ -49,7 +55,7 @@ def alone(session, clock=None, **changes):
 def test_times_only_the_counted_runs():
     fake = Fake()
     got = alone(fake, max_runs=10, block=5, clock=ticking())
-    assert fake.calls == 2 * 5 + 2 * (1 + 5)  # two windows; two turns
+    assert fake.calls == 1 + 2 * 5 + 2 * (1 + 5)  # untimed; two windows; two turns
     assert (got.runs, got.batch) == (10, 4)
     assert got.median_ms == got.p95_ms == got.p99_ms == TICK_S * 1e3
     assert got.median_ms_ci == (TICK_S * 1e3, TICK_S * 1e3)
@@ -133,7 +139,7 @@ def test_it_stops_when_the_median_is_known_and_no_sooner():
 
 def test_the_real_clock_by_default():
     plan = latency.TimingPlan(warmup_s=0, longest_warmup_s=0.01, max_runs=20)
-    (got,) = latency.measure_together([(Fake(), IMAGES[:1])], plan)
+    (got,) = latency.measure_together([Request(Fake(), [IMAGES[:1]])], plan)
     assert (got.runs, got.batch) == (20, 1)
     assert 0 <= got.median_ms <= got.p95_ms <= got.p99_ms
 
@@ -150,12 +156,13 @@ def test_together_they_run_in_turns_and_slow_moments_hit_all():
 
         def run(self, images):
             order.append(self.name)
+            return ANSWER
 
     plan = latency.TimingPlan(warmup_s=0, block=2, max_runs=4, max_s=1e9, width=0)
-    requests = [(Named("a"), IMAGES), (Named("b"), IMAGES[:1])]
+    requests = [Request(Named("a"), [IMAGES]), Request(Named("b"), [IMAGES[:1]])]
     first, second = latency.measure_together(requests, plan, clock=ticking())
-    # Two windows of warm-up each; a turn; the turn back
-    assert "".join(order) == "a" * 10 + "b" * 10 + "aaabbb" + "bbbaaa"
+    # Once untimed; two windows of warm-up each; a turn; the turn back
+    assert "".join(order) == "ab" + "a" * 10 + "b" * 10 + "aaabbb" + "bbbaaa"
     assert (first.runs, second.runs) == (4, 4)
     assert (first.batch, second.batch) == (4, 1)
     assert first.median_ms == second.median_ms == TICK_S * 1e3
@@ -164,12 +171,73 @@ def test_together_they_run_in_turns_and_slow_moments_hit_all():
 def test_together_the_first_run_of_a_block_does_not_count():
     cold = Timed(*[0.001] * 10, 1.0, 0.002, 0.002, 1.0, 0.002, 0.002)
     plan = latency.TimingPlan(warmup_s=0, block=2, max_runs=4)
-    (found,) = latency.measure_together([(cold, IMAGES)], plan, clock=cold.clock)
+    (found,) = latency.measure_together([Request(cold, [IMAGES])], plan, clock=cold.clock)
     assert found.p99_ms == pytest.approx(2)
 
 
 def test_together_they_stop_after_the_time_but_never_before_two_turns():
     slow = Timed(10.0)
-    plan = latency.TimingPlan(warmup_s=0, block=3, max_runs=500, max_s=1)
-    (found,) = latency.measure_together([(slow, IMAGES)], plan, clock=slow.clock)
-    assert found.runs == 6
+    assert alone(slow, block=3, max_runs=500, longest_s=1).runs == 6
+
+
+def test_a_slow_file_is_given_the_time_for_an_interval_of_its_p95():
+    restless = Timed(*(0.1 + 0.1 * (n % 7) for n in range(2000)))
+    found = alone(restless, block=10, max_s=5.0, longest_s=60, width=0.02, max_runs=500)
+    assert found.runs == 60
+    assert found.p95_ms_ci is not None
+    assert alone(Timed(3.0), block=10, max_s=5.0, longest_s=60, width=0.02).p95_ms_ci is None
+
+
+# --- inputs in turns, and their answers ------------------------------------------------------
+
+
+class Answering:
+    """Answers with what it is given; from the run `stale_after` on with the first answer."""
+
+    def __init__(self, stale_after=10**9, noise=0.0):
+        self.seen, self.stale_after, self.noise = [], stale_after, noise
+
+    def run(self, images):
+        self.seen.append(float(images[0, 0]))
+        given = self.seen[0] if len(self.seen) > self.stale_after else self.seen[-1]
+        answer = np.full((1, 2), given * (1 + self.noise * (len(self.seen) > 3)), np.float32)
+        return Outputs(answer, answer * 1e-3)
+
+
+ROTATED = [np.full((1, 1), value, np.float32) for value in (1.0, 2.0, 3.0)]
+
+
+def rotated(session):
+    plan = latency.TimingPlan(warmup_s=0, longest_warmup_s=0, block=4, max_runs=8)
+    (found,) = latency.measure_together([Request(session, ROTATED)], plan, clock=ticking())
+    return found
+
+
+def test_inputs_take_turns_without_a_gap():
+    session = Answering()
+    found = rotated(session)
+    assert session.seen[:3] == [1, 2, 3]  # untimed, once each
+    timed = session.seen[3:]
+    assert timed == [1 + n % 3 for n in range(len(timed))]
+    assert (found.inputs, found.same_answers) == (3, True)
+
+
+def test_another_answer_than_untimed_is_noticed():
+    assert not rotated(Answering(stale_after=9)).same_answers
+    assert not rotated(Answering(noise=0.02)).same_answers
+    assert rotated(Answering(noise=1e-4)).same_answers  # rounding
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_answer_that_is_not_finite_equals_itself_only(value):
+    class Broken:
+        calls = 0
+
+        def run(self, images):
+            self.calls += 1
+            return Outputs(np.array([[value if self.calls > after else 1.0]], np.float32), None)
+
+    after = 0
+    assert rotated(Broken()).same_answers
+    after = 6
+    assert not rotated(Broken()).same_answers

@@ -9,6 +9,7 @@ import numpy as np
 import psutil
 import pytest
 
+from runtime.backends import cores
 from runtime.benchmark import machine
 from runtime.benchmark.machine import Machine
 from runtime.benchmark.machine_load import MachineLoad
@@ -46,17 +47,17 @@ def test_describes_this_machine(here):
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
 def test_cores_are_those_that_this_process_may_use():
     everything = os.sched_getaffinity(0)
-    assert machine.cores() == len(everything)
+    assert cores.cores() == len(everything)
     os.sched_setaffinity(0, {min(everything)})
     try:
-        assert machine.cores() == 1
+        assert cores.cores() == 1
     finally:
         os.sched_setaffinity(0, everything)
 
 
 def test_a_system_without_affinity_counts_all_cores(monkeypatch):
     monkeypatch.delattr(psutil.Process, "cpu_affinity", raising=False)
-    assert machine.cores() == os.cpu_count()
+    assert cores.cores() == os.cpu_count()
 
 
 @pytest.mark.parametrize("error", [NotImplementedError, OSError])

@@ -35,6 +35,14 @@ def test_a_counter_that_the_kernel_lacks_is_none():
     assert (load.others_cores, load.busy, load.throttled) == (None, None, None)
 
 
+def test_a_process_is_known_by_its_id_and_its_start_and_not_by_its_name():
+    """A kernel's worker is named after its work; an id may be given to another process."""
+    before = {(7, 1.0): ("kworker/0:1", 500.0), (8, 1.0): ("python", 3.0)}
+    after = {(7, 1.0): ("kworker/0:1-events", 500.1), (8, 9.0): ("python", 4.0)}
+    load = machine_load.between(Snapshot(0, 0, 0, None, before), Snapshot(10, 5, 0, None, after))
+    assert [(each.name, each.pid, each.cores) for each in load.others] == [("python", 8, 0.4)]
+
+
 @pytest.mark.parametrize(("before", "after", "throttled"), [(3, 3, False), (3, 4, True)])
 def test_a_core_slowed_down_for_heat(before, after, throttled):
     load = machine_load.between(snapshot(0, throttled=before), snapshot(1, throttled=after))

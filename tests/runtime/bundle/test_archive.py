@@ -133,7 +133,9 @@ def test_absurd_sizes(tmp_path, into, monkeypatch):
     big.size = 5_000_000_000
     path = tmp_path / "a.tar"
     path.write_bytes(big.tobuf())  # a header that promises what is not there
-    refused(path, into, r"more than 4\.0 GB")
+    refused(path, into, "not a complete tar")
+    monkeypatch.setattr(archive, "MAX_BYTES", 10)
+    refused(write(tmp_path / "c.tar", ("bundle/a", b"0123456789ab")), into, "the most a bundle")
     monkeypatch.setattr(archive, "MAX_FILES", 3)
     many = [(f"bundle/{n}", b"") for n in range(5)]
     refused(write(tmp_path / "b.tar", *many), into, "more than 3 files")
@@ -152,7 +154,7 @@ def test_what_is_not_one_folder(tmp_path, into, names):
 
 def test_no_tar_at_all(tmp_path, into, packed):
     (tmp_path / "a.tar").write_bytes(b"nonsense" * 500)
-    refused(tmp_path / "a.tar", into, "not a complete tar")
+    refused(tmp_path / "a.tar", into, "not a complete tar|a kind that no bundle has")
     refused(tmp_path / "nowhere.tar", into, "no such file")
     half = tmp_path / "half.tar"
     for cut in range(512, packed.stat().st_size - 10_240, 700):
@@ -181,3 +183,95 @@ def test_a_damaged_tar_is_refused_or_harmless(tmp_path_factory, sound_bundle, at
         assert not list(into.iterdir())
         return
     assert sha256_of(found) == sha256_of(sound_bundle)
+
+
+# --- what lies in wait -----------------------------------------------------------------------
+
+
+def header(name, kind=b"0", size=0, magic=b"ustar\x0000"):
+    """A raw header of a tar, with a right checksum; `size` may be the 12 bytes themselves."""
+    field = size if isinstance(size, bytes) else b"%011o\0" % size
+    raw = name.ljust(100, b"\0") + b"0000644\0" + b"0000000\0" * 2 + field + b"00000000000\0"
+    raw += b" " * 8 + kind + b"\0" * 100 + magic + b"\0" * 247
+    total = sum(raw)
+    return raw[:148] + b"%06o\0 " % total + raw[156:]
+
+
+def pax(content):
+    return header(b"x", b"x", len(content)) + content.ljust(-(-len(content) // 512) * 512, b"\0")
+
+
+MINUS_512 = b"\xff" * 10 + b"\xfe\x00"
+HUGE = b"\x80" + b"\x7f" * 11
+ODD = {
+    "a size below zero": header(b"b/x", size=MINUS_512),
+    "a folder with a size below zero": header(b"b/x", b"5", size=MINUS_512),
+    "a header that leads back to itself": header(b"b/x", b"x", size=MINUS_512),
+    "a size beyond all disks": header(b"b/x", size=HUGE),
+    "a size that is no number": header(b"b/x", size=b"zzzzzzzzzzz\0"),
+    "a name as large as the file": header(b"b/x", b"L", 2**20) + b"a" * 2**20,
+    "a name longer than the file": header(b"b/x", b"L", 2**40),
+    "a second size below zero": pax(b"13 size=-512\n") + header(b"b/x"),
+    "a second size beyond all disks": pax(b"28 size=99999999999999999999\n") + header(b"b/x"),
+    "a second size that is no number": pax(b"11 size=xx\n") + header(b"b/x"),
+    "a sparse file": header(b"b/x", b"S", 0),
+    "a sparse file in other words": pax(b"22 GNU.sparse.major=1\n") + header(b"b/x"),
+    "a name with a zero byte": pax(b"14 path=b/x\0y\n") + header(b"b/x"),
+    "a name that is no text": pax(b"13 path=b/\xff\xfe\n") + header(b"b/x"),
+    "a name without an end": pax(b"99999 path=b/x\n") + header(b"b/x"),
+    "a kind that nobody knows": header(b"b/x", b"Z"),
+    "a file in parts": header(b"b/x", b"M"),
+    "another label": header(b"b/x", b"V"),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+@pytest.mark.timeout(20)
+def test_odd_entries_are_refused_at_once(tmp_path, into, name):
+    path = tmp_path / "odd.tar"
+    path.write_bytes(ODD[name] + b"\0" * 1024)
+    refused(path, into, "refused|complete tar|not a bundle|expected one folder|points outside")
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    kind=st.sampled_from([bytes([each]) for each in b"\x00123456789xgLKSVMDNZ"]),
+    size=st.one_of(st.integers(0, 2**33 - 1), st.binary(min_size=12, max_size=12)),
+    content=st.binary(max_size=1200),
+)
+@pytest.mark.timeout(120)
+def test_any_header_ends_in_words(tmp_path_factory, kind, size, content):
+    folder = tmp_path_factory.mktemp("any")
+    path, into = folder / "any.tar", folder / "into"
+    into.mkdir()
+    path.write_bytes(header(b"bundle/x", kind, size) + content + b"\0" * 1536)
+    with pytest.raises(InputError):
+        archive.unpack(path, into)
+    assert not list(into.iterdir())
+
+
+@pytest.mark.parametrize("lying", ["elsewhere", "nowhere", "a file"])
+@pytest.mark.parametrize("name", ["bundle", ".bundle.unpacking", ".unpacking"])
+def test_a_link_that_lies_in_wait_is_never_followed(packed, into, tmp_path, lying, name):
+    """Somebody else may write to the folder too, such as /tmp."""
+    goal = tmp_path / "elsewhere"
+    if lying == "elsewhere":
+        goal.mkdir()
+        (goal / "kept.txt").write_text("kept")
+    elif lying == "a file":
+        goal.write_text("kept")
+    (into / name).symlink_to(goal)
+    if name == "bundle":
+        with pytest.raises(InputError, match="exists already"):
+            archive.unpack(packed, into)
+    else:
+        assert bundle.load(archive.unpack(packed, into)).folder == into / "bundle"
+    assert (into / name).is_symlink()
+    if lying == "elsewhere":
+        assert [each.name for each in goal.iterdir()] == ["kept.txt"]
+    else:
+        assert goal.exists() == (lying == "a file")
+
+
+def test_an_unpacked_bundle_can_be_read_by_others(packed, into):
+    assert archive.unpack(packed, into).stat().st_mode & 0o777 == 0o755

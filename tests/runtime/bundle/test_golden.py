@@ -82,7 +82,7 @@ def saved(tmp_path):
         teacher_nearest=floats(2),
         student_embedding=floats(2, D),
         bank=floats(BANK, D),
-        bank_labels=np.zeros(BANK, np.int64),
+        bank_labels=np.full(BANK, -1),
     )
     folder = tmp_path / "golden"
     Golden(folder, ("a.png", "b.png"), (), (), arrays).save(folder, root=".")

@@ -25,7 +25,8 @@ def entry_of():
             if is_score and not key.endswith("_ci"):
                 document.setdefault(f"{key}_ci", [value, value])
         if latency is not None:
-            document["latency"] = TIMING | latency
+            timed = TIMING | latency
+            document["latency"] = {"p95_ms_ci": [timed["p95_ms"]] * 2, **timed}
         return from_json(document, LedgerEntry, Path(stage))
 
     return make

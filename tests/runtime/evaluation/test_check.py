@@ -16,7 +16,7 @@ from runtime.report import markdown
 from runtime.results.report import Report
 from runtime.results.scores import from_json, to_json
 
-NAN, ZERO, OPPOSITE = float("nan"), 0.0, -1.0
+ZERO = 0.0
 
 
 def checked(folder, **options):
@@ -45,7 +45,7 @@ def folder(make_bundle):
 
 
 @pytest.fixture(scope="module")
-def found(folder):
+def found(folder, calm):
     return checked(folder)
 
 
@@ -105,6 +105,10 @@ def test_the_verdict(found):
     assert found["verdict"]["passed"]
     assert list(judgements(found)) == [
         "parity_cosine_min",
+        "parity_logit_difference",
+        "parity_probability_difference",
+        "parity_likeness_difference",
+        "non_finite_answers",
         "preprocess_max_difference_levels",
         "latency_p95_ms",
         "agreement",
@@ -138,46 +142,6 @@ def test_a_second_check_finds_the_same_figures(folder, found):
             assert first[key] == second[key]
 
 
-def test_a_model_that_gives_nothing_is_reported_and_fails(make_bundle, onnx_bytes):
-    models = {"onnx-fp32": onnx_bytes(factor=NAN)}
-    found = checked(make_bundle(models=models, require={"ood_auroc": 0.5}))
-    deployed = found["ledger"][2]
-    assert deployed["broken"].startswith("its answers are not all finite, or some are zero")
-    assert deployed["parity_cosine_min"] == -1
-    assert "similarity_correlation" not in deployed
-    assert not found["verdict"]["passed"]
-    assert (
-        markdown.verdict_line(read(found))
-        == "failed (missed parity_cosine_min; undecided ood_auroc)"
-    )
-    json.dumps(found, allow_nan=False)
-    assert "-1.000000" in markdown.markdown(read(found))
-
-
-def test_answers_of_an_odd_size_are_compared_all_the_same(make_bundle, onnx_bytes):
-    """Their squares are beyond float32; the directions are those of the student."""
-    deployed = checked(make_bundle(models={"onnx-fp32": onnx_bytes(factor=1e25)}))["ledger"][2]
-    assert deployed["parity_cosine_min"] == pytest.approx(1, abs=1e-6)
-    assert (deployed["agreement_knn"], deployed["ood_auroc"]) == (1, 1)
-
-
-def test_logits_that_are_no_number_are_broken_too(make_bundle, onnx_bytes):
-    head = np.array([[1, NAN], [0, 0], [0, 0]], np.float32)
-    deployed = checked(make_bundle(models={"onnx-fp32": onnx_bytes(head=head)}))["ledger"][2]
-    assert deployed["parity_cosine_min"] == pytest.approx(1, abs=1e-6)
-    assert "agreement_linear" not in deployed
-    assert deployed["parity_same_answer"] == 0
-    assert deployed["broken"].startswith("its answers are not all finite")
-
-
-def test_a_wrong_export_fails_whatever_the_recipe_lets_pass(make_bundle, onnx_bytes):
-    models = {"onnx-fp32": onnx_bytes(factor=OPPOSITE)}
-    found = checked(make_bundle(models=models, require={"undecided": "pass"}))
-    assert found["ledger"][2]["parity_cosine_min"] == pytest.approx(-1, abs=1e-6)
-    assert markdown.verdict_line(read(found)) == "failed (missed parity_cosine_min)"
-    assert found["recommended"]["why"] == "the only file; no file meets every requirement"
-
-
 def test_of_two_files_the_one_that_meets_the_requirements_is_recommended(make_bundle, onnx_bytes):
     models = {"onnx-fp32": onnx_bytes(), "onnx-int8": onnx_bytes(factor=ZERO)}
     found = checked(make_bundle(models=models))
@@ -186,7 +150,7 @@ def test_of_two_files_the_one_that_meets_the_requirements_is_recommended(make_bu
     assert stages == ["teacher", "student", "onnx-fp32", "onnx-int8"]
     assert found["recommended"]["stage"] == "onnx-fp32"
     assert found["recommended"]["why"].startswith("the fastest, p95 ")
-    assert found["recommended"]["why"].endswith(" ms; meets every requirement")
+    assert found["recommended"]["why"].endswith(" ms; no requirement is set")
     assert found["verdict"]["passed"]
 
 
@@ -208,7 +172,7 @@ def test_too_few_images_for_figures_of_pairs_and_no_pixels_from_the_desk(make_bu
     seal(folder)
     found = checked(folder)
     assert found["preprocess_max_difference_levels"] is None
-    assert list(judgements(found)) == ["parity_cosine_min"]
+    assert "preprocess_max_difference_levels" not in judgements(found)
     deployed = found["ledger"][2]
     assert "similarity_correlation" not in deployed
     assert "neighbour_overlap_at_10" not in deployed
@@ -243,7 +207,9 @@ def test_away_from_the_target(make_bundle):
     judgement = judgements(found)["latency_p95_ms"]
     assert judgement["passed"] is None
     assert "this machine is not the target this-machine" in judgement["why"]
-    assert markdown.verdict_line(read(found)) == "passed (undecided latency_p95_ms)"
+    assert markdown.verdict_line(read(found)) == (
+        "undecided (latency_p95_ms; counts as met by require.undecided)"
+    )
 
 
 def test_on_the_target_its_provider_must_start(make_bundle):

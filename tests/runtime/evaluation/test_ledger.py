@@ -93,7 +93,7 @@ def test_every_metric_is_there(loaded):
         *(f"{what}_{probe}" for what in ("accuracy", "agreement") for probe in ("knn", "linear")),
         "total_variation",
         "jensen_shannon",
-        "similarity_correlation",
+        "similarity_correlation", "similarity_correlation_centred",
         "cosine_mae",
         "linear_cka",
         "procrustes_cosine",
@@ -128,6 +128,7 @@ def test_without_labels_there_is_no_metric_of_answers(make_bundle):
     found = estimates(unlabelled, Answers(inside, None))
     assert set(found) == {
         "similarity_correlation",
+        "similarity_correlation_centred",
         "cosine_mae",
         "linear_cka",
         "procrustes_cosine",

@@ -27,7 +27,8 @@ def exact(value):
 
 
 def best(entries, *failed):
-    return recommend(entries, {each.stage: each.stage not in failed for each in entries})
+    outcomes = {each.stage: "failed" if each.stage in failed else "passed" for each in entries}
+    return recommend(entries, outcomes)
 
 
 def dominated(entries):
@@ -52,6 +53,23 @@ def test_int8_that_is_faster_and_less_faithful_is_a_choice():
     found = best(entries, "fp32", "fp16", "int8")
     assert found.stage == "int8"
     assert found.why.endswith("no file meets every requirement")
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "stage", "said"),
+    [
+        (("passed", "undecided"), "fp32", "meets every requirement"),
+        (("undecided", "failed"), "fp32", "no file is known to meet every requirement, this one"),
+        (("failed", "undecided"), "int8", "no file is known to meet every requirement, this one"),
+        (("failed", "failed"), "int8", "no file meets every requirement"),
+        (("no requirement set", "no requirement set"), "int8", "no requirement is set"),
+    ],
+)
+def test_what_is_decided_goes_before_what_is_faster(outcomes, stage, said):
+    entries = [entry("fp32", 33, 0.9), entry("int8", 24, 0.88)]
+    found = recommend(entries, dict(zip(("fp32", "int8"), outcomes, strict=True)))
+    assert found.stage == stage
+    assert said in found.why
 
 
 def test_a_dominated_file_is_recommended_where_only_it_is_small_enough():

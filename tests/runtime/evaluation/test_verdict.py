@@ -1,12 +1,14 @@
 """Each requirement passes, is missed, or cannot be decided here."""
 
+from pathlib import Path
+
 import pytest
 
 from runtime.errors import InputError
-from runtime.evaluation.gates import PARITY_COSINE_MIN, PREPROCESS_LEVELS_MAX, Evidence
+from runtime.evaluation.gates import GATES, PARITY_COSINE_MIN, PREPROCESS_LEVELS_MAX, Evidence
 from runtime.evaluation.verdict import judge
-from runtime.results.report import Target
-from runtime.results.scores import to_json
+from runtime.results.report import ALWAYS_JUDGED, Target, Verdict
+from runtime.results.scores import from_json, to_json
 
 TEACHER = {"accuracy_linear": 0.9}
 DEPLOYED = {
@@ -167,6 +169,45 @@ def test_gates_are_about_the_answers_of_the_file(verdict):
     assert [each.got for each in found.requirements[1:]] == pytest.approx([0.6, 0.05])
 
 
+# --- the outcome -----------------------------------------------------------------------------
+
+OUTCOMES = [
+    # what the recipe requires, the outcome, whether it counts as passed
+    ({}, "no requirement set", True),
+    ({"undecided": "pass"}, "no requirement set", True),
+    ({"size_mb": 20}, "passed", True),
+    ({"size_mb": 20, "agreement": None}, "passed", True),
+    ({"size_mb": 5}, "failed", False),
+    ({"latency_p95_ms": 50}, "undecided", False),
+    ({"latency_p95_ms": 50, "undecided": "pass"}, "undecided", True),
+    ({"latency_p95_ms": 50, "size_mb": 20}, "undecided", False),
+    ({"latency_p95_ms": 50, "size_mb": 5}, "failed", False),
+    ({"latency_p95_ms": 50, "size_mb": 5, "undecided": "pass"}, "failed", False),
+]
+
+
+@pytest.mark.parametrize(("require", "outcome", "passed"), OUTCOMES)
+def test_three_outcomes_and_that_of_no_requirement(require, outcome, passed, verdict):
+    found = verdict(require, on_target=False)  # so a latency decides nothing
+    assert (found.outcome, found.passed) == (outcome, passed)
+
+
+def test_a_file_that_is_not_its_student_fails_without_any_requirement(verdict):
+    found = verdict({"undecided": "pass"}, parity_cosine_min=0.5)
+    assert (found.outcome, found.passed) == ("failed", False)
+
+
+def test_an_older_report_has_the_outcome_of_its_requirements(verdict):
+    for require, outcome, _ in OUTCOMES:
+        document = to_json(verdict(require, on_target=False))
+        del document["outcome"]
+        assert from_json(document, Verdict, Path("report.json")).outcome == outcome
+
+
+def test_what_is_judged_without_a_recipe_is_known_as_that():
+    assert {gate.key for gate in GATES if gate.wanted} == ALWAYS_JUDGED
+
+
 # --- what a sample can decide ----------------------------------------------------------------
 
 INTERVALS = [
@@ -216,9 +257,9 @@ def test_the_interval_of_the_deployed_probe_counts(verdict):
     assert found.requirements[1].passed is None
 
 
-def test_size_and_latency_are_of_this_file_and_have_no_interval(verdict):
+def test_a_size_has_no_interval_and_a_latency_that_of_its_runs(verdict):
     found = verdict({"size_mb": 11, "latency_p95_ms": 30})
-    assert [each.interval for each in found.requirements] == [None, None, None]
+    assert [each.interval for each in found.requirements] == [None, None, (20.0, 20.0)]
     assert found.passed
 
 

@@ -4,9 +4,9 @@ import struct
 
 import numpy as np
 import pytest
-from image_bytes import encoded, palette_image, png
 from PIL import Image
 
+from image_bytes import encoded, palette_image, png
 from runtime.images.decode import decode
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)

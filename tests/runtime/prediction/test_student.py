@@ -10,12 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 import runtime
+from runtime.__main__ import main
 from runtime.bundle import golden
+from runtime.cli import guarded
+from runtime.documents import read_json
 from runtime.errors import InputError
-from runtime.files import read_json
 from runtime.images.decode import decode
 
 
@@ -67,6 +70,48 @@ def test_an_outlier_is_less_like_the_training_images_than_the_threshold(student,
     assert [each.is_outlier for each in answers] == [each.likeness < limit for each in answers]
     assert answers[-1].is_outlier
     assert not answers[0].is_outlier
+
+
+AT_CHANCE = {"source": "data.ood", "images": 40, "auroc": 0.332, "auroc_ci": [0.2, 0.45]}
+
+
+@pytest.mark.parametrize(
+    ("outliers", "why"),
+    [(None, "bundle.json has no threshold for them"), (AT_CHANCE, "(AUROC 0.332, 0.200 to 0.450)")],
+)
+def test_no_image_is_called_an_outlier_where_that_would_be_a_coin_toss(
+    sound_bundle, files, tmp_path, change_json, seal, outliers, why
+):
+    folder = shutil.copytree(sound_bundle, tmp_path / "bundle")
+    change_json(folder / "bundle.json", ood_threshold=None, outliers=outliers)
+    seal(folder)
+    student = runtime.load(folder)
+    assert [answer.is_outlier for answer in student.predict(files)] == [None] * len(files)
+    assert why in student.no_outliers
+    done = CliRunner().invoke(main, ["predict", str(folder), str(files[0]), "--json"])
+    assert json.loads(done.stdout)[0]["is_outlier"] is None
+    assert f"warning: {student.no_outliers}" in done.stderr
+    done = CliRunner().invoke(main, ["predict", str(folder), str(files[0])])
+    assert "?" not in done.stdout
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("where", ["embedding", "logits"])
+def test_an_answer_that_is_not_finite_is_never_given(
+    make_bundle, onnx_bytes, files, bad, where, capsys, monkeypatch
+):
+    head = np.array([[1.0, bad], [0.25, 0.0], [-1.0, 1.0]], np.float32)
+    model = onnx_bytes(factor=bad) if where == "embedding" else onnx_bytes(head=head)
+    folder = make_bundle(models={"onnx-fp32": model})
+    with pytest.raises(InputError, match=r"the student's \w+ cannot be used"):
+        runtime.load(folder).predict(files)
+    words = ["runtime", "predict", str(folder), str(files[0]), "--json"]
+    monkeypatch.setattr("sys.argv", words)
+    with pytest.raises(SystemExit) as ended:
+        guarded(main)
+    assert ended.value.code == 2
+    printed = capsys.readouterr().out
+    assert json.loads(printed, parse_constant=pytest.fail)["exit_code"] == 2
 
 
 def test_without_labels_there_is_no_label(make_bundle):

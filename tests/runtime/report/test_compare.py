@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import runtime
+from compressor.cli import app
 from runtime.errors import InputError
 from runtime.report import compare
 from runtime.results.scores import to_json
@@ -137,6 +139,31 @@ def test_a_gate_against_the_student_in_the_field(tmp_path, accuracy, code, made)
     done = subprocess.run([*run, "--not-worse"], cwd=tmp_path, env=ENV, capture_output=True)
     assert done.returncode == code
     assert (b"worse: accuracy_knn" in done.stderr) == bool(code)
+
+
+@pytest.mark.parametrize("others", [[], ["other images"], ["made", "other images"]])
+def test_what_cannot_be_compared_is_undecided_and_no_pass(tmp_path, others, made):
+    """Scores on other images say nothing about this student: exit code 1, not 0."""
+    reports = {"first": made(), "made": made(), "other images": made(digest="b")}
+    for name, each in reports.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(each))
+    paths = [str(tmp_path / f"{name}.json") for name in ("first", *others)]
+    done = CliRunner().invoke(app.commands, ["compare", "--not-worse", *paths])
+    assert done.exit_code == 1
+
+
+def test_the_verdicts_stand_in_the_table(made, read):
+    """Undecided is never failed, and no requirement is never passed."""
+    document = made()
+    size, undecided = document["verdict"]["requirements"][1:]
+    judged = [[size | {"passed": True}], [size], [size | {"passed": True}, undecided], []]
+    reports = [
+        read(document | {"verdict": {"passed": False, "requirements": each}}) for each in judged
+    ]
+    line = compare.text("abcd", reports).splitlines()
+    (row,) = (each for each in line if each.startswith("| verdict"))
+    cells = [cell.strip() for cell in row.split("|")[2:6]]
+    assert cells == ["passed", "failed", "undecided", "no requirement set"]
 
 
 def test_other_images_or_machines_are_said(report):

@@ -39,6 +39,8 @@ def made(found, bundle_folder, tmp_path_factory):
 
 
 def seen(tab):
+    """All words of the page, of folded parts too."""
+    tab.run("document.querySelectorAll('details').forEach(each => each.open = true)")
     return tab.run("document.body.innerText")
 
 
@@ -81,6 +83,36 @@ def test_every_disagreement_has_its_picture(tab, made, found):
     listed = found.departures.most + found.departures.teacher_unsure.most
     assert len(sizes) == len(listed)
     assert all(size > 0 for size in sizes)
+
+
+def test_the_first_screen_says_how_good_the_student_is(tab, made, found):
+    """Questions that five seconds must answer, and where: all above the fold of a laptop."""
+    tab.open(made, 1280, 800)
+    where = "e => e.getBoundingClientRect().bottom"
+    first, verdict, drawing = (
+        tab.run(f"({where})(document.querySelector('{each}'))")
+        for each in (".first", "h1", "figure.first svg")
+    )
+    assert max(first, verdict, drawing) <= 800
+    sentence = tab.run("document.querySelector('.first').innerText")
+    score = found.recommended_entry.scores["agreement_linear"]
+    assert f"answers as the teacher does on {100 * score.value:.1f} %" in sentence  # how good
+    assert f"of {found.golden.images} held-out images" in sentence  # by which proof
+    assert f"{found.recommended_entry.latency.p95_ms:.3g} ms" in sentence  # how fast
+    assert f"{found.recommended_entry.size_mb:.1f} MB" in sentence  # how large
+    assert "1 undecided (accuracy_drop) because" in sentence  # what is not proved
+
+
+def test_a_link_opens_the_part_that_is_folded(tab, made):
+    tab.open(made, 1280)
+    links = tab.run("[...document.querySelectorAll('nav a')].map(a => a.getAttribute('href'))")
+    assert "#scores" in links
+    opened = "document.querySelector('#scores').closest('details').open"
+    assert not tab.run(opened)
+    tab.run("document.querySelector('nav a[href=\"#scores\"]').click()")
+    assert tab.run(f"new Promise(done => setTimeout(() => done({opened}), 300))")
+    for link in links:
+        assert tab.run(f"document.querySelectorAll('{link}').length") == 1
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -153,5 +185,5 @@ def test_a_report_with_nothing_but_a_ledger_is_a_page_too(document, read):
     text = html_page.render(read(document), None)
     assert "Failed" in text
     assert "latencies were measured on this machine" in text
-    for heading in ("differs most", "Corrupted images", "<h2>Classes"):
+    for heading in ("differs most", "Corrupted images", "Classes</h2>"):
         assert heading not in text

@@ -31,8 +31,9 @@ def changed(tmp_path):
 
 
 def test_a_report_is_read_and_written_again_to_the_byte(tmp_path):
-    old = OLD.read_text(encoding="utf-8")
-    assert json.dumps(to_json(load(OLD)), indent=2, ensure_ascii=False) + "\n" == old
+    old = json.loads(OLD.read_text(encoding="utf-8"))
+    old["verdict"]["outcome"] = "passed"  # which old reports did not say
+    assert json.dumps(to_json(load(OLD))) == json.dumps(old)
     save(load(OLD), tmp_path)
     written = (tmp_path / "report.json").read_bytes()
     save(load(tmp_path), tmp_path)
@@ -101,6 +102,7 @@ def test_a_run_adds_its_parts(changed):
             del document[key]
 
     document = json.loads(OLD.read_text(encoding="utf-8"))
+    document["verdict"]["outcome"] = "passed"
     parts = {key: document[key] for key in ("data", "timings_s", "training", "untrained_student")}
     assert to_json(with_run(load(changed(without)), parts)) == document
     with pytest.raises(InputError, match=r"timings_s.*expected float"):
@@ -149,7 +151,7 @@ def test_no_decision_of_the_export_is_lost_in_the_report():
     from export.precision.int8 import Decision, Step, Trial
 
     fp16 = Float32Parts(("a",), ("Softmax",), 0.9999, 0.999, (("Softmax", 0.9998),)).result()
-    trial, step = Trial("selected", "percentile", 1e-5), Step(0, 1e-5, 0.0)
+    trial, step = Trial("selected", "percentile", 1e-5), Step(0, 1e-5, 0.0, 0.0)
     int8 = Decision((trial,), "selected", "percentile", ("head",), (step,), 1e-5).result()
     decisions = {"fp16": to_json(fp16), "int8": to_json(int8)}
     assert to_json(from_json(decisions, PrecisionDecisions, Path("bundle.json"))) == decisions

@@ -33,7 +33,7 @@ def _make(run: Run, work: Path) -> None:
     from runtime.bundle.schema import EncoderCard
 
     preprocess = documents.read(run.file("student.json"), EncoderCard, what="student").preprocess
-    for precision in run.plan.recipe.export.precisions:
+    for precision in deployed.precisions(run):
         name = deployed.file_of(precision)
         path = work / deployed.CAMERA / name
         uint8_input.take_pixels(run.file(name), path, preprocess)

@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compressor.pipeline.context import Run
-from compressor.pipeline.shared import deployed
+from compressor.pipeline.shared import attempt, deployed
 from compressor.pipeline.step import Step
+from runtime.bundle.schema import FileNotMade
 from runtime.documents import Precision, plain
-from runtime.errors import InputError
+from runtime.errors import FileNotMadeError, InputError
 from runtime.files import write_json
 
 if TYPE_CHECKING:
     from export.engine.build import EngineSpec
-    from runtime.backends.tensorrt_flavour import Flavour
+    from runtime.backends.nvidia.tensorrt_flavour import Flavour
 
 
 def refuse_early(run: Run) -> None:
@@ -24,8 +25,8 @@ def refuse_early(run: Run) -> None:
         InputError: nobody says what GPU an engine is for.
         MissingDependencyError: TensorRT-RTX is asked for and not installed.
     """
-    from runtime.backends import gpu
-    from runtime.backends.tensorrt_flavour import import_flavour
+    from runtime.backends.nvidia import gpu
+    from runtime.backends.nvidia.tensorrt_flavour import import_flavour
 
     plan = run.plan
     if "tensorrt-rtx" not in plan.recipe.export.engines:
@@ -44,8 +45,8 @@ def step(before: tuple[str, ...]) -> Step:
     """Return the step that builds engines of the files of some steps."""
 
     def inputs(run: Run) -> dict[str, object]:
-        from runtime.backends import gpu
-        from runtime.backends.tensorrt_flavour import installed_version
+        from runtime.backends.nvidia import gpu
+        from runtime.backends.nvidia.tensorrt_flavour import installed_version
 
         export, here = run.plan.recipe.export, gpu.find()
         return deployed.digests(run, before) | {
@@ -58,7 +59,7 @@ def step(before: tuple[str, ...]) -> Step:
     return Step(
         name=deployed.ENGINES,
         summary="TensorRT engines, each with its manifest",
-        version=1,
+        version=3,
         products=(deployed.ENGINES,),
         needs=before,
         inputs=inputs,
@@ -69,24 +70,33 @@ def step(before: tuple[str, ...]) -> Step:
 def _make(run: Run, work: Path) -> None:
     """Build what can be built here; note what only the device itself can build."""
     from export.engine import build
-    from runtime.backends import gpu
+    from runtime.backends.nvidia import gpu
 
     folder = work / deployed.ENGINES
     folder.mkdir(parents=True, exist_ok=True)
-    pending = list[deployed.PendingBuild]()
+    pending, failed = list[deployed.PendingBuild](), list[FileNotMade]()
     for flavour in run.plan.recipe.export.engines:
         for precision, path in deployed.onnx_files(run).items():
             if flavour == "tensorrt" and gpu.find() is None:
                 pending.append(deployed.PendingBuild(flavour, precision))
                 continue
             run.note(f"{flavour}, {precision}")
-            build.build(path, folder, _order(run, flavour, precision), note=run.note)
+            try:
+                build.build(path, folder, _order(run, flavour, precision), note=run.note)
+            except FileNotMadeError as error:
+                why = attempt.in_one_line(error, path.parent)
+                run.warn(
+                    f"no {flavour} engine in {precision}: {why}\n  The run goes on without it."
+                )
+                stage = f"{flavour}-{precision}"
+                failed.append(FileNotMade(stage=stage, precision=precision, why=why))
     write_json(folder / "to_build.json", plain(pending))
+    write_json(folder / "not_made.json", plain(failed))
 
 
 def _order(run: Run, flavour: Flavour, precision: Precision) -> EngineSpec:
     from export.engine.build import EngineSpec
-    from runtime.backends.engine_manifest import Profile
+    from runtime.backends.nvidia.engine_manifest import Profile
 
     export, target = run.plan.recipe.export, run.plan.target
     return EngineSpec(

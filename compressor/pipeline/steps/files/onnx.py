@@ -7,7 +7,7 @@ from pathlib import Path
 from compressor.pipeline.context import Run
 from compressor.pipeline.shared import deployed
 from compressor.pipeline.step import NETWORK_LIBRARIES, Step
-from runtime.files import read_json
+from runtime.documents import read_json
 
 
 def _inputs(run: Run) -> dict[str, object]:
@@ -41,7 +41,7 @@ def _make(run: Run, work: Path) -> None:
 STEP = Step(
     name="to_onnx",
     summary="student and probe as one ONNX file",
-    version=1,
+    version=2,
     products=(deployed.file_of("fp32"),),
     needs=("images", "embeddings", "distill", "probes"),
     inputs=_inputs,

@@ -14,9 +14,9 @@ from compressor.pipeline.steps import robustness
 from compressor.recipe import plan as plans
 from runtime import metrics
 from runtime.bundle import bundle, golden
+from runtime.documents import read_json
 from runtime.errors import InputError
 from runtime.evaluation.check import check
-from runtime.files import read_json
 from runtime.findings.contamination import drop_contaminated
 from runtime.images import corruptions
 from runtime.results.scores import to_json
@@ -43,7 +43,12 @@ def writer(tmp_path_factory, folder_of_images, tiny_teacher):
             "name": "tiny",
             "data": {"images": str(folder_of_images), "labels": "folders"},
             "teacher": dict(tiny_teacher),
-            "student": {"model": "mobilenetv3_small_050", "image_size": 32, "embedding": 16},
+            "student": {
+                "model": "mobilenetv3_small_050",
+                "weights": "none",
+                "image_size": 32,
+                "embedding": 16,
+            },
             "distill": {"epochs": 1, "batch": 8, "views": 1, "workers": 1, "device": "cpu"},
         }
         for dotted, value in changes.items():
@@ -115,6 +120,12 @@ def test_the_map_is_fitted_on_training_images_only(run, holdout):
     expected = metrics.fit_orthogonal_map(probed["student"][train], teacher[train])
     assert np.array_equal(holdout.arrays.orthogonal_map.turn, expected.turn)
     assert len(holdout.arrays.bank) == len(train)
+
+
+def test_the_centre_of_the_student_is_the_constant_that_it_was_given(run, holdout):
+    constant = run.trained_student().module.constant.numpy()
+    assert constant.any()
+    assert np.array_equal(holdout.arrays.student_centre, constant)
 
 
 def test_corruptions_stand_for_the_folder_that_the_recipe_does_not_name(run, holdout, carried):

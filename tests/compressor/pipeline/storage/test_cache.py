@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from compressor.cli import app
-from compressor.pipeline.storage.cache import private_store, shared_store, store_for
+from compressor.pipeline.storage.cache import examine, private_store, shared_store, store_for
 from compressor.pipeline.storage.digests import digest
 from compressor.pipeline.storage.store import Store
 from runtime.errors import InputError
+from runtime.files import device_cache
 
 # --- the environment -------------------------------------------------------------------------
 
@@ -208,3 +209,16 @@ def test_a_store_of_the_environment_has_its_limit(monkeypatch, tmp_path):
     store = store_for(tmp_path / "run")
     assert isinstance(store, Store)
     assert (store.folder, store.limit_bytes) == (tmp_path, 1_000_000_000)
+
+
+def test_clearing_takes_what_files_compiled_here_too(environment, tmp_path):
+    environment(EDGE_COMPRESSOR_CACHE=tmp_path / "cache")
+    compiled = device_cache("tensorrt-rtx/0123")
+    assert compiled.is_relative_to(tmp_path / "cache")
+    compiled.parent.mkdir(parents=True)
+    compiled.write_bytes(b"12345")
+    found = examine(shared_store(), clear=True)
+    assert found.freed_bytes == 5
+    assert not compiled.exists()
+    environment(EDGE_COMPRESSOR_CACHE_GB="0")
+    assert device_cache("tensorrt-rtx/0123") is None

@@ -7,6 +7,8 @@ import pytest
 from compressor.pipeline.context import Run
 from compressor.pipeline.storage.cache import examine
 from compressor.pipeline.storage.digests import FileDigests, digest
+from compressor.pipeline.storage.entries import link
+from compressor.pipeline.storage.records import StepRecord
 from compressor.pipeline.storage.store import Store
 
 
@@ -75,3 +77,64 @@ def test_a_damaged_memory_of_digests_is_made_again(tmp_path):
     (tmp_path / "weights").write_bytes(b"weights")
     digests = FileDigests(tmp_path / "digests.json")
     assert len(digests.of(tmp_path / "weights", remember=True)) == 64
+
+
+def written(store, number, content="content"):
+    return make(store, number, lambda work: (work / "file").write_text(content)).key
+
+
+def test_only_what_is_named_linked_or_used_is_kept(tmp_path):
+    private, other = Store.at(tmp_path, None), Store.at(tmp_path, None)
+    kept, linked, used, forgotten = (written(private, number) for number in range(4))
+
+    def linking(work):
+        link(work / "folder" / "file", private.folder / "entries" / linked / "file")
+
+    linker, _ = private.make(digest("linker"), ("folder",), linking, lambda line: None)
+    private.close()
+    other.find(used)
+    private.keep_only([kept, linker.key])
+    assert {entry.key for entry in private.entries()} == {kept, linker.key, linked, used}
+    other.close()
+    private.keep_only([])
+    assert private.entries() == []
+    assert not (private.folder / "entries" / forgotten).exists()
+
+
+def test_without_a_shared_cache_a_run_keeps_what_its_steps_are_made_of(tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGE_COMPRESSOR_CACHE_GB", "0")
+
+    def once(changed):
+        """A step that uses one part, made from scratch if `changed` is new."""
+        run = Run(SimpleNamespace(), tmp_path / "run")
+        with run.locked():
+            key = digest(changed)
+            with run.files.reading("step", ()):
+                part = run.shared(["part", changed], "part", lambda path: path.write_text(changed))
+                entry, _ = run.files.store.make(
+                    key, ("out",), lambda work: (work / "out").write_text(changed), run.note
+                )
+            record = StepRecord(key, key, ("out",), (), entry.record.files, 0.0)
+            run.files.place("step", record, entry)
+        return {key, part.parent.name}
+
+    def entries():
+        return {path.name for path in (tmp_path / "run" / ".store" / "entries").iterdir()}
+
+    first = once("first")
+    assert entries() == first
+    untouched = Run(SimpleNamespace(), tmp_path / "run")
+    with untouched.locked():
+        untouched.files.store.find(digest("first"))
+    assert entries() == first
+    second = once("second")
+    assert entries() == second
+
+
+def test_an_interrupted_run_finds_what_it_had_made_in_its_private_store(tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGE_COMPRESSOR_CACHE_GB", "0")
+    run = Run(SimpleNamespace(), tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt), run.locked():
+        made = run.shared("part", "part", lambda path: path.write_text("hours"))
+        raise KeyboardInterrupt
+    assert made.read_text() == "hours"

@@ -11,12 +11,13 @@ import pytest
 from PIL import Image
 
 from compressor.data.dataset import ImageRecord, ImageSet
-from compressor.data.labels import read_csv
+from compressor.data.layout.label_csv import read_csv
 from compressor.selection.handoff import page, write
 from compressor.selection.handoff.label_sheet import label_sheet
 from compressor.selection.handoff.page import Origin
 from compressor.selection.label_plan import LabelPlan
 from compressor.selection.state import LabellingState
+from runtime.text import guarded, unguarded
 
 HOSTILE = [
     '"><script>document.title="gone"</script>.jpg',  # a folder and a file below it
@@ -144,6 +145,11 @@ def test_labels_are_given_with_keys_and_fields_and_come_down_as_a_csv(fresh):
     }
 
 
+@pytest.mark.parametrize("cell", ["=1+1", "@x", "-a", "+", "'=1", "-1", "1e3", "a=b", "\t", "＝1"])
+def test_the_page_guards_cells_as_the_csv_does(fresh, cell):
+    assert fresh.run(f"guarded({json.dumps(cell)})") == guarded(cell)
+
+
 def test_labels_outlive_the_page_and_can_be_taken_back(fresh, made):
     fresh.press("1")
     fresh.open(made, 390)
@@ -190,8 +196,10 @@ def test_the_files_for_other_programs_name_the_same_images(made):
     with (made.parent / "to_label.csv").open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["rank", "image", "label", "cluster", "stands_for", "nearest_chosen"]
-    assert [row["image"] for row in rows] == [*NAMES[:8], "plain/20.jpg", "plain/29.jpg"]
-    assert [row["nearest_chosen"] in (*NAMES[:rank], "plain/20.jpg") for rank, row in
+    images = [unguarded(row["image"]) for row in rows]
+    assert images == [*NAMES[:8], "plain/20.jpg", "plain/29.jpg"]
+    assert "'=1+1, two\nlines.jpg" in [row["image"] for row in rows]  # a spreadsheet computes none
+    assert [unguarded(row["nearest_chosen"]) in (*NAMES[:rank], "plain/20.jpg") for rank, row in
             enumerate(rows[:8])] == [True] * 8  # fmt: skip
     assert [row["label"] for row in rows] == [""] * 8 + ["a rose", "<i>tulip</i>"]
     tasks = json.loads((made.parent / "to_label.json").read_text(encoding="utf-8"))

@@ -1,0 +1,1 @@
+"""What several benchmarks share: runs of recipes, and what is seen of their students."""

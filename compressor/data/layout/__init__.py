@@ -1,0 +1,1 @@
+"""What folders and label files say of images: found, of which class, held out. Decodes nothing."""

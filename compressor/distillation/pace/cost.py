@@ -1,0 +1,75 @@
+"""How long a training will take, from the rates and from the views and epochs of a recipe."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from compressor.distillation.disk_budget import DiskPlan
+from compressor.distillation.pace.rates import Rates
+from compressor.distillation.start.closed_form import SAMPLE_IMAGES
+from compressor.distillation.teacher_features import SAMPLE_MAPS
+from compressor.distillation.validation import MAX_IMAGES
+from compressor.recipe.schema import Distill
+
+
+class Cost(Struct, frozen=True, kw_only=True):
+    """Seconds of all that grows with views and epochs."""
+
+    teacher_s: float
+    """The teacher on views, beside the first: the image as it is, which it looks at anyway."""
+    start_s: float
+    """The closed form; 0 for a student without one."""
+    student_s: float
+    """Training steps (with the teacher's part of them where it runs online) and validation."""
+
+    @property
+    def total_s(self) -> float:
+        """All of it."""
+        return self.teacher_s + self.start_s + self.student_s
+
+
+class Counts(Struct, frozen=True, kw_only=True):
+    """How many images a training has."""
+
+    train: int
+    validation: int
+
+
+def cost_of(spec: Distill, counts: Counts, plan: DiskPlan, rates: Rates) -> Cost:
+    """Return how long teacher, closed form and training will take.
+
+    A head that is fitted first (a student wider than its teacher, `distill.head: learned`) comes on
+    top: how many steps it takes shows only then.
+
+    Args:
+        spec: with its epochs and views, or the defaults of them.
+        counts: the number of images.
+        plan: what is kept on the disk with these views.
+        rates: measured on this machine.
+    """
+    train, online = counts.train, plan.features == "online"
+    # A training in which the teacher runs online makes a mean or a head from a sample of it
+    sampled = min(train, SAMPLE_MAPS) if online else 0
+    views = spec.views_for(train)
+    teacher_s = (views - 1) * train * rates.teacher_s if plan.features == "cached" else 0.0
+
+    start_s, seen, beside = 0.0, 0, 0
+    if rates.start_view_s:
+        seen = len(spec.start_views(train)) * train
+        looked_at = seen + min(train, SAMPLE_IMAGES)  # again, for the method's own layers
+        start_s = looked_at * rates.start_view_s + rates.solve_s
+        start_s += (seen + 2 * sampled) * rates.teacher_s if online else 0.0
+        beside = spec.synthetic_for(train)
+        start_s += beside * (rates.start_view_s + rates.teacher_s)
+
+    batch = max(1, spec.batch_for(train))
+    shown = spec.epochs_for(train) * (train // batch) * batch
+    cut = min(shown, views * train) if plan.keep_views else shown
+    validated = (spec.epochs_for(train) + 2) * min(counts.validation, MAX_IMAGES)
+    student_s = validated * rates.student_s
+    if rates.start_view_s and shown:  # the layer is solved once more at the end
+        student_s += (seen + beside) * rates.start_view_s + rates.solve_s
+        student_s += seen * rates.teacher_s if online else 0.0
+    student_s += cut * rates.step_cutting_s + (shown - cut) * rates.step_s
+    student_s += (shown + sampled) * rates.teacher_s if online else 0.0
+    return Cost(teacher_s=teacher_s, start_s=start_s, student_s=student_s)

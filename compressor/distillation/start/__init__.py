@@ -1,0 +1,1 @@
+"""The closed-form start: a pretrained student's embedding layer, solved before any training."""

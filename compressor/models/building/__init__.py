@@ -1,0 +1,1 @@
+"""Networks of timm, built for a recipe: its arguments, sizes and weights, within limits."""

@@ -1,0 +1,1 @@
+"""What a student comes from: images, the teacher on views of them, the start, the training."""

@@ -1,0 +1,1 @@
+"""What TensorRT engines need of an NVIDIA GPU: its facts, memory, graphs, manifests. No session."""

@@ -1,0 +1,168 @@
+"""Many images at once: folders and patterns are listed, and one bad image is not the end."""
+
+from __future__ import annotations
+
+import glob
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import ImageDraw, ImageFont
+
+from runtime.errors import InputError
+from runtime.images.decode import decode
+from runtime.images.kinds import has_image_suffix
+from runtime.prediction.prediction import Prediction
+from runtime.prediction.student import BATCH, Student
+from runtime.progress import Track, silent
+
+
+@dataclass(frozen=True)
+class Named:
+    """An image to be predicted."""
+
+    path: Path
+    below: Path
+    """Its name below the folder that was named; its own name otherwise."""
+
+
+@dataclass(frozen=True)
+class Answer(Named):
+    """The prediction of an image, or why there is none."""
+
+    prediction: Prediction | None
+    error: str = ""
+
+
+def find_images(words: Sequence[Path]) -> list[Named]:
+    """Return the images that files, folders and patterns name, each once, in the order of words.
+
+    Args:
+        words: a file is taken whatever its name; a folder gives the images below it, sorted,
+            without hidden ones; what does not exist and has `*`, `?` or `[` is a pattern, where
+            `**` stands for any folders.
+
+    Raises:
+        InputError: there is no image in a folder, or nothing matches a pattern.
+    """
+    found = dict[Path, Named]()
+    for word in words:
+        if word.is_dir():
+            named = list(_below(word))
+            if not named:
+                raise InputError(f"{word}: no image lies in this folder")
+        elif not word.exists() and glob.has_magic(str(word)):
+            # Path.glob takes no absolute pattern
+            matching = sorted(glob.glob(str(word), recursive=True))  # noqa: PTH207
+            named = [Named(path, Path(path.name)) for path in map(Path, matching) if path.is_file()]
+            if not named:
+                raise InputError(f"{word}: no file matches this pattern")
+        else:
+            named = [Named(word, Path(word.name))]
+        for each in named:
+            found.setdefault(each.path, each)
+    return list(found.values())
+
+
+def predict(
+    student: Student, images: Sequence[Named], *, track: Track = silent
+) -> Iterator[Answer]:
+    """Yield the answer of each image in its order, as soon as its batch is done.
+
+    Args:
+        student: as `load` opened it.
+        images: as `find_images` found them.
+        track: shows progress.
+    """
+    tracked = iter(track(images, label="predicting", total=len(images)))
+    while batch := list(itertools.islice(tracked, BATCH)):
+        pixels = [_pixels(student, named.path) for named in batch]
+        sound = [each for each in pixels if not isinstance(each, InputError)]
+        answers = iter(_answers(student, sound))
+        for named, each in zip(batch, pixels, strict=True):
+            answer = each if isinstance(each, InputError) else next(answers)
+            if isinstance(answer, InputError):
+                why = str(answer)
+                error = why if str(named.path) in why else f"{named.path}: {why}"
+                yield Answer(named.path, named.below, None, error)
+            else:
+                yield Answer(named.path, named.below, answer)
+
+
+def require_new(folder: Path) -> None:
+    """Refuse a folder that holds anything: copies are written over nothing.
+
+    Raises:
+        InputError: it exists and is not empty, or is no folder.
+    """
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise InputError(f"--annotate {folder}: is there already; name a new or an empty folder")
+
+
+def annotate(answer: Answer, folder: Path) -> Path:
+    """Write a copy of an image with its answer on it, as JPEG, and return its path.
+
+    Args:
+        answer: with a prediction.
+        folder: where to.
+    """
+    if answer.prediction is None:
+        raise ValueError("an image without a prediction has nothing to show")
+    image = decode(answer.path)
+    size = max(12, min(image.size) // 16)
+    left, top, right, bottom = (size // 3, size // 4, size // 3, size // 4)
+    font, words = ImageFont.load_default(size), _words(answer.prediction)
+    drawing = ImageDraw.Draw(image)
+    box = drawing.textbbox((left, top), words, font=font)
+    colour = (180, 84, 26) if answer.prediction.is_outlier else (31, 111, 107)
+    drawing.rectangle((0, 0, box[2] + right, box[3] + bottom), fill=colour)
+    drawing.text((left, top), words, fill=(255, 255, 255), font=font)
+    path = folder / answer.below.with_name(f"{answer.below.name}.jpg")
+    number = 1
+    while path.exists():  # of another folder that was named
+        number += 1
+        path = path.with_name(f"{answer.below.name}.{number}.jpg")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, format="JPEG", quality=90)
+    return path
+
+
+def _words(prediction: Prediction) -> str:
+    parts = [prediction.label or f"likeness {prediction.likeness:.2f}"]
+    if prediction.confidence is not None:
+        parts.append(f"{100 * prediction.confidence:.0f} %")
+    return " ".join([*parts, "?"] if prediction.is_outlier else parts)
+
+
+def _below(folder: Path) -> Iterator[Named]:
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(each for each in folders if not each.startswith("."))
+        for name in sorted(names):
+            if has_image_suffix(name) and not name.startswith("."):
+                path = Path(place, name)
+                yield Named(path, path.relative_to(folder))
+
+
+def _pixels(student: Student, path: Path) -> npt.NDArray[np.uint8] | InputError:
+    try:
+        return student.pixels(path)
+    except InputError as error:
+        return error
+
+
+def _answers(
+    student: Student, pixels: Sequence[npt.NDArray[np.uint8]]
+) -> Sequence[Prediction | InputError]:
+    """Predict a batch; where that fails, each image alone, so that the others are answered."""
+    if not pixels:
+        return []
+    try:
+        return student.predict_pixels(np.stack(pixels))
+    except InputError as error:
+        if len(pixels) == 1:
+            return [error]
+        return [_answers(student, [each])[0] for each in pixels]

@@ -1,0 +1,76 @@
+"""How long a training takes, by hand, with stand-in rates."""
+
+from dataclasses import replace
+
+import pytest
+
+from compressor.distillation.disk_budget import DiskPlan
+from compressor.distillation.pace.cost import Counts, cost_of
+from compressor.distillation.pace.rates import Rates
+from compressor.recipe.schema import Distill
+
+RATES = Rates(
+    decode_s=0.001,
+    teacher_s=0.1,
+    student_s=0.01,
+    step_cutting_s=0.05,
+    step_s=0.04,
+    start_view_s=0.02,
+    solve_s=3.0,
+)
+CACHED = DiskPlan("cached", None, True, True, 64, 0, ())
+COUNTS = Counts(train=100, validation=20)
+AGAIN = 3 * 100 * 0.02 + 3
+"""The layer is solved once more at the end, from three views."""
+SPEC = Distill(epochs=6, views=3, batch=32, mix=0, synthetic=0)
+
+
+def test_cached_features_and_kept_views():
+    found = cost_of(SPEC, COUNTS, CACHED, RATES)
+    assert found.teacher_s == pytest.approx(2 * 100 * 0.1)
+    assert found.start_s == pytest.approx((3 + 1) * 100 * 0.02 + 3)
+    # 6 epochs of 3 whole batches; each of the 300 views is cut once
+    shown = 6 * 3 * 32
+    steps = 300 * 0.05 + (shown - 300) * 0.04
+    assert found.student_s == pytest.approx(steps + 8 * 20 * 0.01 + AGAIN)
+    assert found.total_s == pytest.approx(found.teacher_s + found.start_s + found.student_s)
+
+
+def test_without_room_for_views_each_is_cut_again():
+    found = cost_of(SPEC, COUNTS, replace(CACHED, keep_views=False), RATES)
+    assert found.student_s == pytest.approx(576 * 0.05 + 8 * 20 * 0.01 + AGAIN)
+
+
+def test_an_online_teacher_is_in_the_steps_and_in_the_start():
+    online = replace(CACHED, features="online", keep_views=False)
+    spec = SPEC.model_copy(update={"teacher": "online"})
+    found = cost_of(spec, COUNTS, online, RATES)
+    assert found.teacher_s == 0
+    # six views, of which the start sees four; a sample of 100 images beside them
+    assert found.start_s == pytest.approx((4 + 1) * 100 * 0.02 + 3 + (4 + 2) * 100 * 0.1)
+    again = 4 * 100 * (0.02 + 0.1) + 3
+    steps = 576 * 0.05 + (576 + 100) * 0.1
+    assert found.student_s == pytest.approx(steps + 8 * 20 * 0.01 + again)
+
+
+def test_synthetic_images_are_seen_by_both_networks_at_the_start():
+    none, found = (
+        cost_of(SPEC.model_copy(update={"synthetic": n}), COUNTS, CACHED, RATES) for n in (0, 600)
+    )
+    assert found.start_s - none.start_s == pytest.approx(200 * (0.1 + 0.02))
+    assert found.student_s - none.student_s == pytest.approx(200 * 0.02)
+
+
+def test_a_method_without_a_teacher_and_a_student_from_scratch_have_less():
+    none = replace(CACHED, features="none")
+    scratch = cost_of(SPEC, COUNTS, none, Rates(**{**_plain(RATES), "start_view_s": 0.0}))
+    assert (scratch.teacher_s, scratch.start_s) == (0, 0)
+
+
+def test_the_closed_form_alone_has_no_steps():
+    found = cost_of(SPEC.model_copy(update={"epochs": 0}), COUNTS, CACHED, RATES)
+    assert found.student_s == pytest.approx(2 * 20 * 0.01)
+
+
+def _plain(rates):
+    return {name: getattr(rates, name) for name in rates.__struct_fields__}
