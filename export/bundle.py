@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from export import samples
 from runtime import documents, metrics
 from runtime.backends.nvidia import engine_manifest
 from runtime.backends.nvidia.tensorrt_flavour import ENGINE_SUFFIX
@@ -88,6 +89,7 @@ def write(
     write_json(folder / "bundle.json", documents.plain(document))
     _copy_golden(thinned(golden, cap), document.preprocess, folder / "golden")
     write_text(folder / "README.md", _readme(document))
+    samples.copy_into(folder)
     seal(folder)
 
 
@@ -221,6 +223,7 @@ A student of `{document.teacher.model}`, made with edge-compressor.
 {files}
 - `bundle.json`: preprocessing, classes, target, requirements, provenance
 - `golden/`: held-out images with the answers of teacher and student
+- `samples/`: programs in Python and C++ that reproduce these answers on their own
 
 On the device, install edge-compressor's wheel with its `{backend}` extra (no torch comes with it),
 and in this folder's parent:

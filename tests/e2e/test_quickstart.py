@@ -138,6 +138,13 @@ def test_the_bundle_is_checked_as_the_device_does_it(place):
     assert (place / "runs/quickstart/bundle-check/report.md").is_file()
 
 
+def test_the_sample_in_the_bundle_gives_the_golden_answers_by_itself(place):
+    bundle = place / "runs/quickstart/bundle"
+    call = [sys.executable, "-I", bundle / "samples/reproduce.py"]
+    done = subprocess.run(call, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("student.fp32.onnx (fp32): 100 images\npixels: 0 of 255 levels")
+
+
 def test_export_makes_the_files_again(place):
     run = place / "runs/quickstart"
     (run / "student.fp32.onnx").unlink()

@@ -68,7 +68,9 @@ def value_info(name, *sides):
     return message((1, name), (2, message((1, message((1, 1), (2, message(*dimensions)))))))
 
 
-def model(*, factor=1.0, output="embedding", logits=True, head=HEAD, ir_version=8, opset=13):
+def model(
+    *, factor=1.0, output="embedding", logits=True, head=HEAD, ir_version=8, opset=13, side=SIDE
+):
     """Bytes of `embedding = factor * mean(images, H, W)` and `logits = embedding @ head`."""
     axes = message((1, "axes"), (8, 2), (8, 3), (20, 7))
     keep = message((1, "keepdims"), (3, 0), (20, 2))
@@ -77,7 +79,7 @@ def model(*, factor=1.0, output="embedding", logits=True, head=HEAD, ir_version=
         (1, node("Mul", ["mean", "factor"], output)),
         (2, "student"),
         (5, tensor("factor", [factor])),
-        (11, value_info("images", "batch", 3, SIDE, SIDE)),
+        (11, value_info("images", "batch", 3, side, side)),
         (12, value_info(output, "batch", 3)),
     ]
     if logits:

@@ -34,7 +34,7 @@ def step(before: tuple[str, ...]) -> Step:
     return Step(
         name="bundle",
         summary="everything the device needs, with a manifest",
-        version=3,
+        version=4,
         products=(),
         kept=(DRAFT,),
         needs=("images", "embeddings", "probes", "golden", *before),
