@@ -118,6 +118,8 @@ class SessionOptions:
     """CPU threads within one operator; None: one for each core that this process may use."""
     batches: tuple[int, int] = (1, 8)
     """Smallest and largest batch to come."""
+    optimised: bool = True
+    """Whether ONNX Runtime rewrites the graph; if not, the same file is built otherwise."""
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class OrtSession:
         if not path.is_file():
             raise InputError(f"{path}: no such file")
         try:
-            settings = session_options(options.threads)
+            settings = session_options(options.threads, optimised=options.optimised)
             self._session = open_on(str(path), provider, settings, options_of(path, options))
         except load_errors() as error:
             _pass_on_memory(error)

@@ -39,7 +39,7 @@ def import_onnxruntime() -> Any:
     return ort
 
 
-def session_options(threads: int | None = None) -> Any:
+def session_options(threads: int | None = None, *, optimised: bool = True) -> Any:
     """Return ONNX Runtime's options for a session, with its number of threads told.
 
     Where ONNX Runtime counts threads itself, it also binds each to a core, and a container whose
@@ -47,8 +47,12 @@ def session_options(threads: int | None = None) -> Any:
 
     Args:
         threads: within one operator; None: one for each core that this process may use.
+        optimised: whether the graph is rewritten: operators fused, layouts changed.
     """
-    options = import_onnxruntime().SessionOptions()
+    ort = import_onnxruntime()
+    options = ort.SessionOptions()
+    if not optimised:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
     options.intra_op_num_threads = threads or physical_cores()
     return options

@@ -30,7 +30,7 @@ from runtime.benchmark import latency
 from runtime.benchmark.latency import Latency, Request, TimingPlan
 from runtime.benchmark.percentiles import Interval
 from runtime.bundle.bundle import Artifact, Bundle
-from runtime.errors import MissingDependencyError
+from runtime.errors import InputError, MissingDependencyError
 from runtime.images.preprocess import Preprocess
 from runtime.progress import Track
 
@@ -151,6 +151,32 @@ def open_beside(
             replace(found, provider=runtime, proof=session.proof, same_file_as=file.stage)
         )
     return opened, not_run
+
+
+def built_twice(opened: Sequence[Opened], provider: Provider, threads: int | None) -> list[Opened]:
+    """Build the FP32 ONNX file a second time, without graph optimisations.
+
+    Args:
+        opened: the files that run here.
+        provider: that runs ONNX files. TensorRT's is left out: a build of it takes minutes.
+        threads: as for the files.
+
+    Returns:
+        The second build; nothing without such a file, or where it does not run unoptimised.
+    """
+    found = [
+        file
+        for file in opened
+        if file.artifact.precision == "fp32" and file.artifact.path.suffix == ".onnx"
+    ]
+    if not found or provider == "tensorrt":
+        return []
+    options = SessionOptions(provider, threads, optimised=False)
+    try:
+        session = backend_of(found[0].artifact.path).open(found[0].artifact.path, options)
+    except InputError:
+        return []
+    return [replace(found[0], session=session, same_file_as=found[0].artifact.stage)]
 
 
 def _opened(

@@ -33,7 +33,7 @@ from runtime.images.preprocessing_check import PreprocessingResult
 from runtime.metrics import Bank
 from runtime.prediction.student import widths_of
 from runtime.progress import Track, silent
-from runtime.results.ledger import LedgerEntry
+from runtime.results.ledger import LedgerEntry, NoiseFloor
 from runtime.results.making import PrecisionDecisions, Probe
 from runtime.results.report import (
     GoldenSummary,
@@ -80,6 +80,7 @@ class Measurements:
     files: Sequence[LedgerEntry]
     beside: Sequence[LedgerEntry]
     preprocess_difference: int | None
+    noise_floor: NoiseFloor | UnsetType
 
 
 def check(
@@ -108,7 +109,6 @@ def check(
     machine = machines.describe()
     bench, idle = _open(bundle, golden, machine, openvino, track)
     measured = _measure(bench, sustained_s)
-    difference = measured.preprocess_difference
     number, recommended, verdict, files, corrupted = _recommended(bench, measured)
     probe = _probe(bundle.document.probe)
     report = Report(
@@ -116,7 +116,7 @@ def check(
         target=bench.target,
         machine=structs.replace(machine, while_timing=measured.load),
         golden=_summary(golden, contaminated),
-        preprocess_max_difference_levels=difference,
+        preprocess_max_difference_levels=measured.preprocess_difference,
         preprocess_contract=_preprocessing(bundle),
         probe=probe,
         precision=from_json(bundle.document.precision, PrecisionDecisions, _BUNDLE),
@@ -127,6 +127,7 @@ def check(
         teacher=origin_of(bundle.document.teacher),
         student=origin_of(bundle.document.student),
         sustained=measured.sustained,
+        noise_floor=measured.noise_floor,
     )
     if files[number].broken is UNSET:
         report = _with_speed(report, bench, bench.opened[number], measured.sample)
@@ -180,7 +181,8 @@ def _measure(bench: Bench, sustained_s: float) -> Measurements:
     """Run and time every file."""
     golden, preprocess, target = bench.golden, bench.bundle.preprocess, bench.bundle.target
     running = [*bench.opened, *bench.beside]
-    sessions = [file.session for file in running]
+    again = opened_files.built_twice(bench.opened, bench.provider, bench.threads)
+    sessions = [file.session for file in (*running, *again)]
     answers, sample = answering.answer_all(
         sessions, golden, preprocess, max(target.batches), bench.track
     )
@@ -193,9 +195,10 @@ def _measure(bench: Bench, sustained_s: float) -> Measurements:
     )
     load = machine_load.between(before, machine_load.now())
     difference = answering.pixel_difference(golden.arrays.pixels, sample)
-    entries = ledger.ledger(bench.bundle.document, running, answers, timed, golden)
+    timed += [[] for _ in again]
+    document, count = bench.bundle.document, len(bench.opened)
+    entries = ledger.ledger(document, [*running, *again], answers, timed, golden)
     teacher, student, *files = entries
-    count = len(bench.opened)
     return Measurements(
         answers[:count],
         sample,
@@ -204,8 +207,9 @@ def _measure(bench: Bench, sustained_s: float) -> Measurements:
         teacher,
         student,
         mark_dominated(files[:count]),
-        files[count:],
+        files[count : len(running)],
         difference,
+        ledger.noise_floor(files[len(running) :]),
     )
 
 
@@ -253,8 +257,8 @@ def _open(
         track,
     )
     document = bundle.document
-    missing = ledger.not_run(idle, document.engines_to_build) + ledger.not_made(document.not_made)
-    return bench, missing
+    idle_lines = ledger.not_run(idle, document.engines_to_build)
+    return bench, idle_lines + ledger.not_made(document.not_made)
 
 
 def _probe(choice: ProbeChoice | None) -> Probe | None:

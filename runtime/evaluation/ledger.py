@@ -20,7 +20,7 @@ from runtime.bundle.schema import BundleDocument, FileNotMade, Network, PendingE
 from runtime.evaluation import metric_table, parity, subject
 from runtime.evaluation.subject import Answers, Subject
 from runtime.metrics import Bank, Estimate
-from runtime.results.ledger import LedgerEntry, LossAgainstBefore
+from runtime.results.ledger import LedgerEntry, LossAgainstBefore, NoiseFloor
 from runtime.results.scores import Score, as_scores
 
 
@@ -57,9 +57,9 @@ def ledger(
 
     Args:
         document: of the bundle.
-        opened: the files, those of a second runtime last.
+        opened: the files, those of a second runtime or build last.
         answers: of each of them.
-        timings: of each of them, a latency for each batch size.
+        timings: of each of them, a latency for each batch size; none where it was not timed.
         golden: the images that they answered.
     """
     bank = subject.bank_of(golden)
@@ -73,8 +73,28 @@ def ledger(
     own = {each.entry.file: each for each in first}
     for each in files[len(first) :]:  # lost against the same file in the first runtime
         found.append(entries([networks[0], own[each.entry.file], each])[-1])
-    with_time = map(timed, found[len(networks) :], opened, timings)
+    with_time = (
+        timed(entry, file, latencies) if latencies else entry
+        for entry, file, latencies in zip(found[len(networks) :], opened, timings, strict=True)
+    )
     return [*found[: len(networks)], *with_time]
+
+
+def noise_floor(again: Sequence[LedgerEntry]) -> NoiseFloor | UnsetType:
+    """Return what a second build of a file loses against the first.
+
+    Args:
+        again: its entry, if there is one.
+
+    Returns:
+        UNSET without one, or where one of the two is broken.
+    """
+    for entry in again:
+        if entry.loss_against_before is not UNSET:
+            lost = entry.loss_against_before
+            builds = "with and without graph optimisations"
+            return NoiseFloor(stage=lost.before, builds=builds, scores=lost.scores)
+    return UNSET
 
 
 def deployed(

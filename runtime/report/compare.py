@@ -1,16 +1,19 @@
 """Reports side by side: the recommended file of each, metric by metric, judged against the first.
 
-A difference counts when its 95 % interval leaves out zero. The two intervals are treated as those
-of independent scores, so the interval of the difference is their half widths added in quadrature;
-on the same held-out images, where errors are shared, that is on the safe side.
+A difference counts when its 95 % interval leaves out zero, and it is more than two builds of one
+file differ by. The two intervals are treated as those of independent scores, so the interval of the
+difference is their half widths added in quadrature; on the same held-out images, where errors are
+shared, that is on the safe side.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
+
+from msgspec import UNSET
 
 from runtime.evaluation import metric_table
 from runtime.evaluation.metric_table import Metric
@@ -52,7 +55,9 @@ def changes(first: Report, other: Report) -> list[Change]:
     for metric in metric_table.METRICS:
         was, now = (metric.of(report.recommended_entry) for report in (first, other))
         if comparable[metric.compares] and was is not None and now is not None:
-            found.append(_change(metric, was, now))
+            change = _change(metric, was, now)
+            noise = any(_is_noise(report, change) for report in (first, other))
+            found.append(replace(change, outcome="not distinguishable") if noise else change)
     return found
 
 
@@ -101,6 +106,11 @@ def document(names: Sequence[str], reports: Sequence[Report]) -> dict[str, Any]:
     ]
     named = {name: to_json(report) for name, report in zip(names, reports, strict=True)}
     return {**named, "comparison": comparison}
+
+
+def _is_noise(report: Report, change: Change) -> bool:
+    floor = report.noise_floor
+    return floor is not UNSET and floor.holds(change.figure, change.difference)
 
 
 def _verdict(report: Report) -> str:

@@ -78,7 +78,7 @@ def render(report: Report, images: Path | None) -> str:
             first=_first(view),
             drawings=_drawings(report, report.ledger, metric_table.METRICS, "at each step"),
             before=_before_training(view),
-            loss_note=sentences.LOSSES,
+            loss_note=sentences.losses(report),
             worth_rule=worth.RULE,
             most=[_card(shown, images) for shown in view.disagreements.most],
             unsure=[_card(shown, images) for shown in view.disagreements.unsure],

@@ -85,7 +85,7 @@ def _findings(view: View) -> list[str]:
         ("Loss against the teacher", view.lost_against_teacher),
     ):
         if table:
-            found.append(_section(title, table.markdown, sentences.LOSSES))
+            found.append(_section(title, table.markdown, sentences.losses(view.report)))
     if view.contaminated:
         found.append(_section("Held-out images found in the training set", view.contaminated))
     shown = view.disagreements

@@ -14,7 +14,7 @@ from runtime.results.making import LearningCurve
 from runtime.results.report import NetworkOrigin, Report
 from runtime.text import inert
 
-LOSSES = (
+_LOSSES = (
     "Above zero: worse. Intervals come from a paired bootstrap, with the same images for every "
     "entry; one that holds zero shows no loss on these images."
 )
@@ -37,6 +37,17 @@ def verdict(report: Report) -> str:
         words.append("counts as met by require.undecided")
     outcome = ", ".join(part for part in (report.verdict.outcome, doubts.counted(report)) if part)
     return f"{outcome} ({'; '.join(words)})" if words else outcome
+
+
+def losses(report: Report) -> str:
+    """How a table of losses is read, and what its noise floor is."""
+    floor = report.noise_floor
+    if floor is UNSET:
+        return _LOSSES
+    return (
+        f"{_LOSSES} The last line is the noise floor: {floor.stage} built a second time, "
+        f"{floor.builds}. A difference that is no larger is no loss, and is marked so."
+    )
 
 
 def other_machine(report: Report) -> str:

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from runtime.evaluation import metric_table
 from runtime.evaluation.metric_table import Metric
-from runtime.report.cells import Rows, Table, score_cell
+from runtime.report.cells import Cell, Rows, Table, score_cell
 from runtime.results.findings import ClassResult, Disagreement, Robustness, RobustnessEntry
-from runtime.results.ledger import LedgerEntry
+from runtime.results.ledger import LedgerEntry, NoiseFloor
 from runtime.results.making import LearningCurve, Probe
 from runtime.results.scores import Score
 from runtime.sampling import evenly
 
 Against = Literal["teacher", "before"]
+NO_LOSS = "no loss"
+"""What stands beside a loss within the noise floor."""
 
 # --- the ledger ------------------------------------------------------------------------------
 
@@ -51,8 +53,13 @@ def by_theme(entries: Sequence[LedgerEntry]) -> list[tuple[str, Table]]:
     return found
 
 
-def losses(entries: Sequence[LedgerEntry], against: Against) -> Table:
-    """Return what each entry loses against the teacher or against the entry before it."""
+def losses(
+    entries: Sequence[LedgerEntry], against: Against, floor: NoiseFloor | UnsetType = UNSET
+) -> Table:
+    """Return what each entry loses against the teacher or against the entry before it.
+
+    The last row is the noise floor, where it is known; a loss within it is marked as none.
+    """
     lost = [(entry.stage, found) for entry in entries if (found := _losses(entry, against))]
     shown = [
         metric
@@ -60,10 +67,21 @@ def losses(entries: Sequence[LedgerEntry], against: Against) -> Table:
         if metric.shows_loss and any(metric.key in found for _, found in lost)
     ]
     rows: Rows = [
-        [stage, *(score_cell(found.get(metric.key), signed=True) for metric in shown)]
+        [stage, *(_loss_cell(found.get(metric.key), metric.key, floor) for metric in shown)]
         for stage, found in lost
     ]
+    if floor is not UNSET and rows:
+        apart = [floor.scores.get(metric.key) for metric in shown]
+        cells = ["" if score is None else f"± {abs(score.value):.1g}" for score in apart]
+        rows.append([f"{floor.stage}, built twice", *cells])
     return Table.of(["stage", *(metric.title for metric in shown)], rows if shown else [])
+
+
+def _loss_cell(loss: Score | None, metric: str, floor: NoiseFloor | UnsetType) -> Cell:
+    cell = score_cell(loss, signed=True)
+    if loss is None or floor is UNSET or not floor.holds(metric, loss.value):
+        return cell
+    return Cell(cell.text, NO_LOSS)
 
 
 def _spread(metric: Metric) -> bool:

@@ -17,6 +17,25 @@ class LossAgainstBefore(Struct, frozen=True):
     scores: dict[str, Score]
 
 
+class NoiseFloor(Struct, frozen=True, kw_only=True):
+    """How much two builds of the same FP32 file differ. What loses no more has lost nothing."""
+
+    stage: str
+    """The file that was built twice."""
+    builds: str
+    """How the two differ."""
+    scores: dict[str, Score] = {}
+    """What the second build loses against the first, by every metric that both have."""
+
+    def holds(self, metric: str, difference: float) -> bool:
+        """Whether a difference is no larger than that of the two builds on the same images.
+
+        Its interval is left out: that is about other images, not about other builds.
+        """
+        found = self.scores.get(metric)
+        return found is not None and abs(difference) <= abs(found.value)
+
+
 class Departure(Struct, frozen=True):
     """The first layer, in the order of the graph, whose output is not the student's."""
 

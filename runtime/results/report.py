@@ -18,7 +18,7 @@ from runtime.errors import InputError
 from runtime.files import write_json
 from runtime.images.preprocessing_check import PreprocessingResult
 from runtime.results.findings import ClassResult, Disagreements, Doubt, Robustness
-from runtime.results.ledger import LedgerEntry
+from runtime.results.ledger import LedgerEntry, NoiseFloor
 from runtime.results.making import (
     LearningCurve,
     PrecisionDecisions,
@@ -172,6 +172,8 @@ class Report(Struct, frozen=True, kw_only=True):
     """Of `check --sustained`: the device under load before it was timed."""
     by_threads: tuple[ThreadLatency, ...] | UnsetType = UNSET
     departures: Disagreements | UnsetType = UNSET
+    noise_floor: NoiseFloor | UnsetType = UNSET
+    """Two builds of the FP32 ONNX file, over the same images; older reports have none."""
     per_class: tuple[ClassResult, ...] | UnsetType = UNSET
     robustness: Robustness | UnsetType = UNSET
     data: dict[str, Any] | UnsetType = UNSET
