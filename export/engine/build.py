@@ -83,7 +83,8 @@ def build(onnx: Path, folder: Path, spec: EngineSpec, *, note: Note = lambda lin
         if spec.timing_caches is not None:
             where = spec.timing_caches, spec.flavour, trt.__version__, capability
             times = timing_cache.path_of(*where)
-        timing_cache.attach(config, times)
+        if timing_cache.attach(config, times) and times is not None:
+            note(f"{times.name}: stale (another version or GPU, or damaged): all is timed anew")
     config.progress_monitor = _monitor(trt, note)
     plan = builder.build_serialized_network(network, config)
     if plan is None:

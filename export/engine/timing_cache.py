@@ -19,13 +19,20 @@ def path_of(folder: Path, flavour: Flavour, version: str, capability: str) -> Pa
     return folder / f"{flavour}-{version}-sm{sm}.timing-cache"
 
 
-def attach(config: Any, path: Path | None) -> None:
-    """Let a build use the times in a file, and measure what is not there; a new cache otherwise."""
+def attach(config: Any, path: Path | None) -> bool:
+    """Let a build use the times in a file, and measure what is not there; a new cache otherwise.
+
+    Returns:
+        Whether a file that is there is stale: of another version or GPU, or no cache. It is not
+        used, and written anew after the build.
+    """
     measured = path.read_bytes() if path is not None and path.is_file() else b""
     cache = config.create_timing_cache(measured)
     # False: of another GPU or version, although the file says not. None: no times at all.
     if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
         config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
+        return bool(measured)
+    return False
 
 
 def keep(config: Any, path: Path | None) -> None:

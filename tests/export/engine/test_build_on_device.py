@@ -27,13 +27,13 @@ def trt(machine, monkeypatch):
 
 @pytest.fixture
 def make(trt, tmp_path):
-    """`make(precision, caches=folder)`: the path of a built engine."""
+    """`make(precision, caches=folder, note=print)`: the path of a built engine."""
     source = tmp_path / "student.fp32.onnx"
     source.write_bytes(b"onnx")
 
-    def build_one(precision="fp32", caches=None):
+    def build_one(precision="fp32", caches=None, note=lambda line: None):
         spec = EngineSpec("tensorrt", precision, Profile(1, 1, 8), timing_caches=caches)
-        return build.build(source, tmp_path / "engines", spec)
+        return build.build(source, tmp_path / "engines", spec, note=note)
 
     return build_one
 
@@ -97,13 +97,15 @@ def test_what_is_proved_to_be_wrong_is_refused(make, trt, tmp_path):
 
 
 def test_times_are_kept_for_the_next_build_by_version_and_gpu(make, trt, tmp_path):
-    make(caches=tmp_path)
+    noted = []
+    make(caches=tmp_path, note=noted.append)
     path = tmp_path / "tensorrt-10.3.0-sm87.timing-cache"
     assert json.loads(path.read_bytes()) == [["10.3.0", "Stand-in GPU"], {"conv": 1}]
     kept = json.loads(path.read_bytes())
     path.write_text(json.dumps([kept[0], {"gemm": 2}]))
-    engine = make(caches=tmp_path)
+    engine = make(caches=tmp_path, note=noted.append)
     assert json.loads(path.read_bytes())[1] == {"gemm": 2, "conv": 1}
+    assert not [line for line in noted if "stale" in line]
     script = engine.with_name(f"{engine.name}.sh").read_text()
     assert f"--timingCacheFile={path.name}" in script
 
@@ -111,10 +113,11 @@ def test_times_are_kept_for_the_next_build_by_version_and_gpu(make, trt, tmp_pat
 @pytest.mark.parametrize(
     "stale", [b"no cache at all", json.dumps([["10.2.0", "Other GPU"], {"gemm": 2}]).encode()]
 )
-def test_stale_times_are_measured_anew_and_the_engine_is_there(make, tmp_path, stale):
-    path = tmp_path / "tensorrt-10.3.0-sm87.timing-cache"
+def test_stale_times_are_named_and_measured_anew_and_the_engine_is_there(make, tmp_path, stale):
+    path, noted = tmp_path / "tensorrt-10.3.0-sm87.timing-cache", []
     path.write_bytes(stale)
-    assert make(caches=tmp_path).is_file()
+    assert make(caches=tmp_path, note=noted.append).is_file()
+    assert [line.partition(":")[0] for line in noted if " stale " in line] == [path.name]
     assert json.loads(path.read_bytes()) == [["10.3.0", "Stand-in GPU"], {"conv": 1}]
 
 

@@ -76,6 +76,29 @@ def test_the_report_says_it(folder, seal):
         assert "first in the step `normalise`: in 1 of 4 images" in said
 
 
+@pytest.mark.parametrize(
+    ("planted", "step", "missed"),
+    [
+        ({"interpolation": "nearest"}, "resize", "preprocess_max_difference_levels"),
+        ({"crop_mode": "squash"}, "resize", "preprocess_max_difference_levels"),
+        ({"mean": [0.4, 0.45, 0.9]}, "normalise", "parity_cosine_min"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else value,
+)
+def test_a_planted_wrong_preprocessing_is_named_and_fails(
+    folder, change_json, seal, planted, step, missed
+):
+    document = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+    change_json(folder / "bundle.json", preprocess=document["preprocess"] | planted)
+    seal(folder)
+    found = check(bundles.load(folder), golden.load(folder / "golden"))
+    assert found.preprocess_contract.first_difference == step
+    assert f"first in the step `{step}`" in markdown(found)
+    judged = {each.requirement: each.passed for each in found.verdict.requirements}
+    assert judged[missed] is False
+    assert found.verdict.outcome == "failed"
+
+
 def test_a_bundle_of_before_has_none(sound_bundle, preprocess):
     assert preprocessing_check.repeat(sound_bundle / "golden", preprocess) is None
 

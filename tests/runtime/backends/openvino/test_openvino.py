@@ -77,6 +77,8 @@ def test_threads_get_their_own_answers(installed, student_onnx):
         ({"i8": 2, "f32": 1}, "int8", ""),
         ({"f32": 3}, "int8", "computes no layer of this int8 file in int8 here: 3 layers in f32"),
         ({"f32": 3}, "fp16", ""),  # more than was asked for
+        ({"f16": 2, "f32": 1}, "fp16", ""),
+        ({"bf16": 3}, "fp16", "computes this fp16 file in less: 3 layers in bf16"),
     ],
 )
 def test_a_precision_that_is_not_delivered_is_an_error(
@@ -90,6 +92,12 @@ def test_a_precision_that_is_not_delivered_is_an_error(
     with pytest.raises(MissingDependencyError) as caught:
         OpenVino().open_as(student_onnx, as_what, ONE)
     assert refused in str(caught.value)
+
+
+def test_half_precision_is_not_computed_in_bfloat16(installed, student_onnx):
+    """Which has 8 bits of a number, and half precision 11."""
+    types = OpenVino().open_as(student_onnx, "fp16", ONE).proof.types
+    assert types.keys() <= {"f16", "f32"}
 
 
 def test_what_is_no_student_is_refused(installed, tmp_path, onnx_bytes):
