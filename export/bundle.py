@@ -7,12 +7,15 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import numpy as np
 
 from export import samples
 from runtime import documents, metrics
+from runtime.backends.ncnn import weights
+from runtime.backends.ncnn.network import SUFFIX
 from runtime.backends.nvidia import engine_manifest
 from runtime.backends.nvidia.tensorrt_flavour import ENGINE_SUFFIX
 from runtime.bundle.golden import Golden
@@ -58,11 +61,17 @@ class Deployable:
     """Its line in the ledger, such as `onnx-fp32`."""
     precision: Precision
     path: Path
+    parts: tuple[Path, ...] = ()
+    """Other files that it cannot run without; they lie beside it in the bundle too."""
 
     def entry(self, name: str) -> ArtifactEntry:
         """Return its entry in bundle.json, where it is called `name`."""
         return ArtifactEntry(
-            stage=self.stage, file=name, precision=self.precision, sha256=sha256_of(self.path)
+            stage=self.stage,
+            file=name,
+            precision=self.precision,
+            sha256=sha256_of(self.path, *self.parts),
+            parts=tuple(part.name for part in self.parts),
         )
 
 
@@ -84,7 +93,7 @@ def write(
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    artifacts = tuple(file.entry(_copy_with_companions(file.path, folder)) for file in files)
+    artifacts = tuple(file.entry(_copied(file, folder)) for file in files)
     document = msgspec.structs.replace(document, artifacts=artifacts)
     write_json(folder / "bundle.json", documents.plain(document))
     _copy_golden(thinned(golden, cap), document.preprocess, folder / "golden")
@@ -151,6 +160,15 @@ def engines_in(folder: Path) -> list[Deployable]:
     return found
 
 
+def ncnn_in(folder: Path) -> list[Deployable]:
+    """Return the networks of ncnn in a folder."""
+    found = []
+    for path in folder.glob(f"*{SUFFIX}"):
+        precision = weights.precision_of_file(path)
+        found.append(Deployable(f"ncnn-{precision}", precision, path, (weights.weights_of(path),)))
+    return sorted(found, key=lambda file: get_args(Precision).index(file.precision))
+
+
 def pending(flavour: str, precision: Precision) -> PendingEngine:
     """Return the entry of an engine that only the device itself can build."""
     return PendingEngine(
@@ -161,11 +179,12 @@ def pending(flavour: str, precision: Precision) -> PendingEngine:
     )
 
 
-def _copy_with_companions(path: Path, folder: Path) -> str:
-    """Copy a file and those beside it whose names begin with its own; return its new name."""
+def _copied(file: Deployable, folder: Path) -> str:
+    """Copy a file, its parts, and those whose names begin with its own; return its new name."""
+    path = file.path
     below = folder / ENGINES if path.suffix == ENGINE_SUFFIX else folder
     below.mkdir(exist_ok=True)
-    for each in (path, *path.parent.glob(f"{path.name}.*")):
+    for each in (path, *file.parts, *path.parent.glob(f"{path.name}.*")):
         shutil.copyfile(each, below / each.name)
     return (below / path.name).relative_to(folder).as_posix()
 

@@ -87,16 +87,22 @@ def stays_below(name: str) -> bool:
     return not path.is_absolute() and ".." not in path.parts and "\0" not in name
 
 
-def sha256_of(path: Path) -> str:
-    """Hex sha256 of a file's bytes, or of a folder's (names and bytes of all files below it)."""
+def sha256_of(path: Path, *more: Path) -> str:
+    """Hex sha256 of a file's bytes, or of a folder's (names and bytes of all files below it).
+
+    Args:
+        path: the file or folder.
+        more: files whose bytes follow those of the first.
+    """
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.is_file())
         lines = (f"{file.relative_to(path).as_posix()} {sha256_of(file)}\n" for file in files)
         return hashlib.sha256("".join(lines).encode()).hexdigest()
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+    for each in (path, *more):
+        with each.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
     return digest.hexdigest()
 
 

@@ -16,7 +16,7 @@ from compressor.pipeline.step_list import steps_of
 from compressor.pipeline.steps.learning import distill, start
 
 _QUICK: Mapping[str, Mapping[str, object]] = {
-    "export": {"precisions": ("fp32",), "engines": ()},
+    "export": {"precisions": ("fp32",), "engines": (), "formats": ()},
     "check": {"robustness_images": 0},
 }
 

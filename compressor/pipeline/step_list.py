@@ -17,7 +17,7 @@ from compressor.pipeline.steps import (
     probes,
     robustness,
 )
-from compressor.pipeline.steps.files import camera, engines, fp16, int8, onnx
+from compressor.pipeline.steps.files import camera, engines, fp16, int8, ncnn, onnx
 from compressor.pipeline.steps.learning import distill, features, pixels, start
 
 BEFORE_SELECTION = ("images", "embeddings")
@@ -30,8 +30,8 @@ LEARNING = ("embeddings", "pixels", "features", "distill")
 def steps_of(run: Run) -> tuple[Step, ...]:
     """Return the steps that a recipe needs."""
     export = run.plan.recipe.export
-    started, files = start.wanted(run), deployed.steps(run)
-    onnx_files = tuple(name for name in files if name not in (deployed.CAMERA, deployed.ENGINES))
+    started, files, onnx_files = start.wanted(run), deployed.steps(run), deployed.onnx_steps(run)
+    in_floats = tuple(name for name in onnx_files if name != deployed.CAMERA)
     chosen: list[tuple[Step, bool]] = [
         (images.STEP, True),
         (embeddings.STEP, True),
@@ -46,8 +46,9 @@ def steps_of(run: Run) -> tuple[Step, ...]:
         (fp16.STEP, "fp16" in export.precisions),
         (int8.SCREENING, "int8" in export.precisions),
         (int8.STEP, "int8" in export.precisions),
-        (camera.step(onnx_files), export.input == "uint8"),
-        (engines.step(files[:-1]), bool(export.engines)),
+        (camera.step(in_floats), export.input == "uint8"),
+        (ncnn.STEP, deployed.NCNN in export.formats),
+        (engines.step(onnx_files), bool(export.engines)),
         (bundle.step(files), True),
         (check.STEP, True),
     ]

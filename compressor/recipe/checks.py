@@ -38,7 +38,7 @@ def mistakes_of(recipe: Recipe) -> list[tuple[Key, str]]:
     mistakes += _about_auto(recipe)
     if not recipe.export.precisions:
         mistakes.append((("export", "precisions"), "empty: name at least one"))
-    for field in ("precisions", "engines"):
+    for field in ("precisions", "formats", "engines"):
         named = getattr(recipe.export, field)
         if len(set(named)) < len(named):
             mistakes.append((("export", field), "names a value twice"))

@@ -99,6 +99,11 @@ class Export(Section):
         ("fp32",),
         description="files to make; each is timed and compared, and the best recommended",
     )
+    formats: tuple[Literal["ncnn"], ...] = Field(
+        (),
+        description="files for another runtime than ONNX Runtime, in each of `precisions`: `ncnn` "
+        "for Raspberry Pi and phones",
+    )
     engines: tuple[Literal["tensorrt", "tensorrt-rtx"], ...] = Field(
         (),
         description="TensorRT engines to make of each file: `tensorrt` on the device itself, "

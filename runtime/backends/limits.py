@@ -1,7 +1,7 @@
 """Limits of time and memory for files of unknown origin.
 
 A file may hold a loop that never ends, or ask for more memory than there is. Nothing can stop that
-while a file is opened, so an ONNX file first answers one black image in a process of its own. At
+while a file is opened, so it first answers one black image in a process of its own. At
 work, one thread looks at every call that is being answered.
 """
 
@@ -13,14 +13,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import psutil
 
 from runtime.backends.base import SessionOptions
+from runtime.backends.ncnn.network import SUFFIX
+from runtime.backends.ncnn.session import import_ncnn
+from runtime.backends.ncnn.weights import weights_of
 from runtime.backends.ort_library import import_onnxruntime
 from runtime.errors import InputError, MissingDependencyError, ToolError
 from runtime.files import sha256_of
@@ -28,35 +32,44 @@ from runtime.files import sha256_of
 LIMIT_S = 60.0
 """From the start of the process to the answer; a student for a device takes a hundredth of it."""
 MEMORY_BYTES = 2_000_000_000
-"""Address space beside that of Python and ONNX Runtime ..."""
+"""Address space beside that of Python and of what runs the file ..."""
 MEMORY_OF_A_BYTE = 20
 """... and for each byte of the file: weights are held twice while they are packed."""
 
 
 def require_answer(path: Path, size_px: int) -> None:
-    """Let an ONNX file answer one black image, within limits of time and memory.
+    """Let a file answer one black image, within limits of time and memory.
 
     Args:
-        path: an ONNX file. One that answered is not asked again by this process.
+        path: an ONNX file, or a network of ncnn. One that answered is not asked again by this
+            process.
         size_px: side of the images that it takes.
 
     Raises:
         InputError: it gave no answer within the limits, or cannot be opened.
-        MissingDependencyError: ONNX Runtime is not installed, or too old for it.
+        MissingDependencyError: what runs it is not installed, or too old for it.
     """
-    if path.suffix == ".onnx" and sys.executable:
-        asked = sha256_of(path), size_px
+    if path.suffix in _LIBRARIES and sys.executable:
+        files = [path]
+        if path.suffix == SUFFIX and weights_of(path).is_file():
+            files.append(weights_of(path))
+        asked = sha256_of(*files), size_px
         if asked not in _ANSWERED:
-            _try(path, size_px, LIMIT_S)
+            memory = MEMORY_BYTES + MEMORY_OF_A_BYTE * sum(each.stat().st_size for each in files)
+            _try(path, size_px, LIMIT_S, memory)
             _ANSWERED.add(asked)
 
 
+_LIBRARIES: Mapping[str, Callable[[], ModuleType]] = {
+    ".onnx": import_onnxruntime,
+    SUFFIX: import_ncnn,
+}
+"""What runs the files that are tried, by their ending."""
 _ANSWERED: set[tuple[str, int]] = set()
 """What has answered in this process: digest of the file, and side of the image."""
 
 
-def _try(path: Path, size_px: int, limit_s: float) -> None:
-    memory = MEMORY_BYTES + MEMORY_OF_A_BYTE * path.stat().st_size
+def _try(path: Path, size_px: int, limit_s: float, memory: int) -> None:
     root = Path(__file__).parents[2]
     # In the place of the current folder, from which nothing may be imported.
     program = (
@@ -91,9 +104,9 @@ _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 def answer_here(path: str, size_px: int, memory: int) -> None:
     """Open a file, answer one black image and end this process. Its error is printed as JSON."""
-    from runtime.backends.ort import OrtSession
+    from runtime.backends.registry import backend_of
 
-    import_onnxruntime()  # what the library itself takes is not the file's
+    _LIBRARIES[Path(path).suffix]()  # what the library itself takes is not the file's
     try:
         import resource
 
@@ -105,7 +118,7 @@ def answer_here(path: str, size_px: int, memory: int) -> None:
     except ImportError:  # not on this system: the limit of time is left
         pass
     try:
-        session = OrtSession(Path(path), SessionOptions(threads=1))
+        session = backend_of(Path(path)).open(Path(path), SessionOptions(threads=1))
         black = np.zeros((1, size_px, size_px, 3), np.uint8)
         if session.takes == "float32":
             black = np.zeros((1, 3, size_px, size_px), np.float32)

@@ -3,6 +3,7 @@
 manifest.json       sha256 of every other file
 bundle.json         files, preprocessing, classes, target, requirements, provenance
 student.*.onnx      the student
+student.*.ncnn.*    the same for ncnn, if the recipe asks for it
 golden/             held-out images and the answers of teacher and student to them
 """
 
@@ -37,11 +38,13 @@ class Artifact:
     path: Path
     precision: Precision
     sha256: str
+    parts: tuple[Path, ...] = ()
+    """Other files that it cannot run without."""
 
     @property
     def size_mb(self) -> float:
-        """Size of the file in megabytes (10^6 bytes)."""
-        return self.path.stat().st_size / 1e6
+        """Size of the file and its parts in megabytes (10^6 bytes)."""
+        return sum(path.stat().st_size for path in (self.path, *self.parts)) / 1e6
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,13 @@ class Bundle:
     def artifacts(self) -> tuple[Artifact, ...]:
         """The deployable files, in the order of the ledger."""
         return tuple(
-            Artifact(entry.stage, self.folder / entry.file, entry.precision, entry.sha256)
+            Artifact(
+                entry.stage,
+                self.folder / entry.file,
+                entry.precision,
+                entry.sha256,
+                tuple(self.folder / name for name in entry.parts),
+            )
             for entry in self.document.artifacts
         )
 

@@ -167,7 +167,7 @@ class EngineOrder(Struct, frozen=True, kw_only=True):
     workspace_mb: Count | None = None
 
 
-class ArtifactEntry(Struct, frozen=True, kw_only=True):
+class ArtifactEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One deployable file."""
 
     stage: Text
@@ -175,10 +175,14 @@ class ArtifactEntry(Struct, frozen=True, kw_only=True):
     file: Text
     precision: Precision
     sha256: Text
+    """Of the file; with `parts`, of all of them in this order, one after the other."""
+    parts: tuple[Text, ...] = ()
+    """Other files that it cannot run without, such as the weights of a network of ncnn."""
 
     def __post_init__(self) -> None:
-        if not stays_below(self.file):
-            raise ValueError(f"file: {self.file!r} points outside the bundle; refused")
+        for name in (self.file, *self.parts):
+            if not stays_below(name):
+                raise ValueError(f"file: {name!r} points outside the bundle; refused")
 
 
 class PendingEngine(Struct, frozen=True, kw_only=True):

@@ -24,10 +24,11 @@ FAMILIES = {
 }
 
 
-def export_student(model, args, path):
+def deployed_student(model, args):
+    """A student and a probe on it, in torch."""
     from compressor.models.encoder import create_student
     from compressor.recipe.schema import Student
-    from export.onnx_file import Deployed, export, linear
+    from export.onnx_file import Deployed, linear
 
     width = None if "vit" in model else 16
     spec = Student(model=model, weights="none", image_size=SIDE, args=args, embedding=width)
@@ -36,7 +37,13 @@ def export_student(model, args, path):
     weight = rng.normal(size=(3, student.dim)).astype(np.float32)
     # The logit of a class without a label, as a probe with few labels has it.
     probe = linear(weight, np.array([0.1, 0.2, -1e4], np.float32))
-    export(Deployed(student.module, probe), SIDE, path, {"note": "kept"})
+    return Deployed(student.module, probe)
+
+
+def export_student(model, args, path):
+    from export.onnx_file import export
+
+    export(deployed_student(model, args), SIDE, path, {"note": "kept"})
     return path
 
 
@@ -51,6 +58,12 @@ def students(tmp_path_factory):
         return made[family]
 
     return get
+
+
+@pytest.fixture(scope="session")
+def networks():
+    """`networks(family)`: the student in torch."""
+    return lambda family: deployed_student(*FAMILIES[family])
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from export.onnx_file import Deployed
 
 _LIBRARIES = ("torch", "timm", "onnx", "onnxscript", "onnxruntime")
+_NCNN = ("ncnn", "pnnx")
 _VERSION = 1
 """Raise it when what is tried changes."""
 _FILE = "export_trial.json"
@@ -55,8 +56,10 @@ def try_files(run: Run) -> None:
         return
     recipe = run.plan.recipe
     student = recipe.student.model_dump(mode="json", exclude={"weights", "latency_table"})
-    versions = {name: version(name) for name in _LIBRARIES}
-    files = [list(recipe.export.precisions), list(recipe.export.engines)]
+    wanted = recipe.export
+    libraries = (*_LIBRARIES, *(_NCNN if "ncnn" in wanted.formats else ()))
+    versions = {name: version(name) for name in libraries}
+    files = [list(wanted.precisions), list(wanted.engines), list(wanted.formats)]
     key = [_FILE, _VERSION, student, recipe.student.pretrained, files, versions]
     path = run.shared(key, _FILE, lambda path: write_json(path, documents.plain(_tried(run))))
     for file, why in documents.read(path, ExportTrial, what="trial").refused.items():
@@ -80,7 +83,22 @@ def _tried(run: Run) -> ExportTrial:
                 _parse(path)
             except FileNotMadeError as error:
                 refused["tensorrt-rtx"] = str(error).replace(f"{folder}/", "")
+        if "ncnn" in export_section.formats:
+            try:
+                _convert(student, Path(folder))
+            except FileNotMadeError as error:
+                refused["ncnn"] = str(error).replace(f"{folder}/", "")
     return ExportTrial(refused)
+
+
+def _convert(student: Encoder, folder: Path) -> None:
+    """Make a network of ncnn."""
+    from export.ncnn import convert
+    from export.onnx_file import Deployed
+
+    module = Deployed(student.module, None)
+    traced = convert.trace(module, student.preprocess.size_px, folder / "student.pt")
+    convert.make(traced, folder / "student.param", "fp32")
 
 
 def export_as_is(student: Encoder, path: Path, metadata: Mapping[str, str]) -> None:

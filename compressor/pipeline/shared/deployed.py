@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 CAMERA = "camera"
 """Folder of the files that take pixels, if `export.input` asks for them."""
 ENGINES = "engines"
+NCNN = "ncnn"
+"""Step and folder of the files for ncnn, if `export.formats` asks for them."""
+NOT_MADE = "not_made.json"
+"""In a folder of files: those that could not be made, with why."""
 
 
 class PendingBuild(Struct, frozen=True):
@@ -39,19 +43,24 @@ def to_build(run: Run) -> list[PendingBuild]:
     return documents.read(path, list[PendingBuild], what="list of engines to build")
 
 
-def engines_not_made(run: Run) -> list[FileNotMade]:
-    """Return the engines that could not be built, with why.
+def not_made_in(run: Run, folder: str) -> list[FileNotMade]:
+    """Return the files of a folder, such as `engines`, that could not be made, with why.
 
     Raises:
         InputError: a field of not_made.json is wrong.
     """
-    path = run.file(f"{ENGINES}/not_made.json")
-    return documents.read(path, list[FileNotMade], what="list of engines that were not made")
+    path = run.file(f"{folder}/{NOT_MADE}")
+    return documents.read(path, list[FileNotMade], what=f"list of {folder} that were not made")
 
 
 def file_of(precision: str) -> str:
     """Return the name of the ONNX file of a precision."""
     return f"student.{precision}.onnx"
+
+
+def ncnn_file_of(precision: str) -> str:
+    """Return the name of the network of ncnn of a precision; a `.bin` lies beside it."""
+    return f"student.{precision}.ncnn.param"
 
 
 def step_of(precision: str) -> str:
@@ -62,9 +71,15 @@ def step_of(precision: str) -> str:
 def steps(run: Run) -> tuple[str, ...]:
     """Return the names of the steps whose files are deployed or are the source of those."""
     export = run.plan.recipe.export
-    made = ["to_onnx", *(each for each in ("fp16", "int8") if each in export.precisions)]
-    made += [CAMERA] if export.input == "uint8" else []
+    made = [*onnx_steps(run), *export.formats]
     return (*made, ENGINES) if export.engines else tuple(made)
+
+
+def onnx_steps(run: Run) -> tuple[str, ...]:
+    """Return the names of those that make ONNX files."""
+    export = run.plan.recipe.export
+    made = ["to_onnx", *(each for each in ("fp16", "int8") if each in export.precisions)]
+    return (*made, CAMERA) if export.input == "uint8" else tuple(made)
 
 
 def digests(run: Run, names: tuple[str, ...]) -> dict[str, object]:

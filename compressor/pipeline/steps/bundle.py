@@ -66,10 +66,13 @@ def _make(run: Run, work: Path) -> None:
         schema.FileNotMade(stage=f"onnx-{precision}", precision=precision, why=why)
         for precision, why in deployed.not_made(run).items()
     ]
+    if deployed.NCNN in plan.recipe.export.formats:
+        files += bundle.ncnn_in(run.file(deployed.NCNN))
+        not_made += deployed.not_made_in(run, deployed.NCNN)
     pending: list[schema.PendingEngine] = []
     if plan.recipe.export.engines:
         files += bundle.engines_in(run.file(deployed.ENGINES))
-        not_made += deployed.engines_not_made(run)
+        not_made += deployed.not_made_in(run, deployed.ENGINES)
         pending = [
             bundle.pending(engine.flavour, engine.precision) for engine in deployed.to_build(run)
         ]

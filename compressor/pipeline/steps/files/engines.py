@@ -91,7 +91,7 @@ def _make(run: Run, work: Path) -> None:
                 stage = f"{flavour}-{precision}"
                 failed.append(FileNotMade(stage=stage, precision=precision, why=why))
     write_json(folder / "to_build.json", plain(pending))
-    write_json(folder / "not_made.json", plain(failed))
+    write_json(folder / deployed.NOT_MADE, plain(failed))
 
 
 def _order(run: Run, flavour: Flavour, precision: Precision) -> EngineSpec:

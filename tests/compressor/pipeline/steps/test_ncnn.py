@@ -1,0 +1,70 @@
+"""`export.formats: [ncnn]`: from a recipe to networks in the bundle, with lines in the ledger."""
+
+import importlib.util
+import json
+
+import pytest
+
+import runtime
+from compressor.pipeline import runner
+from compressor.pipeline.context import Run
+from compressor.recipe import plan as plans
+from runtime.bundle import bundle
+from runtime.errors import InputError, MissingDependencyError
+from runtime.files import sha256_of
+from runtime.results.report import load
+
+
+@pytest.fixture
+def job_of(base, tmp_path, monkeypatch):
+    """`job_of(export)`: a run beside the finished one, which shares its store."""
+    monkeypatch.setenv("EDGE_COMPRESSOR_CACHE", str(base / "store"))
+
+    def job(**export):
+        recipe = json.loads((base / "recipe.yaml").read_text()) | {"export": export}
+        path = base / f"{tmp_path.name}.yaml"
+        path.write_text(json.dumps(recipe))
+        return Run(plans.load(path), tmp_path / "run", lambda event: None)
+
+    return job
+
+
+def test_each_precision_is_made_measured_and_carried(job_of):
+    run = job_of(precisions=["fp32", "fp16", "int8"], formats=["ncnn"], calibration_images=9)
+    with run.locked():
+        runner.run_all(run)
+    report, made = load(run.folder), bundle.load(run.folder / "bundle")
+    stages = [entry.stage for entry in report.ledger][2:]
+    onnx = ["onnx-fp32", "onnx-fp16", "onnx-int8"]
+    assert stages == [*onnx, "ncnn-fp32", "ncnn-fp16", "ncnn-int8"]
+    for stage, lowest in (("ncnn-fp32", 0.99999), ("ncnn-fp16", 0.999)):
+        entry = report.entry(stage)
+        assert entry.parity_cosine_min > lowest
+        assert entry.provider.startswith("ncnn ")
+        assert entry.latency.runs > 0
+    assert "ncnn2int8" in report.entry("ncnn-int8").not_made
+    assert report.verdict.outcome == "failed"  # a file that was asked for is not there
+    by_stage = {each.stage: each for each in made.artifacts}
+    for precision in ("fp32", "fp16"):
+        each = by_stage[f"ncnn-{precision}"]
+        assert each.path.name == f"student.{precision}.ncnn.param"
+        assert [part.name for part in each.parts] == [f"student.{precision}.ncnn.bin"]
+        assert each.sha256 == sha256_of(each.path, *each.parts)
+    assert by_stage["ncnn-fp16"].size_mb < 0.6 * by_stage["ncnn-fp32"].size_mb
+    student = runtime.load(run.folder / "bundle", file="ncnn-fp16")
+    assert student.file == "ncnn-fp16"
+
+
+def test_without_pnnx_it_is_refused_before_the_long_work(job_of, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "pnnx" else find(name)
+    )
+    with pytest.raises(MissingDependencyError, match=r"edge-compressor\[ncnn-export\]"):
+        runner.refuse_early(job_of(formats=["ncnn"]))
+
+
+def test_a_format_that_there_is_not_or_that_is_named_twice_is_refused(job_of):
+    for formats, said in ((["mnn"], "ncnn"), (["ncnn", "ncnn"], "names a value twice")):
+        with pytest.raises(InputError, match=said):
+            job_of(formats=formats)
