@@ -12,6 +12,7 @@ from export.ncnn.attention import separate
 from export.onnx_file import Deployed
 from runtime.backends.base import Outputs, SessionOptions
 from runtime.backends.ncnn import network
+from runtime.backends.ncnn.session import NcnnSession
 from runtime.backends.registry import open_session
 from runtime.errors import FileNotMadeError, MissingDependencyError
 from runtime.evaluation.parity import compare
@@ -41,7 +42,7 @@ def test_a_student_of_each_family_answers_as_it_does_in_torch(traced, tmp_path, 
     found = network.read(path)
     assert sorted(found.ends) == ["embedding", "logits"]
     assert [layer.outputs for layer in found.starts] == [("images",)]
-    session = open_session(path, provider="cpu", threads=1)
+    session = NcnnSession(path, threads=1)
     assert session.precision == "fp32"
     assert session.proof.types == {"f32": 1.0}
     assert compare(session.run(source.images), source.answers).cosine_min > 0.99999
@@ -53,7 +54,7 @@ def test_half_precision_is_in_the_weights(traced, tmp_path, family):
     for precision in ("fp32", "fp16"):
         path = tmp_path / f"student.{precision}.ncnn.param"
         convert.make(source, path, precision)
-        session = open_session(path, provider="cpu", threads=1)
+        session = NcnnSession(path, threads=1)
         assert session.precision == precision
         sizes[precision] = path.with_suffix(".bin").stat().st_size
     assert sizes["fp16"] < 0.55 * sizes["fp32"]
@@ -71,7 +72,7 @@ def test_a_student_without_a_probe_has_no_logits(networks, tmp_path):
 
 @pytest.mark.parametrize("qk_norm", [False, True])
 def test_attention_in_three_layers_has_the_answers_of_attention_in_one(qk_norm):
-    from timm.models.vision_transformer import Attention
+    from timm.models.vision_transformer import Attention  # type: ignore[attr-defined]
 
     torch.manual_seed(0)
     layer = Attention(
