@@ -14,8 +14,8 @@ import numpy as np
 
 from export import samples
 from runtime import documents, metrics
-from runtime.backends.ncnn import weights
-from runtime.backends.ncnn.network import SUFFIX
+from runtime.backends.litert import operators
+from runtime.backends.ncnn import network
 from runtime.backends.nvidia import engine_manifest
 from runtime.backends.nvidia.tensorrt_flavour import ENGINE_SUFFIX
 from runtime.bundle.golden import Golden
@@ -38,6 +38,8 @@ from runtime.sampling import evenly
 
 BUNDLE_NAME = "bundle"
 ENGINES = "engines"
+_MAIN = (network.SUFFIX, operators.SUFFIX)
+"""Endings of the files that a backend opens; those beside them are parts."""
 FEWEST_IMAGES = 16
 CONTRACT_IMAGES = 8
 """Golden images whose pixels after resize and crop travel too, to prove the preprocessing."""
@@ -160,13 +162,21 @@ def engines_in(folder: Path) -> list[Deployable]:
     return found
 
 
-def ncnn_in(folder: Path) -> list[Deployable]:
-    """Return the networks of ncnn in a folder."""
+def converted_in(folder: Path, name: str) -> list[Deployable]:
+    """Return the files for another runtime in a folder, in the order of the precisions.
+
+    Args:
+        folder: with one file a precision, and its parts.
+        name: of the runtime, as `export.formats` has it.
+    """
     found = []
-    for path in folder.glob(f"*{SUFFIX}"):
-        precision = weights.precision_of_file(path)
-        found.append(Deployable(f"ncnn-{precision}", precision, path, (weights.weights_of(path),)))
-    return sorted(found, key=lambda file: get_args(Precision).index(file.precision))
+    for precision in get_args(Precision):
+        made = sorted(folder.glob(f"student.{precision}.*"), key=lambda path: path.suffix)
+        first = [path for path in made if path.suffix in _MAIN]
+        if first:
+            parts = tuple(path for path in made if path.suffix not in _MAIN)
+            found.append(Deployable(f"{name}-{precision}", precision, first[0], parts))
+    return found
 
 
 def pending(flavour: str, precision: Precision) -> PendingEngine:

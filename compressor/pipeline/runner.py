@@ -14,7 +14,7 @@ from compressor.pipeline.settling import export_trial
 from compressor.pipeline.step import Step
 from compressor.pipeline.step_list import BEFORE_SELECTION, LEARNING, steps_of
 from compressor.pipeline.steps import robustness, selection
-from compressor.pipeline.steps.files import engines, ncnn
+from compressor.pipeline.steps.files import engines, litert, ncnn
 from compressor.pipeline.steps.learning import start
 from compressor.pipeline.work import ImageCounts, planned_work, uncounted
 from runtime.errors import InputError
@@ -188,6 +188,7 @@ def refuse_early(run: Run) -> None:
     """
     engines.refuse_early(run)
     ncnn.refuse_early(run)
+    litert.refuse_early(run)
     if learnt(run):
         return
     from compressor.distillation.disk_budget import require_maps

@@ -17,7 +17,7 @@ from compressor.pipeline.steps import (
     probes,
     robustness,
 )
-from compressor.pipeline.steps.files import camera, engines, fp16, int8, ncnn, onnx
+from compressor.pipeline.steps.files import camera, engines, fp16, int8, litert, ncnn, onnx
 from compressor.pipeline.steps.learning import distill, features, pixels, start
 
 BEFORE_SELECTION = ("images", "embeddings")
@@ -48,6 +48,7 @@ def steps_of(run: Run) -> tuple[Step, ...]:
         (int8.STEP, "int8" in export.precisions),
         (camera.step(in_floats), export.input == "uint8"),
         (ncnn.STEP, deployed.NCNN in export.formats),
+        (litert.step(int8="int8" in export.precisions), deployed.LITERT in export.formats),
         (engines.step(onnx_files), bool(export.engines)),
         (bundle.step(files), True),
         (check.STEP, True),

@@ -99,10 +99,10 @@ class Export(Section):
         ("fp32",),
         description="files to make; each is timed and compared, and the best recommended",
     )
-    formats: tuple[Literal["ncnn"], ...] = Field(
+    formats: tuple[Literal["ncnn", "litert"], ...] = Field(
         (),
-        description="files for another runtime than ONNX Runtime, in each of `precisions`: `ncnn` "
-        "for Raspberry Pi and phones",
+        description="files for other runtimes than ONNX Runtime, in each of `precisions`, for "
+        "Raspberry Pi and phones: `ncnn`, `litert` (formerly TensorFlow Lite)",
     )
     engines: tuple[Literal["tensorrt", "tensorrt-rtx"], ...] = Field(
         (),

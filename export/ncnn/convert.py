@@ -19,20 +19,19 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-import numpy as np
 import torch
 
+from export import reference
 from export.ncnn.attention import separate
 from export.onnx_file import Deployed
+from export.reference import Reference
 from export.refusals import UNFORESEEN
-from runtime.arrays import Floats
-from runtime.backends.base import Outputs
+from runtime.backends.base import SessionOptions
 from runtime.backends.ncnn import network as networks
 from runtime.backends.ncnn.network import EMBEDDING, INPUT, LOGITS, Layer, Network
 from runtime.backends.ncnn.session import NcnnSession, import_ncnn
 from runtime.backends.ncnn.weights import weights_of
 from runtime.errors import FileNotMadeError, MissingDependencyError, ToolError
-from runtime.evaluation import parity
 from runtime.files import replacing, write_text
 
 INSTALL = "pip install 'edge-compressor[ncnn-export]'"
@@ -41,10 +40,6 @@ INT8_NOT_MADE = (
     "do not hold"
 )
 _LIMIT_S = 600.0
-_IMAGES = 4
-_CLOSE = {"fp32": 0.9999, "fp16": 0.99}
-"""Lowest cosine with the student's answers to noise. Students of the tests: 0.999999 and above in
-float32 and with weights in half precision; a conversion that is wrong gives less than 0.9."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +47,7 @@ class Traced:
     """A student as TorchScript, with its answers to a few images."""
 
     path: Path
-    images: Floats
-    """[N, 3, S, S] of noise."""
-    answers: Outputs
+    reference: Reference
 
 
 def require_tools() -> None:
@@ -78,23 +71,18 @@ def trace(module: Deployed, size_px: int, path: Path) -> Traced:
     Raises:
         FileNotMadeError: torch cannot trace it.
     """
+    answered = reference.of(module, size_px)
     changed = copy.deepcopy(module).eval().float()
-    images = np.random.default_rng(0).normal(size=(_IMAGES, 3, size_px, size_px))
-    given = torch.from_numpy(images.astype(np.float32))
+    image = torch.from_numpy(answered.images[:1])
     try:
-        with torch.inference_mode():
-            found = module.eval()(given)
         separate(changed)
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch advises against its own tracer
-            traced: Any = torch.jit.trace(changed, given[:1], check_trace=False)  # type: ignore[no-untyped-call]
+            traced: Any = torch.jit.trace(changed, image, check_trace=False)  # type: ignore[no-untyped-call]
             traced.save(str(path))
     except UNFORESEEN as error:
-        said = (str(error).strip().splitlines() or [""])[0]
-        raise FileNotMadeError(f"torch cannot trace it: {type(error).__name__}: {said}") from error
-    embedding, *rest = found if isinstance(found, tuple) else (found,)
-    answers = Outputs(embedding.numpy(), rest[0].numpy() if rest else None)
-    return Traced(path, given.numpy(), answers)
+        raise FileNotMadeError(f"torch cannot trace it: {reference.said(error)}") from error
+    return Traced(path, answered)
 
 
 def make(source: Traced, path: Path, precision: Literal["fp32", "fp16"]) -> None:
@@ -117,19 +105,19 @@ def make(source: Traced, path: Path, precision: Literal["fp32", "fp16"]) -> None
         param, content = _converted(source, Path(folder), precision)
         found = _read(param)
         _require_known(found, library)
-        wanted = [EMBEDDING] if source.answers.logits is None else [EMBEDDING, LOGITS]
-        network = _named(found, wanted, source.images.shape[1:])
+        wanted = [EMBEDDING] if source.reference.answers.logits is None else [EMBEDDING, LOGITS]
+        network = _named(found, wanted, source.reference.images.shape[1:])
         with replacing(weights) as temporary:
             temporary.write_bytes(content.read_bytes())
     write_text(path, network.text())
     try:
-        session = NcnnSession(path, threads=1)
-        answers = session.run(source.images)
+        session = NcnnSession(path, SessionOptions(threads=1))
+        answers = session.run(source.reference.images)
     except ToolError as error:
         raise FileNotMadeError(f"ncnn does not run what pnnx made: {error}") from error
     if session.precision != precision:
         raise FileNotMadeError(f"pnnx made weights in {session.precision}, not in {precision}")
-    _require_same(answers, source.answers, precision)
+    reference.require_same(answers, source.reference.answers, precision, "ncnn")
 
 
 def _program() -> Path:
@@ -143,7 +131,7 @@ def _program() -> Path:
 def _converted(source: Traced, folder: Path, precision: str) -> tuple[Path, Path]:
     """Run pnnx; return the `.param` and `.bin` that it has written."""
     param, content = folder / "student.param", folder / "student.bin"
-    shape = ",".join(map(str, (1, *source.images.shape[1:])))
+    shape = ",".join(map(str, (1, *source.reference.images.shape[1:])))
     words = [
         f"inputshape=[{shape}]f32",
         f"fp16={int(precision == 'fp16')}",
@@ -213,19 +201,3 @@ def _renamed(layer: Layer, names: Mapping[str, str], size: Mapping[str, str]) ->
         outputs=tuple(names.get(name, name) for name in layer.outputs),
         settings=size if layer.kind == "Input" else layer.settings,
     )
-
-
-def _require_same(got: Outputs, wanted: Outputs, precision: str) -> None:
-    """Compare the answers of ncnn with the student's."""
-    shapes = [
-        [each.embedding.shape, None if each.logits is None else each.logits.shape]
-        for each in (got, wanted)
-    ]
-    if shapes[0] != shapes[1]:
-        raise FileNotMadeError(f"ncnn answers {shapes[0]}, the student {shapes[1]}")
-    found = parity.compare(got, wanted)
-    if found.cosine_min < _CLOSE[precision]:
-        raise FileNotMadeError(
-            f"in ncnn it answers other than the student: the lowest cosine of {_IMAGES} images is "
-            f"{found.cosine_min:.6f}, and at least {_CLOSE[precision]} is wanted"
-        )

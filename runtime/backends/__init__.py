@@ -1,1 +1,1 @@
-"""What runs a file: ONNX Runtime, TensorRT, ncnn. One file a backend, all behind one protocol."""
+"""What runs a file: ONNX Runtime, TensorRT, ncnn, LiteRT. A file each, behind one protocol."""

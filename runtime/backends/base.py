@@ -12,6 +12,7 @@ import numpy.typing as npt
 from msgspec import Struct
 
 from runtime.arrays import AnyArray
+from runtime.documents import Precision
 from runtime.errors import InputError
 from runtime.images.preprocess import Preprocess
 
@@ -120,6 +121,20 @@ class SessionOptions:
     """Smallest and largest batch to come."""
     optimised: bool = True
     """Whether ONNX Runtime rewrites the graph; if not, the same file is built otherwise."""
+    precision: Precision | None = None
+    """What the file is delivered as; None: as the file itself says."""
+
+    def require_precision(self, path: Path, found: Precision) -> None:
+        """Compare the precision that a file has with the one that it is delivered as.
+
+        Raises:
+            InputError: it is another one.
+        """
+        if self.precision not in (None, found):
+            raise InputError(
+                f"{path}: delivered as {self.precision}, and is a file in {found}. Was it put "
+                "there under a wrong name? `compressor export RUN` writes it again."
+            )
 
 
 @dataclass(frozen=True)

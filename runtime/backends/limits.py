@@ -22,6 +22,8 @@ import numpy as np
 import psutil
 
 from runtime.backends.base import SessionOptions
+from runtime.backends.litert import operators
+from runtime.backends.litert.session import import_litert
 from runtime.backends.ncnn.network import SUFFIX
 from runtime.backends.ncnn.session import import_ncnn
 from runtime.backends.ncnn.weights import weights_of
@@ -41,7 +43,7 @@ def require_answer(path: Path, size_px: int) -> None:
     """Let a file answer one black image, within limits of time and memory.
 
     Args:
-        path: an ONNX file, or a network of ncnn. One that answered is not asked again by this
+        path: an ONNX file, one of ncnn or of LiteRT. One that answered is not asked again by this
             process.
         size_px: side of the images that it takes.
 
@@ -63,6 +65,7 @@ def require_answer(path: Path, size_px: int) -> None:
 _LIBRARIES: Mapping[str, Callable[[], ModuleType]] = {
     ".onnx": import_onnxruntime,
     SUFFIX: import_ncnn,
+    operators.SUFFIX: import_litert,
 }
 """What runs the files that are tried, by their ending."""
 _ANSWERED: set[tuple[str, int]] = set()

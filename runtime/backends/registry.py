@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from runtime.backends.base import Backend, Provider, Session, SessionOptions
+from runtime.backends.litert.backend import LiteRt
 from runtime.backends.ncnn.backend import Ncnn
 from runtime.backends.openvino.backend import OpenVino
 from runtime.backends.ort import OnnxRuntime
 from runtime.backends.trt import TensorRT
 from runtime.errors import InputError
 
-BACKENDS: list[Backend] = [OnnxRuntime(), TensorRT(), Ncnn(), OpenVino()]
+BACKENDS: list[Backend] = [OnnxRuntime(), TensorRT(), Ncnn(), LiteRt(), OpenVino()]
 """The first that opens a kind of file is the one that runs it."""
 
 

@@ -100,6 +100,7 @@ def open_all(
     options = SessionOptions(provider, threads, (min(sizes), max(sizes)))
     opened, not_run = list[Opened](), list[NotRun]()
     for artifact in bundle.artifacts:
+        options = replace(options, precision=artifact.precision)
         backend = backend_of(artifact.path)
         if why := backend.why_not_here(artifact.path):
             not_run.append(NotRun(artifact, why))

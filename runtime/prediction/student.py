@@ -219,7 +219,11 @@ def load(
     found = golden.load(bundle.folder / "golden")
     try:
         require_answer(artifact.path, bundle.preprocess.size_px)
-        options = SessionOptions(provider or target.provider, threads or target.threads)
+        options = SessionOptions(
+            provider or target.provider,
+            threads or target.threads,
+            precision=artifact.precision,
+        )
         session: Session = (
             OpenVino().open_as(artifact.path, artifact.precision, options)
             if openvino

@@ -64,7 +64,7 @@ def step_seconds(
     seconds: dict[str, float | None] = {
         step: made[step].seconds if step in made else None
         for step in ("golden", "to_onnx", "fp16", "int8_screening", "int8", "camera", "ncnn",
-                     "engines", "bundle", "check")
+                     "litert", "engines", "bundle", "check")
     }  # fmt: skip
     return seconds | {
         "images": (sizes.files + counts.outside) * rates.decode_s,

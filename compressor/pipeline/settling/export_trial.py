@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from export.onnx_file import Deployed
 
 _LIBRARIES = ("torch", "timm", "onnx", "onnxscript", "onnxruntime")
-_NCNN = ("ncnn", "pnnx")
+_CONVERTERS = {
+    "ncnn": ("ncnn", "pnnx"),
+    "litert": ("ai-edge-litert", "ai-edge-quantizer", "litert-torch"),
+}
 _VERSION = 1
 """Raise it when what is tried changes."""
 _FILE = "export_trial.json"
@@ -57,7 +60,7 @@ def try_files(run: Run) -> None:
     recipe = run.plan.recipe
     student = recipe.student.model_dump(mode="json", exclude={"weights", "latency_table"})
     wanted = recipe.export
-    libraries = (*_LIBRARIES, *(_NCNN if "ncnn" in wanted.formats else ()))
+    libraries = [*_LIBRARIES, *(name for each in wanted.formats for name in _CONVERTERS[each])]
     versions = {name: version(name) for name in libraries}
     files = [list(wanted.precisions), list(wanted.engines), list(wanted.formats)]
     key = [_FILE, _VERSION, student, recipe.student.pretrained, files, versions]
@@ -83,22 +86,27 @@ def _tried(run: Run) -> ExportTrial:
                 _parse(path)
             except FileNotMadeError as error:
                 refused["tensorrt-rtx"] = str(error).replace(f"{folder}/", "")
-        if "ncnn" in export_section.formats:
+        for name in export_section.formats:
             try:
-                _convert(student, Path(folder))
+                _convert(student, name, Path(folder))
             except FileNotMadeError as error:
-                refused["ncnn"] = str(error).replace(f"{folder}/", "")
+                refused[name] = str(error).replace(f"{folder}/", "")
     return ExportTrial(refused)
 
 
-def _convert(student: Encoder, folder: Path) -> None:
-    """Make a network of ncnn."""
-    from export.ncnn import convert
+def _convert(student: Encoder, runtime: Literal["ncnn", "litert"], folder: Path) -> None:
+    """Make a file for another runtime."""
     from export.onnx_file import Deployed
 
-    module = Deployed(student.module, None)
-    traced = convert.trace(module, student.preprocess.size_px, folder / "student.pt")
-    convert.make(traced, folder / "student.param", "fp32")
+    module, size_px = Deployed(student.module, None), student.preprocess.size_px
+    if runtime == "litert":
+        from export.litert.convert import convert
+
+        convert(module, size_px, folder / "student.tflite")
+        return
+    from export.ncnn.convert import make, trace
+
+    make(trace(module, size_px, folder / "student.pt"), folder / "student.param", "fp32")
 
 
 def export_as_is(student: Encoder, path: Path, metadata: Mapping[str, str]) -> None:

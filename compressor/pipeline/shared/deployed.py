@@ -22,6 +22,8 @@ CAMERA = "camera"
 ENGINES = "engines"
 NCNN = "ncnn"
 """Step and folder of the files for ncnn, if `export.formats` asks for them."""
+LITERT = "litert"
+"""The same for LiteRT."""
 NOT_MADE = "not_made.json"
 """In a folder of files: those that could not be made, with why."""
 
@@ -61,6 +63,11 @@ def file_of(precision: str) -> str:
 def ncnn_file_of(precision: str) -> str:
     """Return the name of the network of ncnn of a precision; a `.bin` lies beside it."""
     return f"student.{precision}.ncnn.param"
+
+
+def litert_file_of(precision: str) -> str:
+    """Return the name of the file for LiteRT of a precision."""
+    return f"student.{precision}.tflite"
 
 
 def step_of(precision: str) -> str:

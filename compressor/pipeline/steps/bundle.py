@@ -66,9 +66,9 @@ def _make(run: Run, work: Path) -> None:
         schema.FileNotMade(stage=f"onnx-{precision}", precision=precision, why=why)
         for precision, why in deployed.not_made(run).items()
     ]
-    if deployed.NCNN in plan.recipe.export.formats:
-        files += bundle.ncnn_in(run.file(deployed.NCNN))
-        not_made += deployed.not_made_in(run, deployed.NCNN)
+    for name in plan.recipe.export.formats:
+        files += bundle.converted_in(run.file(name), name)
+        not_made += deployed.not_made_in(run, name)
     pending: list[schema.PendingEngine] = []
     if plan.recipe.export.engines:
         files += bundle.engines_in(run.file(deployed.ENGINES))

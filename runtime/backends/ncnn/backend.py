@@ -38,7 +38,7 @@ class Ncnn:
 
     def open(self, path: Path, options: SessionOptions) -> NcnnSession:
         """Load a network, and prove that it runs in the precision of its weights."""
-        return NcnnSession(path, options.threads)
+        return NcnnSession(path, options)
 
     def proof(self, path: Path, options: SessionOptions) -> Proof | None:
         """Read back what the layers of a network run in."""

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from runtime.arrays import AnyArray, Floats
-from runtime.backends.base import Outputs, Proof, Takes
+from runtime.backends.base import Outputs, Proof, SessionOptions, Takes
 from runtime.backends.cores import cores
 from runtime.backends.ncnn import network as networks
 from runtime.backends.ncnn import weights as stored
@@ -52,12 +52,12 @@ class NcnnSession:
 
     takes: Takes = "float32"
 
-    def __init__(self, path: Path, threads: int | None) -> None:
+    def __init__(self, path: Path, options: SessionOptions) -> None:
         """Load a network, and read back what its layers run in.
 
         Args:
             path: the `.param`; the `.bin` lies beside it.
-            threads: for one image; None: one for each core that this process may use.
+            options: `threads` for one image; None: one for each core that this process may use.
 
         Raises:
             InputError: a file is missing or damaged, or it is no student.
@@ -67,10 +67,11 @@ class NcnnSession:
         library = import_ncnn()
         network, weights = networks.read(path), stored.weights_of(path)
         self.precision = stored.precision_of_file(path)
+        options.require_precision(path, self.precision)
         self._path, self._library = path, library
         self._shape, self._outputs = _ends(path, network)
         self._net: Any = library.Net()
-        _order(self._net.opt, self.precision, threads or cores())
+        _order(self._net.opt, self.precision, options.threads or cores())
         if self._net.load_param(str(path)) or self._net.load_model(str(weights)):
             raise InputError(
                 f"{path}: ncnn {library.__version__} cannot load this file, or has not all of its "

@@ -1,4 +1,4 @@
-"""`export.formats: [ncnn]`: from a recipe to networks in the bundle, with lines in the ledger."""
+"""`export.formats`: from a recipe to files for other runtimes in the bundle and in the ledger."""
 
 import importlib.util
 import json
@@ -55,13 +55,40 @@ def test_each_precision_is_made_measured_and_carried(job_of):
     assert student.file == "ncnn-fp16"
 
 
-def test_without_pnnx_it_is_refused_before_the_long_work(job_of, monkeypatch):
+@pytest.mark.skipif(
+    importlib.util.find_spec("litert_torch") is None, reason="litert-torch is not installed"
+)
+def test_files_of_litert_are_made_measured_and_carried(job_of):
+    run = job_of(precisions=["fp32", "fp16", "int8"], formats=["litert"], calibration_images=9)
+    with run.locked():
+        runner.run_all(run)
+    report, made = load(run.folder), bundle.load(run.folder / "bundle")
+    stages = [entry.stage for entry in report.ledger][5:8]
+    assert stages == ["litert-fp32", "litert-fp16", "litert-int8"]
+    for stage, lowest in zip(stages, (0.99999, 0.999, 0.8), strict=True):
+        entry = report.entry(stage)
+        assert entry.parity_cosine_min > lowest
+        assert entry.provider.startswith("LiteRT ")
+        assert entry.latency.runs > 0
+    assert report.entry("litert-int8").runs_in.types["int8"] > 0.5
+    names = [each.path.name for each in made.artifacts][3:]
+    assert names == [f"student.{each}.tflite" for each in ("fp32", "fp16", "int8")]
+    assert runtime.load(run.folder / "bundle", file="litert-int8").file == "litert-int8"
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "extra"),
+    [("ncnn", "pnnx", "ncnn-export"), ("litert", "litert_torch", "litert-export")],
+)
+def test_without_its_converter_a_format_is_refused_before_the_long_work(
+    job_of, monkeypatch, name, package, extra
+):
     find = importlib.util.find_spec
     monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == "pnnx" else find(name)
+        importlib.util, "find_spec", lambda name: None if name == package else find(name)
     )
-    with pytest.raises(MissingDependencyError, match=r"edge-compressor\[ncnn-export\]"):
-        runner.refuse_early(job_of(formats=["ncnn"]))
+    with pytest.raises(MissingDependencyError, match=rf"edge-compressor\[{extra}\]"):
+        runner.refuse_early(job_of(formats=[name]))
 
 
 def test_a_format_that_there_is_not_or_that_is_named_twice_is_refused(job_of):

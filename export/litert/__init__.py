@@ -1,0 +1,1 @@
+"""Files of LiteRT, made of a student by litert-torch and compared with it. No training."""

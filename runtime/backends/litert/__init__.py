@@ -1,0 +1,1 @@
+"""LiteRT, which runs `.tflite` files on a CPU. Reads back what their operators compute in."""
