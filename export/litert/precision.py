@@ -85,7 +85,7 @@ def int8(
         FileNotMadeError: the quantiser refuses it, or its file does not compute in INT8.
     """
     expected = _answers(source.path, validation)
-    tried = []
+    tried = list[tuple[Trial, Path]]()
     choices: dict[Literal["all", "with weights"], Sequence[str]] = {
         "all": ("*",),
         "with weights": _WITH_WEIGHTS,
