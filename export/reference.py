@@ -78,6 +78,14 @@ def require_same(got: Outputs, wanted: Outputs, precision: str, runtime: str) ->
         )
 
 
+def mean_cosine(got: Floats, expected: Floats) -> float:
+    """Return the mean cosine of embeddings [N, D]; one that has no direction counts as -1."""
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        lengths = np.linalg.norm(got, axis=1) * np.linalg.norm(expected, axis=1)
+        cosines = (got * expected).sum(axis=1) / lengths
+    return float(np.where(np.isfinite(cosines), cosines, -1.0).mean())
+
+
 def said(error: Exception) -> str:
     """Return the kind and the first line of what a library said."""
     return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"

@@ -47,7 +47,7 @@ def steps_of(run: Run) -> tuple[Step, ...]:
         (int8.SCREENING, "int8" in export.precisions),
         (int8.STEP, "int8" in export.precisions),
         (camera.step(in_floats), export.input == "uint8"),
-        (ncnn.STEP, deployed.NCNN in export.formats),
+        (ncnn.step(int8="int8" in export.precisions), deployed.NCNN in export.formats),
         (litert.step(int8="int8" in export.precisions), deployed.LITERT in export.formats),
         (engines.step(onnx_files), bool(export.engines)),
         (bundle.step(files), True),

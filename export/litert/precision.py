@@ -94,7 +94,7 @@ def int8(
         candidate = path.with_name(f"{path.stem}-{len(tried)}{path.suffix}")
         _quantised(source, candidate, _static(operators), calibration)
         got = _answers(candidate, validation)
-        tried.append((Trial(name, 1 - _mean_cosine(got, expected)), candidate))
+        tried.append((Trial(name, 1 - reference.mean_cosine(got, expected)), candidate))
     (whole, first), (part, second) = tried
     best, other = (second, first) if part.error < _WORTH * whole.error else (first, second)
     other.unlink()
@@ -137,11 +137,3 @@ def _quantised(
 def _answers(path: Path, images: Floats) -> Floats:
     session = LiteRtSession(path, SessionOptions(threads=1))
     return np.concatenate([session.run(image[None]).embedding for image in images])
-
-
-def _mean_cosine(got: Floats, expected: Floats) -> float:
-    """Return the mean cosine of embeddings [N, D]; one that has no direction counts as -1."""
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        lengths = np.linalg.norm(got, axis=1) * np.linalg.norm(expected, axis=1)
-        cosines = (got * expected).sum(axis=1) / lengths
-    return float(np.where(np.isfinite(cosines), cosines, -1.0).mean())

@@ -31,14 +31,11 @@ from runtime.backends.ncnn import network as networks
 from runtime.backends.ncnn.network import EMBEDDING, INPUT, LOGITS, Layer, Network
 from runtime.backends.ncnn.session import NcnnSession, import_ncnn
 from runtime.backends.ncnn.weights import weights_of
+from runtime.documents import Precision
 from runtime.errors import FileNotMadeError, MissingDependencyError, ToolError
 from runtime.files import replacing, write_text
 
 INSTALL = "pip install 'edge-compressor[ncnn-export]'"
-INT8_NOT_MADE = (
-    "ncnn quantises with its programs ncnn2table and ncnn2int8, which the packages ncnn and pnnx "
-    "do not hold"
-)
 _LIMIT_S = 600.0
 
 
@@ -110,13 +107,22 @@ def make(source: Traced, path: Path, precision: Literal["fp32", "fp16"]) -> None
         with replacing(weights) as temporary:
             temporary.write_bytes(content.read_bytes())
     write_text(path, network.text())
+    require_delivered(path, precision, source)
+
+
+def require_delivered(path: Path, precision: Precision, source: Traced) -> None:
+    """Read a network back: the types of its weights, and its answers.
+
+    Raises:
+        FileNotMadeError: ncnn does not run it, or something is not as it was ordered.
+    """
     try:
         session = NcnnSession(path, SessionOptions(threads=1))
         answers = session.run(source.reference.images)
     except ToolError as error:
-        raise FileNotMadeError(f"ncnn does not run what pnnx made: {error}") from error
+        raise FileNotMadeError(f"ncnn does not run what was made: {error}") from error
     if session.precision != precision:
-        raise FileNotMadeError(f"pnnx made weights in {session.precision}, not in {precision}")
+        raise FileNotMadeError(f"weights in {session.precision} were made, not in {precision}")
     reference.require_same(answers, source.reference.answers, precision, "ncnn")
 
 

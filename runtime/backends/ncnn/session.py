@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -77,7 +77,7 @@ class NcnnSession:
                 f"{path}: ncnn {library.__version__} cannot load this file, or has not all of its "
                 "layers. Copy the bundle again, or install a newer ncnn."
             )
-        layers = self._layers_by_type(network)
+        layers = self._layers_by_type(network, stored.in_integers(network, weights))
         self.proof = _proof(path, self.precision, layers)
         """Share of the layers by the number type of their outputs: f32, f16 or i8."""
 
@@ -114,8 +114,24 @@ class NcnnSession:
             raise InputError(f"{self._path}: ncnn takes no input of the name {INPUT} ({failed})")
         return extractor
 
-    def _layers_by_type(self, network: Network) -> dict[str, int]:
-        """Let it answer a black image; count the working layers by the type of their output."""
+    def blobs(self, image: AnyArray, names: Sequence[str]) -> list[Floats]:
+        """Return what lies between the layers for one image, in float32.
+
+        Args:
+            image: [3, S, S], normalised.
+            names: of blobs.
+        """
+        kept = np.ascontiguousarray(image)
+        extractor = self._started(kept)
+        extractor.set_light_mode(False)
+        return [np.array(extractor.extract(name)[1], np.float32) for name in names]
+
+    def _layers_by_type(self, network: Network, integers: Collection[str]) -> dict[str, int]:
+        """Let it answer a black image; count the working layers by what they compute in.
+
+        A layer with int8 weights computes in integers, whatever it hands on. Of others the type of
+        their output is looked at.
+        """
         black = np.zeros(self._shape, np.float32)
         extractor = self._started(black)
         extractor.set_light_mode(False)  # which would free a blob after its last use
@@ -125,7 +141,8 @@ class NcnnSession:
                 failed, blob = extractor.extract(layer.outputs[0], _AS_IT_IS)
                 if failed or blob.empty():
                     raise InputError(f"{self._path}: layer {layer.name} fails in ncnn ({failed})")
-                found[_BITS.get(blob.elembits(), f"{blob.elembits()} bits")] += 1
+                bits = 8 if layer.name in integers else blob.elembits()
+                found[_BITS.get(bits, f"{bits} bits")] += 1
         return dict(found.most_common())
 
 
@@ -165,8 +182,10 @@ def _proof(path: Path, precision: Precision, layers: Mapping[str, int]) -> Proof
         raise MissingDependencyError(
             f"{path}: ncnn computes this fp32 file in less: {listed}. float32 was ordered"
         )
+    if precision == "int8" and "i8" not in layers:
+        raise MissingDependencyError(f"{path}: ncnn computes nothing of this int8 file in int8")
     return Proof(
-        read_from=f"the outputs of the {count} layers that do the work in ncnn",
+        read_from=f"weights and outputs of the {count} layers that do the work in ncnn",
         types={kind: number / count for kind, number in layers.items()},
         not_proved=_NOT_HALF if precision == "fp16" and "f16" not in layers else "",
     )

@@ -13,11 +13,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from runtime.arrays import AnyArray
 from runtime.backends.ncnn.network import Layer, Network, read
 from runtime.documents import Precision
 from runtime.errors import InputError
 
-_TYPES = {0x01306B47: ("float16", 2), 0x000D4B38: ("int8", 1), 0x0002C056: ("float32", 4),
+INT8_TAG = 0x000D4B38
+_TYPES = {0x01306B47: ("float16", 2), INT8_TAG: ("int8", 1), 0x0002C056: ("float32", 4),
           0: ("float32", 4)}  # fmt: skip
 """What the four bytes before a weight say: its number type, and bytes of one number."""
 
@@ -134,6 +138,50 @@ def weights_by_type(network: Network, path: Path) -> dict[str, int]:
             way that is not known here.
     """
     found = dict[str, int]()
+    for stored in _walk(network, path):
+        if stored.part.tagged:
+            found[stored.kind] = found.get(stored.kind, 0) + stored.part.count
+    return dict(sorted(found.items(), key=lambda pair: -pair[1]))
+
+
+def in_integers(network: Network, path: Path) -> frozenset[str]:
+    """Return the names of the layers whose weights are int8.
+
+    Raises:
+        InputError: as for `weights_by_type`.
+    """
+    return frozenset(each.layer for each in _walk(network, path) if each.kind == "int8")
+
+
+def arrays_of(network: Network, path: Path) -> dict[str, list[AnyArray]]:
+    """Read what each layer of a float32 network keeps: tags, and numbers in float32.
+
+    Raises:
+        InputError: as for `weights_by_type`.
+    """
+    found: dict[str, list[AnyArray]] = {layer.name: [] for layer in network.layers}
+    content = path.read_bytes()
+    for stored in _walk(network, path):
+        if stored.part.tagged:
+            found[stored.layer].append(np.frombuffer(content, "<u4", 1, stored.start - 4))
+        numbers = np.frombuffer(content, "<f4", stored.part.count, stored.start)
+        found[stored.layer].append(numbers)
+    return found
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """Where a run of numbers lies."""
+
+    layer: str
+    part: Part
+    kind: str
+    start: int
+    """Its first byte."""
+
+
+def _walk(network: Network, path: Path) -> list[_Stored]:
+    found = list[_Stored]()
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -145,7 +193,7 @@ def weights_by_type(network: Network, path: Path) -> dict[str, int]:
                         if tag not in _TYPES:
                             raise ValueError(f"layer {layer.name}: no number type has {tag:#x}")
                         kind, width = _TYPES[tag]
-                        found[kind] = found.get(kind, 0) + part.count
+                    found.append(_Stored(layer.name, part, kind, file.tell()))
                     words = max(0, -(-part.count * width // 4))
                     file.seek(4 * words, 1)
                     if part.count < 0 or file.tell() > size:
@@ -158,7 +206,7 @@ def weights_by_type(network: Network, path: Path) -> dict[str, int]:
         raise InputError(
             f"{path}: its weights cannot be read ({error}). Copy the bundle again."
         ) from error
-    return dict(sorted(found.items(), key=lambda pair: -pair[1]))
+    return found
 
 
 def precision_of(weights: Mapping[str, int]) -> Precision:

@@ -168,7 +168,7 @@ def test_a_precision_that_pnnx_does_not_deliver_is_refused(monkeypatch, traced, 
     monkeypatch.setattr(
         convert, "_converted", lambda source, folder, _: run(source, folder, "fp32")
     )
-    with pytest.raises(FileNotMadeError, match="made weights in fp32, not in fp16"):
+    with pytest.raises(FileNotMadeError, match="weights in fp32 were made, not in fp16"):
         convert.make(traced("mobilenetv3"), tmp_path / "student.param", "fp16")
 
 

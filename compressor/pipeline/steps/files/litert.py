@@ -38,7 +38,7 @@ def step(*, int8: bool) -> Step:
             "weights": run.outputs("distill")["student.safetensors"],
             "probes": run.outputs("probes"),
             "precisions": list(run.plan.recipe.export.precisions),
-            **(calibration_images.inputs(run) if int8 else {}),
+            **({"calibration": calibration_images.inputs(run)} if int8 else {}),
         }
 
     return Step(

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from compressor.pipeline.context import Run
-from compressor.pipeline.shared import attempt, deployed
+from compressor.pipeline.shared import attempt, calibration_images, deployed
 from compressor.pipeline.step import NETWORK_LIBRARIES, Step
 from runtime.bundle.schema import FileNotMade
-from runtime.documents import plain
+from runtime.documents import Precision, plain
 from runtime.errors import FileNotMadeError
 from runtime.files import write_json
+
+if TYPE_CHECKING:
+    from export.ncnn.convert import Traced
 
 
 def refuse_early(run: Run) -> None:
@@ -25,13 +29,28 @@ def refuse_early(run: Run) -> None:
         require_tools()
 
 
-def _inputs(run: Run) -> dict[str, object]:
-    return {
-        "student": run.network_digest(run.plan.recipe.student),
-        "weights": run.outputs("distill")["student.safetensors"],
-        "probes": run.outputs("probes"),
-        "precisions": list(run.plan.recipe.export.precisions),
-    }
+def step(*, int8: bool) -> Step:
+    """Return the step; with INT8 it needs images to calibrate on."""
+
+    def inputs(run: Run) -> dict[str, object]:
+        return {
+            "student": run.network_digest(run.plan.recipe.student),
+            "weights": run.outputs("distill")["student.safetensors"],
+            "probes": run.outputs("probes"),
+            "precisions": list(run.plan.recipe.export.precisions),
+            **({"calibration": calibration_images.inputs(run)} if int8 else {}),
+        }
+
+    return Step(
+        name="ncnn",
+        summary="the student as networks of ncnn, compared with the student",
+        version=2,
+        products=(deployed.NCNN,),
+        needs=("images", "distill", "probes", "to_onnx") if int8 else ("distill", "probes"),
+        inputs=inputs,
+        make=_make,
+        libraries=(*NETWORK_LIBRARIES, "ncnn", "pnnx"),
+    )
 
 
 def _make(run: Run, work: Path) -> None:
@@ -43,10 +62,8 @@ def _make(run: Run, work: Path) -> None:
     for precision in run.plan.recipe.export.precisions:
         path = folder / deployed.ncnn_file_of(precision)
         try:
-            if precision == "int8":
-                raise FileNotMadeError(convert.INT8_NOT_MADE)
             traced = convert.trace(module, student.preprocess.size_px, work / "student.pt")
-            convert.make(traced, path, precision)
+            _of_precision(run, traced, precision, path)
         except FileNotMadeError as error:
             for made in folder.glob(f"{path.stem}.*"):
                 made.unlink()
@@ -57,13 +74,13 @@ def _make(run: Run, work: Path) -> None:
     write_json(folder / deployed.NOT_MADE, plain(failed))
 
 
-STEP = Step(
-    name="ncnn",
-    summary="the student as networks of ncnn, compared with the student",
-    version=1,
-    products=(deployed.NCNN,),
-    needs=("distill", "probes"),
-    inputs=_inputs,
-    make=_make,
-    libraries=(*NETWORK_LIBRARIES, "ncnn", "pnnx"),
-)
+def _of_precision(run: Run, traced: Traced, precision: Precision, path: Path) -> None:
+    from export.ncnn import convert, int8
+
+    if precision != "int8":
+        convert.make(traced, path, precision)
+        return
+    images = calibration_images.gather(run)
+    tried = int8.make(traced, path, images.selected, images.validation)
+    shown = "; ".join(f"{each.method} {each.error:.2e}" for each in tried)
+    run.note(f"ncnn, INT8: ranges of activations and the error on validation images: {shown}")

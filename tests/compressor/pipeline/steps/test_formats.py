@@ -37,15 +37,14 @@ def test_each_precision_is_made_measured_and_carried(job_of):
     stages = [entry.stage for entry in report.ledger][2:]
     onnx = ["onnx-fp32", "onnx-fp16", "onnx-int8"]
     assert stages == [*onnx, "ncnn-fp32", "ncnn-fp16", "ncnn-int8"]
-    for stage, lowest in (("ncnn-fp32", 0.99999), ("ncnn-fp16", 0.999)):
+    for stage, lowest in (("ncnn-fp32", 0.99999), ("ncnn-fp16", 0.999), ("ncnn-int8", 0.8)):
         entry = report.entry(stage)
         assert entry.parity_cosine_min > lowest
         assert entry.provider.startswith("ncnn ")
         assert entry.latency.runs > 0
-    assert "ncnn2int8" in report.entry("ncnn-int8").not_made
-    assert report.verdict.outcome == "failed"  # a file that was asked for is not there
+    assert report.entry("ncnn-int8").runs_in.types["i8"] > 0.5
     by_stage = {each.stage: each for each in made.artifacts}
-    for precision in ("fp32", "fp16"):
+    for precision in ("fp32", "fp16", "int8"):
         each = by_stage[f"ncnn-{precision}"]
         assert each.path.name == f"student.{precision}.ncnn.param"
         assert [part.name for part in each.parts] == [f"student.{precision}.ncnn.bin"]

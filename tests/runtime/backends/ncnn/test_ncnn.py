@@ -79,7 +79,7 @@ def test_what_it_computes_in_is_read_back(tmp_path, write_network):
 def test_a_precision_that_is_not_delivered_is_an_error(
     tmp_path, write_network, monkeypatch, ran, half, refused, lacks
 ):
-    monkeypatch.setattr(sessions.NcnnSession, "_layers_by_type", lambda self, network: ran)
+    monkeypatch.setattr(sessions.NcnnSession, "_layers_by_type", lambda self, *given: ran)
     path = write_network(tmp_path / "student.param", half=half)
     if refused:
         with pytest.raises(MissingDependencyError) as caught:
