@@ -42,7 +42,7 @@ def test_a_student_of_each_family_answers_as_it_does_in_torch(traced, tmp_path, 
     found = network.read(path)
     assert sorted(found.ends) == ["embedding", "logits"]
     assert [layer.outputs for layer in found.starts] == [("images",)]
-    session = NcnnSession(path, threads=1)
+    session = NcnnSession(path, SessionOptions(threads=1))
     assert session.precision == "fp32"
     assert session.proof.types == {"f32": 1.0}
     assert (
@@ -56,7 +56,7 @@ def test_half_precision_is_in_the_weights(traced, tmp_path, family):
     for precision in ("fp32", "fp16"):
         path = tmp_path / f"student.{precision}.ncnn.param"
         convert.make(source, path, precision)
-        session = NcnnSession(path, threads=1)
+        session = NcnnSession(path, SessionOptions(threads=1))
         assert session.precision == precision
         sizes[precision] = path.with_suffix(".bin").stat().st_size
     assert sizes["fp16"] < 0.55 * sizes["fp32"]
