@@ -107,8 +107,8 @@ def test_the_table_shows_the_steps_of_a_run_in_order(tmp_path):
 
     (text,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
     export = (
-        "export: {precisions: [fp32, fp16, int8], formats: [ncnn], engines: [tensorrt-rtx], "
-        "input: uint8}\n"
+        "export: {precisions: [fp32, fp16, int8], formats: [ncnn, litert], "
+        "engines: [tensorrt-rtx], input: uint8}\n"
     )
     (tmp_path / "recipe.yaml").write_text(text + export, encoding="utf-8")
     for folder in ("photos", "other-photos"):
