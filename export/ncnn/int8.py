@@ -22,7 +22,7 @@ from export.ncnn.convert import Traced, require_delivered
 from export.ncnn.convert import make as make_float
 from runtime.arrays import AnyArray, Floats
 from runtime.backends.base import SessionOptions
-from runtime.backends.ncnn.network import EMBEDDING, WORKING, Layer, Network, read
+from runtime.backends.ncnn.network import EMBEDDING, Layer, Network, read
 from runtime.backends.ncnn.session import NcnnSession
 from runtime.backends.ncnn.weights import INT8_TAG, arrays_of, weights_of
 from runtime.errors import FileNotMadeError
@@ -90,9 +90,10 @@ def _chosen(network: Network) -> list[Layer]:
         FileNotMadeError: less than half of the weights are in them.
     """
     makers = {name: layer for layer in network.layers for name in layer.outputs}
-    ahead, before = [makers[EMBEDDING]], dict[str, Layer]()
-    while ahead[0].kind not in WORKING and ahead[0].inputs:
-        ahead = [makers[ahead[0].inputs[0]]]
+    last, before = makers[EMBEDDING], dict[str, Layer]()
+    while last.kind == "Split":
+        last = makers[last.inputs[0]]
+    ahead = [last]  # itself left out: the embedding layer, or a layer without weights
     while ahead:
         for name in ahead.pop().inputs:
             if (layer := makers[name]).name not in before:
