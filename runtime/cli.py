@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 import click
 
 from runtime.errors import ToolError, from_file_system, lacking
-from runtime.text import printable
+from runtime.text import printable, shortened
 
 if TYPE_CHECKING:
     from runtime.results.report import Report
@@ -204,6 +204,7 @@ def _traceback_file(error: BaseException) -> Path:
 
 def _fail(message: str, code: int) -> NoReturn:
     if "--json" in sys.argv:
-        click.echo(json.dumps({"error": message, "exit_code": code}))
-    click.echo(f"{click.style('error', fg='red', bold=True)}: {printable(message)}", err=True)
+        click.echo(json.dumps({"error": shortened(message), "exit_code": code}))
+    shown = shortened(printable(message))
+    click.echo(f"{click.style('error', fg='red', bold=True)}: {shown}", err=True)
     sys.exit(code)

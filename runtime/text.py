@@ -33,6 +33,21 @@ def _escaped(found: re.Match[str]) -> str:
     )
 
 
+_FIRST, _LAST = 4_000, 1_500
+
+
+def shortened(text: str) -> str:
+    """Return a message of a length that can be read: the middle of a longer one is left out.
+
+    What is wrong stands at its beginning and what to do at its end; between them may be a name or a
+    value of any length.
+    """
+    left_out = len(text) - _FIRST - _LAST
+    if left_out <= 0:
+        return text
+    return f"{text[:_FIRST]} [... {left_out:,} characters ...] {text[-_LAST:]}"
+
+
 _MARKUP = re.compile(r"[\\`*\[\]<>|&~@]|(?<=www)\.|:(?=//)", re.IGNORECASE)
 """What Markdown or HTML in it reads as markup, or turns into a link, anywhere in a line."""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import tempfile
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 
@@ -53,9 +54,10 @@ def run(
         overrides += (f"target={json.dumps(str(Path(target).resolve()) if is_file else target)}",)
     if minutes is not None:
         overrides += (f"distill.minutes={minutes!r}",)
-    with Console() as console, tempfile.TemporaryDirectory() as temporary:
+    with Console() as console, ExitStack() as stack:
         if recipe.is_dir():
-            recipe, out = _first_recipe(recipe, out, Path(temporary) if dry_run else None)
+            instead = Path(stack.enter_context(TemporaryDirectory())) if dry_run else None
+            recipe, out = _first_recipe(recipe, out, instead)
         job = jobs.open_job(recipe, overrides, out, console)
         if dry_run:
             document = jobs.rehearse(job)

@@ -194,6 +194,11 @@ class Report(Struct, frozen=True, kw_only=True):
     bootstrap."""
     student_search: StudentSearch | UnsetType = UNSET
 
+    def __post_init__(self) -> None:
+        if self.recommended.stage not in [entry.stage for entry in self.ledger]:
+            stage = self.recommended.stage
+            raise ValueError(f"recommended.stage: the ledger has no entry {stage[:60]!r}")
+
     def entry(self, stage: str) -> LedgerEntry:
         """Return the ledger entry of a stage."""
         return next(entry for entry in self.ledger if entry.stage == stage)

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runtime.errors import InputError, from_file_system
-from runtime.text import command, printable
+from runtime.text import command, printable, shortened
 
 ROOT = Path(__file__).parents[2]
 NAMES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
@@ -56,6 +56,16 @@ def test_a_text_that_is_printed_steers_no_terminal(text):
 def test_names_of_any_script_stay_as_they_are():
     for name in ("Blüte é", "猫/1.png", "кот", "🐈", "ก็", "a-b_c (1).jpg"):
         assert printable(name) == name
+
+
+@pytest.mark.parametrize("length", [0, 1, 5_499, 5_500])
+def test_a_message_of_a_usual_length_is_not_shortened(length):
+    assert shortened("x" * length) == "x" * length
+
+
+def test_of_a_longer_message_the_middle_is_left_out_and_said():
+    text = "a" * 4_000 + "b" * 1_234 + "c" * 1_500
+    assert shortened(text) == f"{'a' * 4_000} [... 1,234 characters ...] {'c' * 1_500}"
 
 
 def test_everything_is_printed_by_the_two_functions_that_escape():

@@ -49,6 +49,17 @@ def test_users_errors_have_a_message_and_a_code(monkeypatch, capsys, error, code
     assert json.loads(out) == {"error": "a: b", "exit_code": code}
 
 
+@pytest.mark.parametrize("sign", ["x", "\x00", "\u202e", "\n"])
+def test_a_message_has_an_end_whatever_it_quotes(monkeypatch, capsys, sign):
+    error = InputError(f"labels.csv:3: no such image: {sign * 100_000}\n  Correct the name.")
+    code, out, err = guard(monkeypatch, capsys, raising(error), "--json")
+    assert code == 2
+    for said in (err, json.loads(out)["error"]):
+        assert "labels.csv:3: no such image" in said
+        assert said.rstrip().endswith("Correct the name.")
+        assert len(said) < 6_000
+
+
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, click.Abort])
 def test_an_interruption_tells_how_to_go_on(monkeypatch, capsys, interruption):
     code, out, err = guard(

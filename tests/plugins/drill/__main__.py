@@ -1,9 +1,11 @@
 """Thousands of changed inputs through the real command line; a table of what came of them.
 
     PYTHONPATH=.:tests/plugins python -m drill --cases 10000 [--seed 0] [--kind bundles] [--case N]
+    PYTHONPATH=.:tests/plugins python -m drill --cases 0 --kills 100 --terms 20
 
 A case is drawn from the seed, its kind and its number alone, so that it can be repeated. One of a
-hundred runs as a user runs it, in a new Python; the others are forked from this process.
+hundred runs as a user runs it, in a new Python; the others are forked from this process. Then a
+real run is killed and told to stop at random moments (`kills.py`).
 """
 
 from __future__ import annotations
@@ -24,17 +26,19 @@ import click
 
 # Before anything reads them: one thread each, and no hub.
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", HF_HUB_OFFLINE="1")
+os.environ["PYTHONPATH"] = str(Path(__file__).parents[3])  # a command runs in a folder of its own
 
 from drill import forked, judging
 from drill.archives import Archives
 from drill.bundles import Bundles
 from drill.case import DONE, Case, Kind, Outcome
 from drill.images import Images
+from drill.kills import Kills
 from drill.recipes import Recipes
 from drill.reports import Reports
 from drill.tables import Tables
 from runtime.backends.ort_library import import_onnxruntime
-from runtime.text import table
+from runtime.text import command, table
 
 KINDS: dict[str, tuple[Callable[[], Kind], float]] = {
     "recipes": (Recipes, 0.25),
@@ -112,10 +116,8 @@ class Drill:
         try:
             case = kind.make(rng, work)
             before = judging.names(work)
-            if rng.randrange(ANEW):
-                outcome = forked.run(case, work, self.idle_mb)
-            else:
-                outcome = forked.run_anew(case, work)
+            anew = not rng.randrange(ANEW)
+            outcome = forked.run(case, work, self.idle_mb, anew=anew)
             found = judging.faults(case, outcome, kind, work, before)
             if found:
                 self._keep(place, f"{name} {number}", case, outcome, found)
@@ -145,12 +147,18 @@ def run(drill: Drill, cases: list[tuple[str, int]], say: Callable[[str], None]) 
         outcome, found = drill.one(name, number)
         tallies[name].count(outcome, found)
         if found:
-            say(f"FAULT {name} --case {number}: {'; '.join(found)}")
+            say(f"FAULT {'; '.join(found)}\n  {again(drill.seed, name, number)}")
         now = time.monotonic()
         if now - shown > 10:
             shown, left = now, (now - started) / done * (len(cases) - done)
             say(f"{done:,} of {len(cases):,} cases, about {left / 60:.0f} min left")
     return tallies
+
+
+def again(seed: int, name: str, number: int) -> str:
+    """Return the command that repeats a case."""
+    words = ("python", "-m", "drill", "--seed", seed, "--kind", name, "--case", number)
+    return f"again: PYTHONPATH=.:tests/plugins {command(*words)}"
 
 
 def markdown(tallies: dict[str, Tally]) -> str:
@@ -182,24 +190,57 @@ def drawn(total: int, only: str | None) -> list[tuple[str, int]]:
 @click.option("--seed", default=0, show_default=True)
 @click.option("--kind", "only", type=click.Choice(list(KINDS)))
 @click.option("--case", "number", type=int, help="This one of the kind alone.")
+@click.option("--first", default=0, help="Leave out the cases of each kind before this one.")
+@click.option("--kills", default=100, show_default=True, help="SIGKILLs; none with --kind.")
+@click.option("--terms", default=20, show_default=True, help="SIGTERMs; none with --kind.")
+@click.option("--small", is_flag=True, help="Kill a smaller run, of seconds.")
 @click.option("--kept", default="build/drill", show_default=True, type=click.Path(path_type=Path))
-def main(total: int, seed: int, only: str | None, number: int | None, kept: Path) -> None:
+def main(  # one parameter an option
+    total: int,
+    seed: int,
+    only: str | None,
+    number: int | None,
+    first: int,
+    kills: int,
+    terms: int,
+    small: bool,
+    kept: Path,
+) -> None:
     """Give changed inputs to the commands; exit code 1 if one of them was not treated right."""
     warnings.simplefilter("ignore")
     import_onnxruntime()  # as the product does, before a name of its modules is learnt
     if number is not None and only is None:
         raise click.UsageError("--case needs --kind")
     cases = drawn(total, only) if number is None else [(str(only), number)]
-    with tempfile.TemporaryDirectory(prefix="drill-") as folder:
-        drill = Drill(Path(folder), kept.resolve(), seed)
-        tallies = run(drill, cases, lambda line: click.echo(line, err=True))
-    click.echo(markdown(tallies))
-    found = sum((tally.faults for tally in tallies.values()), Counter[str]())
+    cases = [case for case in cases if case[1] >= first]
+    found = _give(cases, seed, kept.resolve()) if cases else Counter[str]()
+    if only is None and kills + terms:
+        found.update(_disturb(kills, terms, seed, kept.resolve(), small=small))
     for fault, count in found.most_common():
         click.echo(f"{count} x {fault}")
     if found:
         click.echo(f"kept, with what was said: {kept}")
         sys.exit(1)
+
+
+def _give(cases: list[tuple[str, int]], seed: int, kept: Path) -> Counter[str]:
+    """Run the cases, print their table, and return the faults."""
+    with tempfile.TemporaryDirectory(prefix="drill-") as folder:
+        tallies = run(Drill(Path(folder), kept, seed), cases, _say)
+    click.echo(markdown(tallies))
+    return sum((tally.faults for tally in tallies.values()), Counter[str]())
+
+
+def _disturb(kills: int, terms: int, seed: int, kept: Path, *, small: bool) -> list[str]:
+    """Kill real runs and tell them to stop, print where, and return the faults."""
+    with tempfile.TemporaryDirectory(prefix="drill-") as folder:
+        found = Kills(Path(folder), kept, small=small).disturb(kills, terms, Random(seed), _say)
+    click.echo(found.markdown())
+    return found.faults
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import importlib
 import os
 import resource
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,7 +21,7 @@ from pathlib import Path
 from drill.case import Case, Outcome
 from runtime.benchmark import latency
 
-WALL_S = 120.0
+WALL_S = 600.0
 """From here on a process is stopped: its limit is one of CPU time, for a machine may be busy."""
 MOST_ADDRESS_SPACE = 6_000_000_000
 """Beyond that of the parent: the system must survive what the drill finds."""
@@ -30,25 +29,52 @@ MOST_FILE = 300_000_000
 _LOOK_S = 0.005
 
 
-def learn_imports(case: Case, folder: Path) -> None:
-    """Run a case in a forked process, and import here what it imported: the next ones need not."""
+def learn_imports(case: Case, folder: Path) -> int:
+    """Run a case in a forked process, and import here what it imported: the next ones need not.
+
+    Returns:
+        Its exit code.
+    """
     found = folder.with_suffix(".modules")
     child = os.fork()
     if child == 0:
         _be_the_command(case, folder, found)
-    _wait(child, time.monotonic())
+    _, status = os.waitpid(child, 0)
     for name in found.read_text().split():
         if name not in sys.modules:
             with contextlib.suppress(ImportError):  # of a module that made another one by hand
                 importlib.import_module(name)
+    return os.waitstatus_to_exitcode(status)
 
 
-def start(case: Case, folder: Path) -> int:
-    """Start a case in a forked process, and return its number."""
+def start(case: Case, folder: Path, *, anew: bool = False) -> int:
+    """Start a case in a process of its own, and return its number.
+
+    Args:
+        case: the command.
+        folder: from which it is run; what it says goes into files beside it.
+        anew: in a new Python, as a user does; else it is forked, and imports nothing again.
+    """
     child = os.fork()
     if child == 0:
-        _be_the_command(case, folder)
+        _be_the_command(case, folder, anew=anew)
     return child
+
+
+def ended_by(child: int, moment: float) -> tuple[int, resource.struct_rusage] | None:
+    """Return the status of a process and what it took; None if it goes on.
+
+    Args:
+        child: its number.
+        moment: of `time.monotonic`, until which it is waited for.
+    """
+    while True:
+        found, status, used = os.wait4(child, os.WNOHANG)
+        if found:
+            return status, used
+        if time.monotonic() >= moment:
+            return None
+        time.sleep(_LOOK_S)
 
 
 def time_shortly() -> None:
@@ -58,43 +84,30 @@ def time_shortly() -> None:
     latency.measure_together = lambda requests, plan=None: real(requests, short)
 
 
-def run(case: Case, folder: Path, idle_mb: float = 0.0) -> Outcome:
-    """Run a case in its folder, in a forked process.
+def run(case: Case, folder: Path, idle_mb: float = 0.0, *, anew: bool = False) -> Outcome:
+    """Run a case in its folder.
 
     Args:
         case: the command.
         folder: from which it is run; what it says goes into files beside it.
         idle_mb: resident memory of a process that does nothing.
+        anew: in a new Python, whose memory is not compared.
     """
-    timed_out, status, used = _wait(start(case, folder), time.monotonic())
+    child = start(case, folder, anew=anew)
+    ended = ended_by(child, time.monotonic() + WALL_S)
+    timed_out = ended is None
+    if ended is None:
+        os.killpg(child, signal.SIGKILL)
+        ended = os.wait4(child, 0)[1:]
+    status, used = ended
     return Outcome(
         code=os.waitstatus_to_exitcode(status),
         out=folder.with_suffix(".out").read_text("utf-8", "surrogateescape"),
         err=folder.with_suffix(".err").read_text("utf-8", "surrogateescape"),
         cpu_s=used.ru_utime + used.ru_stime,
-        memory_mb=used.ru_maxrss / 1e3 - idle_mb,
+        memory_mb=0.0 if anew else used.ru_maxrss / 1e3 - idle_mb,
         timed_out=timed_out,
     )
-
-
-def run_anew(case: Case, folder: Path) -> Outcome:
-    """Run a case as a user does, in a new process; its memory is not compared."""
-    module = {"compressor": "compressor", "runtime": "runtime"}[case.words[0]]
-    command = [sys.executable, "-m", module, *case.words[1:]]
-    settings = {**os.environ, **case.settings, "TMPDIR": str(_temporary(folder))}
-    settings.pop("ORT_DISABLE_TELEMETRY", None)  # of this process
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    try:
-        done = subprocess.run(
-            command, cwd=folder, env=settings, capture_output=True, timeout=WALL_S, check=False
-        )
-        code, out, err, timed_out = done.returncode, done.stdout, done.stderr, False
-    except subprocess.TimeoutExpired as error:
-        code, out, err, timed_out = -signal.SIGKILL, error.stdout or b"", error.stderr or b"", True
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    said = [each.decode(errors="surrogateescape") for each in (out, err)]
-    return Outcome(code, *said, cpu_s=cpu_s, memory_mb=0.0, timed_out=timed_out)
 
 
 def _temporary(folder: Path) -> Path:
@@ -103,26 +116,16 @@ def _temporary(folder: Path) -> Path:
     return temporary
 
 
-def _wait(child: int, started: float) -> tuple[bool, int, resource.struct_rusage]:
-    """Return whether a process was stopped, its status, and what it took."""
-    timed_out = False
-    while True:
-        found, status, used = os.wait4(child, os.WNOHANG)
-        if found:
-            return timed_out, status, used
-        if time.monotonic() - started > WALL_S and not timed_out:
-            timed_out = True
-            os.killpg(child, signal.SIGKILL)
-        time.sleep(_LOOK_S)
-
-
-def _be_the_command(case: Case, folder: Path, imported: Path | None = None) -> None:
+def _be_the_command(
+    case: Case, folder: Path, imported: Path | None = None, *, anew: bool = False
+) -> None:
     """Become the command and end: nothing of the parent goes on in the child.
 
     Args:
         case: the command.
         folder: from which it is run.
         imported: a file for the names of the modules that are there at the end.
+        anew: in a new Python.
     """
     code, write = 70, os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     try:
@@ -137,6 +140,9 @@ def _be_the_command(case: Case, folder: Path, imported: Path | None = None) -> N
         os.environ.update(case.settings)
         tempfile.tempdir = os.environ["TMPDIR"] = str(_temporary(folder))
         _limit()
+        if anew:
+            os.environ.pop("ORT_DISABLE_TELEMETRY", None)  # of the parent
+            os.execv(sys.executable, (sys.executable, "-m", *case.words))
         sys.argv = list(case.words)
         code = _exit_code_of(_entry(case.words[0]))
     except BaseException:

@@ -79,6 +79,8 @@ WRONG = [
      r"verdict\.requirements\[0\]\.rule: "),
     (put("robustness", "lines", 1, "families", 0, "stability_ci", value=[[0, 1]]),
      r"robustness\.lines\[1\]\.families\[0\]\.stability_ci: expected 5 pairs"),
+    (put("recommended", "stage", value="/"), r"recommended\.stage: the ledger has no entry '/'"),
+    (put("ledger", value=[]), r"recommended\.stage: the ledger has no entry 'onnx-"),
     (put("machine", "cores", value=None), r"machine\.cores: expected int, got null"),
     (put("schema_version", value=99), r"version 99 of the report; .* Install a newer one"),
     (lambda document: document.pop("golden"), r"not a report \(it lacks golden\)"),
