@@ -51,7 +51,7 @@ from runtime.sampling import evenly
 
 SAMPLE = 64
 """Images that rates are measured on."""
-_AT_LEAST_S = 1.0
+AT_LEAST_S = 1.0
 """A part is timed for so many seconds, and at least for one batch, after one to warm up."""
 _VALIDATED, _FITTED = 32, 16  # images
 _TEACHER_BATCH_ON_CPU = 16  # as fast there as 64, and a large teacher is not waited for
@@ -196,7 +196,7 @@ class _Measurement:
         validation = training.validation()
         validation.measure(training.student)
         begun, times = time.perf_counter(), 0
-        while not times or time.perf_counter() - begun < _AT_LEAST_S / 2:
+        while not times or time.perf_counter() - begun < AT_LEAST_S / 2:
             validation.measure(training.student)
             times += 1
         return (time.perf_counter() - begun) / times / len(validation.pixels)
@@ -257,7 +257,7 @@ class _Measurement:
             if not warm:
                 work(next(jobs), next(loaded))
             begun, done = time.perf_counter(), 0
-            while not done or time.perf_counter() - begun < _AT_LEAST_S:
+            while not done or time.perf_counter() - begun < AT_LEAST_S:
                 work(next(jobs), next(loaded))
                 done += 1
         return (time.perf_counter() - begun) / done / size

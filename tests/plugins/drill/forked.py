@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import math
 import os
 import resource
 import signal
@@ -29,22 +30,24 @@ MOST_FILE = 300_000_000
 _LOOK_S = 0.005
 
 
-def learn_imports(case: Case, folder: Path) -> int:
+def learn_imports(case: Case, folder: Path) -> tuple[int, float]:
     """Run a case in a forked process, and import here what it imported: the next ones need not.
 
     Returns:
-        Its exit code.
+        Its exit code, and its seconds of CPU time without those of the imports.
     """
     found = folder.with_suffix(".modules")
     child = os.fork()
     if child == 0:
         _be_the_command(case, folder, found)
-    _, status = os.waitpid(child, 0)
+    _, status, used = os.wait4(child, 0)
+    begun = time.process_time()
     for name in found.read_text().split():
         if name not in sys.modules:
             with contextlib.suppress(ImportError):  # of a module that made another one by hand
                 importlib.import_module(name)
-    return os.waitstatus_to_exitcode(status)
+    imports_s = time.process_time() - begun
+    return os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime - imports_s
 
 
 def start(case: Case, folder: Path, *, anew: bool = False) -> int:
@@ -61,20 +64,29 @@ def start(case: Case, folder: Path, *, anew: bool = False) -> int:
     return child
 
 
-def ended_by(child: int, moment: float) -> tuple[int, resource.struct_rusage] | None:
+def ended_by(
+    child: int, moment: float, most_cpu_s: float = math.inf
+) -> tuple[int, resource.struct_rusage] | None:
     """Return the status of a process and what it took; None if it goes on.
 
     Args:
         child: its number.
         moment: of `time.monotonic`, until which it is waited for.
+        most_cpu_s: seconds of CPU time, until which it is waited for.
     """
     while True:
         found, status, used = os.wait4(child, os.WNOHANG)
         if found:
             return status, used
-        if time.monotonic() >= moment:
+        if time.monotonic() >= moment or _cpu_s(child) >= most_cpu_s:
             return None
         time.sleep(_LOOK_S)
+
+
+def _cpu_s(child: int) -> float:
+    """Return the CPU time of a process, and of those that it started and waited for."""
+    after_name = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, after_name[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def time_shortly() -> None:

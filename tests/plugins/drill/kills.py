@@ -41,8 +41,8 @@ SMALL = (
 """Further settings of a run that takes seconds: it has no first bundle, and is soon exported."""
 TERMINATED = 143
 NEXT = (1 / 8, 1 / 2)
-"""The first signal comes at any moment of the time that an undisturbed run takes; each of the next
-within one of these shares of it, after the run was started again."""
+"""The first signal comes at any moment of the CPU time that an undisturbed run takes; each of the
+next within one of these shares of it, after the run was started again."""
 MOST_SIGNALS = 12
 """To one run: then it is left to finish."""
 ANEW = 10
@@ -97,11 +97,9 @@ class Kills:
         self.words = ("compressor", "run", recipe, "--out", "out", *changes)
         forked.time_shortly()
         work = self._place("undisturbed") / "work"
-        if forked.learn_imports(self._case(work), work) != DONE:
+        code, self.cpu_s = forked.learn_imports(self._case(work), work)
+        if code != DONE:
             raise RuntimeError(work.with_suffix(".err").read_text())
-        events = (work / "out" / "events.jsonl").read_text().splitlines()
-        times = [float(json.loads(line)["time"]) for line in events[1:]]  # torch is imported
-        self.length_s = times[-1] - times[0]
         self.steps = tuple(json.loads((work / "out" / "steps.json").read_text())["steps"])
         self.bits = bits(work / "out")
 
@@ -132,7 +130,7 @@ class Kills:
         """Disturb one run until it ends by itself; yield what is wrong."""
         signals = 0
         while True:
-            within = self.length_s * (rng.choice(NEXT) if signals else 1)
+            within = self.cpu_s * (rng.choice(NEXT) if signals else 1)
             moment = rng.uniform(0, within) if due and signals < MOST_SIGNALS else NEVER
             how = due[-1] if due else signal.SIGKILL
             code, hit, said = self._start(place, moment, how, anew=not rng.randrange(ANEW))
@@ -154,23 +152,24 @@ class Kills:
         yield from left(place / "work")
 
     def _start(
-        self, place: Path, after_s: float, how: signal.Signals, *, anew: bool = False
+        self, place: Path, after_cpu_s: float, how: signal.Signals, *, anew: bool = False
     ) -> tuple[int, bool, str]:
         """Run until it ends or the signal comes; exit code, whether it came, stderr."""
         work = place / "work"
         work.with_suffix(".err").write_text("")
         shutil.rmtree(work.with_suffix(".tmp"), ignore_errors=True)  # a killed one may have left
-        child, started = forked.start(self._case(place), work, anew=anew), time.monotonic()
-        ended = forked.ended_by(child, started + min(after_s, LONGEST_S))
+        child = forked.start(self._case(place), work, anew=anew)
+        ended = forked.ended_by(child, time.monotonic() + LONGEST_S, after_cpu_s)
         hit = ended is None
         if ended is None:
-            os.kill(child, how if after_s < NEVER else signal.SIGKILL)
+            os.kill(child, how if after_cpu_s < NEVER else signal.SIGKILL)
             ended = forked.ended_by(child, time.monotonic() + LONGEST_S)
         if ended is None:
             os.killpg(child, signal.SIGKILL)
             raise RuntimeError(f"{how.name} did not end {self.words}")
         said = work.with_suffix(".err").read_text("utf-8", "surrogateescape")
-        return os.waitstatus_to_exitcode(ended[0]), hit, said
+        code = os.waitstatus_to_exitcode(ended[0])
+        return code, hit and code != DONE, said  # it may have ended as the signal was sent
 
     def _case(self, place: Path) -> Case:
         settings = {"EDGE_COMPRESSOR_CACHE": str(place / "work" / "cache")}
