@@ -17,7 +17,7 @@ from compressor.distillation.methods import tintem_head
 from compressor.distillation.pace import measure
 from compressor.recipe import plan as plans
 from drill import changes
-from drill.case import DONE, LACKING, WRONG_INPUT, Case
+from drill.case import DONE, LACKING, WRONG_INPUT, Case, Outcome
 
 LINES = (*changes.YAML_VALUES, "name: x", "data:", "- a", "---", "...", "%YAML 9.9", "<<: *a")
 
@@ -54,7 +54,10 @@ class Recipes:
 
     name = "recipes"
     cpu_limit_s = 20.0
-    memory_limit_mb = 600.0
+    memory_limit_mb = 4_000.0
+    """Of a recipe that is taken: a training step of eight images of 1,000 px, which some ask for,
+    takes 2.3 GB."""
+    refused_within_mb = 600.0
 
     def prepare(self, folder: Path) -> None:
         """Make images, the weights of a small teacher, a short recipe, and one of every key."""
@@ -84,7 +87,12 @@ class Recipes:
         words += ["--json"] if rng.random() < 0.7 else []
         settings = {"EDGE_COMPRESSOR_CACHE": str(self.cache)}
         codes = frozenset({DONE, WRONG_INPUT, LACKING})
-        return Case(tuple(words), codes, change, settings=settings)
+
+        def judge(outcome: Outcome) -> list[str]:
+            within = outcome.code == DONE or outcome.memory_mb <= self.refused_within_mb
+            return [] if within else [f"more than {self.refused_within_mb:g} MB for a refusal"]
+
+        return Case(tuple(words), codes, change, judge=judge, settings=settings)
 
 
 def _block(node: Any, indent: int = 0) -> str:
