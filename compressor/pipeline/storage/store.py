@@ -191,10 +191,15 @@ class Store:
             lock.release()
 
     def _remove_left_over(self, used: set[str], kept_s: float) -> None:
-        """Remove work that killed processes left, and what versions before this one kept here."""
+        """Remove work that killed processes left, and what versions before this one kept here.
+
+        A folder in which nothing was made yet is of no use to the next attempt.
+        """
         for path in _below(self.folder / "work"):
             with suppress(FileNotFoundError):
-                if path.name not in used and time.time() - path.stat().st_mtime >= kept_s:
+                old = time.time() - path.stat().st_mtime >= kept_s
+                empty = path.is_dir() and not any(path.iterdir())
+                if path.name not in used and (old or empty):
                     shutil.rmtree(path, ignore_errors=True)
         for path in _below(self.folder / "locks"):
             with suppress(FileNotFoundError):

@@ -214,10 +214,30 @@ def test_work_of_a_killed_run_is_removed_after_a_day(store):
     for age_h in (23, 25):
         left = store.folder / "work" / key(age_h)
         left.mkdir(parents=True)
+        (left / "part").touch()
         then = time.time() - age_h * 3600
         os.utime(left, (then, then))
     make(store, 1)
     assert [path.name for path in (store.folder / "work").iterdir()] == [key(23)]
+
+
+def test_work_of_a_killed_run_in_which_nothing_was_made_is_removed_at_once(store):
+    for name in ("begun", "empty"):
+        (store.folder / "work" / key(name)).mkdir(parents=True)
+    (store.folder / "work" / key("begun") / "part").touch()
+    store.close()
+    assert [path.name for path in (store.folder / "work").iterdir()] == [key("begun")]
+
+
+def test_work_that_a_live_run_has_just_begun_stays(store):
+    other = Store.at(store.folder, None)
+
+    def fill(work):
+        assert not any(work.iterdir())
+        other.close()
+        (work / "file").touch()
+
+    assert store.make(key("file"), ("file",), fill, print)[1]
 
 
 def test_files_of_older_versions_are_removed_and_others_left_alone(store):
