@@ -73,9 +73,9 @@ class Bundles:
 def _seal(bundle: Path) -> None:
     """Write a manifest that fits, and in bundle.json the digests of its files, where it can."""
     try:
-        document = json.loads((bundle / "bundle.json").read_text())
+        document = json.loads(_file(bundle / "bundle.json").read_text())
         for artifact in document["artifacts"]:
-            artifact["sha256"] = sha256_of(bundle / artifact["file"])
+            artifact["sha256"] = sha256_of(_file(bundle / artifact["file"]))
         text = json.dumps(document)
         if text != json.dumps(json.loads((bundle / "bundle.json").read_text())):
             write_json(bundle / "bundle.json", document)
@@ -83,6 +83,17 @@ def _seal(bundle: Path) -> None:
         pass  # it is no such document any more
     shutil.rmtree(bundle / "manifest.json") if (bundle / "manifest.json").is_dir() else None
     seal_bundle(bundle)
+
+
+def _file(path: Path) -> Path:
+    """Return the path of a file.
+
+    Raises:
+        OSError: it is none, but a pipe or a device, which would be read for ever.
+    """
+    if not path.is_file():
+        raise OSError(path)
+    return path
 
 
 def _differ(sound: Path, changed: Path) -> bool:

@@ -121,7 +121,8 @@ class Kills:
             if len(done.faults) > before:
                 shutil.copytree(place, self.kept / f"kills-{done.runs}", dirs_exist_ok=True)
             shutil.rmtree(place)
-            say(f"{done.runs} runs, {len(due)} signals left")
+            so_far = " and ".join(f"{done.of(name)} {name}" for name in ("SIGKILL", "SIGTERM"))
+            say(f"{done.runs} runs ended after {so_far}; {len(due)} signals left")
         return done
 
     def _one(
