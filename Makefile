@@ -6,7 +6,7 @@
 #   make lowest        the tests with the lowest version of each dependency that pyproject.toml allows
 #   make newest        the tests of images with the newest Pillow and pillow-heif there are
 #   make jetson        the tests of the runtime as a Jetson has it: Python 3.10
-#   make drill         10,000 hostile inputs; one with a fault is kept in build/drill
+#   make drill         10,000 hostile inputs, 120 signals to real runs; what has a fault is kept in build/drill
 PYTHON ?= python3
 PYTHON310 ?= python3.10
 VENV := .venv
@@ -83,7 +83,7 @@ jetson: wheel
 	build/jetson/bin/python -m pip install --quiet --constraint constraints-jetson.txt "$$(ls build/wheel/*.whl)[cpu,test]" 'cuda-bindings>=12.9,<13'
 	cd build/jetson && OMP_NUM_THREADS=1 bin/pytest --numprocesses 2 --dist loadfile -c ../../pyproject.toml --rootdir ../.. ../../tests/runtime ../../tests/test_base_install.py
 
-# Hostile inputs through the real command line; it says how long it will take.
+# Hostile inputs through the real command line, and real runs that are killed; it says how long it will take.
 drill: $(STAMP)
 	PYTHONPATH=.:tests/plugins $(BIN)/python -m drill
 
