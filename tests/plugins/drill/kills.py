@@ -47,7 +47,8 @@ MOST_SIGNALS = 12
 """To one run: then it is left to finish."""
 ANEW = 10
 """One of so many starts is in a new Python, as a user's; the others are forked."""
-LONGEST_S = 1800.0
+LONGEST_S = 7200.0
+"""For a run that hangs; a machine may be busy."""
 NEVER = float("inf")
 
 
@@ -161,13 +162,13 @@ class Kills:
         shutil.rmtree(work.with_suffix(".tmp"), ignore_errors=True)  # a killed one may have left
         child = forked.start(self._case(place), work, anew=anew)
         ended = forked.ended_by(child, time.monotonic() + LONGEST_S, after_cpu_s)
-        hit = ended is None
-        if ended is None:
-            os.kill(child, how if after_cpu_s < NEVER else signal.SIGKILL)
+        hit = ended is None and after_cpu_s < NEVER
+        if hit:
+            os.kill(child, how)
             ended = forked.ended_by(child, time.monotonic() + LONGEST_S)
         if ended is None:
             os.killpg(child, signal.SIGKILL)
-            raise RuntimeError(f"{how.name} did not end {self.words}")
+            raise RuntimeError(f"{self.words} did not end{f' after {how.name}' * hit}")
         said = work.with_suffix(".err").read_text("utf-8", "surrogateescape")
         code = os.waitstatus_to_exitcode(ended[0])
         return code, hit and code != DONE, said  # it may have ended as the signal was sent
