@@ -53,11 +53,11 @@ class Recipes:
     """A changed recipe beside sound images and a sound teacher."""
 
     name = "recipes"
-    cpu_limit_s = 20.0
+    cpu_limit_s = 60.0
     memory_limit_mb = 4_000.0
     """Of a recipe that is taken: a training step of eight images of 1,000 px, which some ask for,
-    takes 2.3 GB."""
-    refused_within_mb = 600.0
+    takes 13 s and 2.3 GB."""
+    refused_within_s, refused_within_mb = 20.0, 600.0
 
     def prepare(self, folder: Path) -> None:
         """Make images, the weights of a small teacher, a short recipe, and one of every key."""
@@ -89,8 +89,11 @@ class Recipes:
         codes = frozenset({DONE, WRONG_INPUT, LACKING})
 
         def judge(outcome: Outcome) -> list[str]:
-            within = outcome.code == DONE or outcome.memory_mb <= self.refused_within_mb
-            return [] if within else [f"more than {self.refused_within_mb:g} MB for a refusal"]
+            if outcome.code == DONE:
+                return []
+            too_long = outcome.cpu_s > self.refused_within_s
+            too_large = outcome.memory_mb > self.refused_within_mb
+            return ["a refusal that takes long"] * too_long + ["a large refusal"] * too_large
 
         return Case(tuple(words), codes, change, judge=judge, settings=settings)
 
