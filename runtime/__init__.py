@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from runtime.checking import check
     from runtime.errors import ImageError, InputError, MissingDependencyError, ToolError
+    from runtime.monitoring.monitor import Alarm, Monitor
     from runtime.prediction.prediction import Neighbour, Prediction
     from runtime.prediction.student import Student, load
 
 __all__ = [
+    "Alarm",
     "ImageError",
     "InputError",
     "MissingDependencyError",
+    "Monitor",
     "Neighbour",
     "Prediction",
     "Student",
@@ -34,6 +37,7 @@ __version__ = "0.1.0"
 _MODULES = {
     "runtime.checking": ("check",),
     "runtime.errors": ("ImageError", "InputError", "MissingDependencyError", "ToolError"),
+    "runtime.monitoring.monitor": ("Alarm", "Monitor"),
     "runtime.prediction.student": ("Student", "load"),
     "runtime.prediction.prediction": ("Neighbour", "Prediction"),
 }

@@ -103,6 +103,60 @@ def predict(
 
 @main.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--file", help="Which of its files, such as onnx-int8. Default: the recommended.")
+@click.option("--openvino", is_flag=True, help="Let OpenVINO run it, in place of ONNX Runtime.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0: for all machines.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
+@click.option("--batch", type=click.IntRange(1), default=8, help="Images at once, at most. [8]")
+@click.option("--wait-ms", type=click.FloatRange(0), default=2.0, help="For more images. [2]")
+@click.option("--requests", type=click.IntRange(1), default=64, help="At once, at most. [64]")
+@click.option("--max-mb", type=click.FloatRange(0.001), default=20.0, help="Of an image. [20]")
+@click.option(
+    "--monitor",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Tell changes of the images, and keep those worth labelling there.",
+)
+def serve(
+    bundle: Path,
+    file: str | None,
+    openvino: bool,
+    host: str,
+    port: int,
+    batch: int,
+    wait_ms: float,
+    requests: int,
+    max_mb: float,
+    monitor: Path | None,
+) -> None:
+    """Answer images over HTTP with the student of BUNDLE: docs/serve.md.
+
+    `curl --data-binary @a.jpg http://127.0.0.1:8000/predict` prints what `predict --json` does. It
+    has no passwords: let other machines reach it only where all of them may.
+    """
+    from runtime.monitoring.monitor import Monitor
+    from runtime.prediction.student import load
+    from runtime.serving import server
+    from runtime.serving.limits import Limits
+
+    server.require_packages()
+    limits = Limits(batch=batch, wait_ms=wait_ms, requests=requests, body_mb=max_mb)
+    student = load(bundle, file=file, openvino=openvino)
+    if student.no_outliers:
+        say(f"warning: {student.no_outliers}", err=True)
+    stop = "Ctrl-C stops"
+    server.serve(
+        student,
+        host,
+        port,
+        limits,
+        monitor=Monitor(student, monitor) if monitor is not None else None,
+        ready=lambda address: say(f"{student.file} of {bundle}: {address} ({stop})", err=True),
+    )
+
+
+@main.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--tar", type=click.Path(path_type=Path), help="File to write. Default: BUNDLE.tar.")
 def pack(bundle: Path, tar: Path | None) -> None:
     """Verify BUNDLE and pack it into one .tar file, to copy it to a device."""

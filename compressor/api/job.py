@@ -206,7 +206,12 @@ def _done(job: Run) -> RunResult:
         name=job.plan.recipe.name,
         outcome="done",
         folder=job.folder,
-        files={**files, "bundle": bundle, "student": job.folder / "student.safetensors"},
+        files={
+            **files,
+            "bundle": bundle,
+            "student": job.folder / "student.safetensors",
+            "backbone": job.folder / "student.backbone.safetensors",
+        },
         report=report,
         selection=None,
         summary=f"{job.plan.recipe.name}: {markdown.verdict_line(report)}\n"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from msgspec import UNSET, structs
@@ -39,6 +40,8 @@ class Encoder:
     module: EmbeddingNet
     """float32 [B, 3, S, S], normalised -> [B, D]."""
     origin: Origin
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """Of timm.create_model, beside its name, to build its backbone again without weights."""
 
     def card(self) -> Card:
         """Return its entry in a report."""
@@ -145,4 +148,5 @@ def _encoder(built: Built, module: EmbeddingNet) -> Encoder:
         _, rows, columns, channels = features.maps.shape
         shape = (rows, columns, channels)
     origin = structs.replace(origin_of(spec), part=built.part or UNSET)
-    return Encoder(spec.model, features.pooled.shape[1], preprocess, shape, module, origin)
+    dim = features.pooled.shape[1]
+    return Encoder(spec.model, dim, preprocess, shape, module, origin, built.arguments)

@@ -9,6 +9,7 @@ from compressor.pipeline.context import Run
 from compressor.pipeline.shared import deployed
 from compressor.pipeline.step import Step
 from compressor.pipeline.steps import (
+    backbone,
     bundle,
     check,
     embeddings,
@@ -39,6 +40,7 @@ def steps_of(run: Run) -> tuple[Step, ...]:
         (features.STEP, True),
         (start.STEP, started),
         (distill.step(started=started), True),
+        (backbone.STEP, True),
         (probes.step(started=started), True),
         (robustness.STEP, True),
         (golden.STEP, True),

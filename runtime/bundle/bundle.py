@@ -28,6 +28,8 @@ from runtime.files import sha256_of, stays_below
 from runtime.images.preprocess import Preprocess
 from runtime.text import amount, command
 
+COPY_AGAIN = "Copy the whole folder again (rsync -a, or scp -r)."
+
 
 @dataclass(frozen=True)
 class Artifact:
@@ -113,6 +115,12 @@ def load(folder: Path) -> Bundle:
     verify(folder)
     path = folder / "bundle.json"
     document = documents.read(path, BundleDocument, newest=SCHEMA_VERSION, what="bundle")
+    for number, entry in enumerate(document.artifacts):
+        if not (folder / entry.file).is_file():
+            raise InputError(
+                f"{path}: artifacts[{number}].file: the bundle has no file {entry.file!r}. "
+                f"{COPY_AGAIN}"
+            )
     _require_images_inside(folder / "golden")
     return Bundle(folder, document)
 
@@ -140,8 +148,7 @@ def verify(folder: Path) -> None:
         shown = "\n  ".join(problems[:10])
         more = f"\n  and {len(problems) - 10} more" if len(problems) > 10 else ""
         raise InputError(
-            f"{folder}: the bundle does not match its manifest\n  {shown}{more}\n"
-            "  Copy the whole folder again (rsync -a, or scp -r)."
+            f"{folder}: the bundle does not match its manifest\n  {shown}{more}\n  {COPY_AGAIN}"
         )
 
 
@@ -177,7 +184,11 @@ def _require_images_inside(folder: Path) -> None:
     document = golden.read_document(path)
     if document.root != ".":
         raise InputError(f"{path}: its images must lie beside it; refused")
-    _refuse_outside(path, (*document.images, *document.ood_images))
+    names = (*document.images, *document.ood_images)
+    _refuse_outside(path, names)
+    for name in names:
+        if not (folder / name).is_file():
+            raise InputError(f"{path}: the bundle has no image {name!r}. {COPY_AGAIN}")
 
 
 def _refuse_outside(path: Path, names: Iterable[str]) -> None:

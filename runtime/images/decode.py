@@ -6,6 +6,7 @@ the limit of size. Memory is bounded: large images are decoded one at a time, an
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from collections.abc import Iterator
@@ -74,10 +75,19 @@ def decode(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> Image.Image
         if path.stat().st_size == 0:
             raise ImageError("empty file (0 bytes)")
         with path.open("rb") as file:
-            kind = kind_of(file.read(HEAD_BYTES), path)
-            if kind is None:
-                raise UnidentifiedImageError
-            return _decoded(kind, file, max_megapixels)
+            return _read(file, path, max_megapixels)
+
+
+def decode_bytes(data: bytes, *, max_megapixels: float = MAX_MEGAPIXELS) -> Image.Image:
+    """Read the content of an image file as `decode` does; TGA, which only names tell, is not known.
+
+    Raises:
+        ImageError: as for `decode`.
+    """
+    with _reasons():
+        if not data:
+            raise ImageError("empty (0 bytes)")
+        return _read(io.BytesIO(data), Path(), max_megapixels)
 
 
 def upright(image: Image.Image) -> Image.Image:
@@ -106,6 +116,13 @@ def _reasons() -> Iterator[None]:
         if isinstance(error, OSError) and error.strerror:  # str(error) names the file
             raise ImageError(f"cannot be read: {error.strerror}") from error
         raise ImageError(f"damaged: {str(error) or type(error).__name__}") from error
+
+
+def _read(file: BinaryIO, path: Path, max_megapixels: float) -> Image.Image:
+    kind = kind_of(file.read(HEAD_BYTES), path)
+    if kind is None:
+        raise UnidentifiedImageError
+    return _decoded(kind, file, max_megapixels)
 
 
 def _decoded(kind: Kind, file: BinaryIO, max_megapixels: float) -> Image.Image:

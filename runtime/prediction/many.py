@@ -82,7 +82,7 @@ def predict(
     while batch := list(itertools.islice(tracked, BATCH)):
         pixels = [_pixels(student, named.path) for named in batch]
         sound = [each for each in pixels if not isinstance(each, InputError)]
-        answers = iter(_answers(student, sound))
+        answers = iter(each_answer(student, sound))
         for named, each in zip(batch, pixels, strict=True):
             answer = each if isinstance(each, InputError) else next(answers)
             if isinstance(answer, InputError):
@@ -154,10 +154,15 @@ def _pixels(student: Student, path: Path) -> npt.NDArray[np.uint8] | InputError:
         return error
 
 
-def _answers(
+def each_answer(
     student: Student, pixels: Sequence[npt.NDArray[np.uint8]]
 ) -> Sequence[Prediction | InputError]:
-    """Predict a batch; where that fails, each image alone, so that the others are answered."""
+    """Predict a batch; where that fails, each image alone, so that the others are answered.
+
+    Args:
+        student: as `load` opened it.
+        pixels: [B] of uint8 [S, S, 3], what the network sees of each image.
+    """
     if not pixels:
         return []
     try:
@@ -165,4 +170,4 @@ def _answers(
     except InputError as error:
         if len(pixels) == 1:
             return [error]
-        return [_answers(student, [each])[0] for each in pixels]
+        return [each_answer(student, [each])[0] for each in pixels]

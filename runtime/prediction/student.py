@@ -28,15 +28,16 @@ from runtime.bundle import bundle as bundles
 from runtime.bundle import golden
 from runtime.bundle.bundle import Artifact, Bundle
 from runtime.errors import ImageError, InputError
-from runtime.images.decode import decode, upright
+from runtime.images.decode import decode, decode_bytes, upright
 from runtime.prediction.prediction import Neighbour, Prediction
 
 if TYPE_CHECKING:
     from runtime.backends.base import Outputs, Session
     from runtime.bundle.golden import Golden
 
-ImageInput = str | Path | Image.Image | npt.NDArray[np.uint8]
-"""A file, a Pillow image, or uint8 [H, W, 3] in RGB (from OpenCV's BGR: `frame[:, :, ::-1]`)."""
+ImageInput = str | Path | bytes | Image.Image | npt.NDArray[np.uint8]
+"""A file, the content of one, a Pillow image, or uint8 [H, W, 3] in RGB (from OpenCV's BGR:
+`frame[:, :, ::-1]`)."""
 
 BATCH = 32
 """Most images in one call of the network."""
@@ -269,7 +270,7 @@ def _file_of(bundle: Bundle, file: str | None) -> Artifact:
 def _as_list(images: ImageInput | Sequence[ImageInput]) -> list[ImageInput]:
     if isinstance(images, np.ndarray):
         return list(images) if images.ndim == 4 else [images]
-    if isinstance(images, (str, Path, Image.Image)):
+    if isinstance(images, (str, Path, bytes, Image.Image)):
         return [images]
     return list(images)
 
@@ -283,6 +284,8 @@ def _open(image: ImageInput, number: int) -> Image.Image:
     try:
         if isinstance(image, (str, Path)):
             return decode(Path(image))
+        if isinstance(image, bytes):
+            return decode_bytes(image)
         if isinstance(image, Image.Image):
             return upright(image)
         return _from_array(image)

@@ -14,13 +14,11 @@ import torch
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
+from compressor.models.pretrained.weights import REFUSALS
 from compressor.recipe.networks import WEIGHTS_WORDS, Network
 from runtime.errors import InputError
 from runtime.text import amount
 
-# What timm and torch raise on arguments or sizes that a network was not made for.
-REFUSALS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError,
-            ValueError)  # fmt: skip
 MOST_IN_ARGUMENT = 100_000
 """Largest number among arguments; timm's own are sides, widths, depths of some thousands."""
 MOST_TENSORS = 20_000

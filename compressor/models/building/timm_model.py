@@ -15,9 +15,9 @@ from timm.data.config import resolve_model_data_config
 from torch import nn
 
 from compressor.models.building import size_limit
-from compressor.models.building.size_limit import REFUSALS
 from compressor.models.pretrained import hub, weights
 from compressor.models.pretrained.source import file_of_timm
+from compressor.models.pretrained.weights import REFUSALS
 from compressor.recipe.networks import Network
 from runtime.errors import InputError
 from runtime.images.preprocess import Preprocess
@@ -43,6 +43,8 @@ class Built:
     spec: Network
     """With the arguments that it was built with."""
     model: nn.Module
+    arguments: dict[str, Any]
+    """Of timm.create_model, beside its name, to build it again without weights."""
     part: str
     """Which of the weights in a local file it has, in words."""
     preprocess: Preprocess
@@ -62,7 +64,7 @@ def build(spec: Network, *, role: str, load: bool) -> Built:
             break
         torch.set_rng_state(state)
         try:
-            model, part = _create(sized, role=role, load=load)
+            model, arguments, part = _create(sized, role=role, load=load)
             preprocess = _preprocess(sized, model)
             pooled = _width(sized, model, preprocess.size_px)
         except _SizeError as error:
@@ -72,7 +74,7 @@ def build(spec: Network, *, role: str, load: bool) -> Built:
                 raise
         else:
             _tell_cut_patches(model, preprocess.size_px, role=role)
-            return Built(sized, model, part, preprocess, pooled)
+            return Built(sized, model, arguments, part, preprocess, pooled)
     raise InputError(
         f"{refused}\n  timm made it for {own} px: set {role}.image_size to that, see whether its "
         f"{role}.args fit together, or take another model."
@@ -90,8 +92,8 @@ def _for_its_size(spec: Network) -> Network | None:
     return spec.model_copy(update={"args": {**spec.args, "img_size": spec.image_size}})
 
 
-def _create(spec: Network, *, role: str, load: bool) -> tuple[nn.Module, str]:
-    """Return timm's model, and which of the weights in a local file it has, in words."""
+def _create(spec: Network, *, role: str, load: bool) -> tuple[nn.Module, dict[str, Any], str]:
+    """Return timm's model, its arguments, and which of the weights in a local file it has."""
     config = hub.config_of(spec.model, role=role)
     for name in sorted(_SETTLED.keys() & spec.args.keys()):
         raise InputError(f"{role}.args.{name}: {_SETTLED[name]}; remove it")
@@ -100,33 +102,36 @@ def _create(spec: Network, *, role: str, load: bool) -> tuple[nn.Module, str]:
         args.setdefault("img_size", spec.image_size)
     size_limit.require_possible(spec, args, role)
     file = file_of_timm(spec, role) if load else None
+    of_weights: dict[str, Any] = {}
     if file is not None:
-        args |= {
-            "pretrained": True,
-            "pretrained_cfg_overlay": {"file": str(file), "custom_load": False},
-        }
+        overlay = {"file": str(file), "custom_load": False}
+        of_weights = {"pretrained": True, "pretrained_cfg_overlay": overlay}
     try:
         with size_limit.limited(spec, role):
-            model = _of_timm(spec, args)
+            model, args = _of_timm(spec, args, of_weights)
     except REFUSALS as error:
         what = f"no such choice: {error}" if isinstance(error, KeyError) else error
         raise InputError(f"{role}: timm cannot build {spec.model} so: {what}") from error
     part = ""
     if file is None and load and spec.weights != "none":
         part = weights.load_into(model, Path(spec.weights), role=role)
-    return model, part
+    return model, args, part
 
 
-def _of_timm(spec: Network, args: dict[str, Any]) -> nn.Module:
-    """Create a model; a size that it was told without need is left out where it takes none."""
+def _of_timm(
+    spec: Network, args: dict[str, Any], of_weights: dict[str, Any]
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Create a model; return it and its arguments.
+
+    A size that it was told without need is left out where it takes none.
+    """
     try:
-        model: nn.Module = timm.create_model(spec.model, **args)
+        return timm.create_model(spec.model, **args, **of_weights), args
     except TypeError as error:
         if "img_size" not in str(error) or "img_size" in spec.args:
             raise
-        args = {name: value for name, value in args.items() if name != "img_size"}
-        model = timm.create_model(spec.model, **args)
-    return model
+    args = {name: value for name, value in args.items() if name != "img_size"}
+    return timm.create_model(spec.model, **args, **of_weights), args
 
 
 def _preprocess(spec: Network, model: nn.Module) -> Preprocess:

@@ -19,6 +19,10 @@ from runtime.errors import InputError
 
 logger = logging.getLogger(__name__)
 
+# What timm and torch raise on arguments, sizes or tensors that a network was not made for.
+REFUSALS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError,
+            ValueError)  # fmt: skip
+
 _COUNTER = "num_batches_tracked"
 """Of a batch norm; files of old versions of torch lack it, and no answer depends on it."""
 _OF_TRAINING = re.compile(
@@ -234,7 +238,7 @@ def _converted(state: State, model: nn.Module) -> State:
         return state
     try:
         return _without_training(dict(convert(dict(state), model)), model)[0]
-    except (KeyError, RuntimeError, ValueError, AttributeError, IndexError, TypeError) as error:
+    except REFUSALS as error:
         logger.debug("timm's filter could not convert the file: %r", error)
         return state
 

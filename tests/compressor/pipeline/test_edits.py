@@ -22,6 +22,7 @@ STEPS = (
     "pixels",
     "features",
     "distill",
+    "backbone",
     "probes",
     "robustness",
     "golden",

@@ -51,6 +51,8 @@ HOSTILE = {
     "an image from outside": keys("golden/golden.json", images=["../../etc/passwd"] * 16),
     "an image of the root": keys("golden/golden.json", images=["/etc/passwd"] * 16),
     "another root": keys("golden/golden.json", root="/"),
+    "a file that is not there": text("bundle.json", '"student.onnx', '" tudent.onnx'),
+    "an image that is not there": keys("golden/golden.json", images=["images/x.png"] * 16),
     "no image": keys("golden/golden.json", images=[]),
     "a recommended file from nowhere": keys("bundle.json", recommended="onnx-int4"),
     "images of 10^9 pixels a side": text("bundle.json", '"size_px": 8', '"size_px": 1000000000'),

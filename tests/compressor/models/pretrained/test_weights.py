@@ -245,6 +245,13 @@ def test_a_truncated_file_is_refused(load, state, tmp_path, name, share):
     assert message.startswith(f"{tmp_path / name}: n")
 
 
+def test_a_tensor_without_rows_that_timm_cannot_convert_is_a_misfit(load, state):
+    """timm divides by the size of a patch; a damaged header can say that it is zero."""
+    state["patch_embed.proj.weight"] = torch.zeros(16, 3, 0, 0)
+    with pytest.raises(InputError, match=r"patch_embed\.proj\.weight"):
+        load(state)
+
+
 @given(st.data())
 @settings(max_examples=60, deadline=None)
 def test_no_damage_gives_anything_but_weights_or_our_error(tmp_path_factory, data):

@@ -1,0 +1,1 @@
+"""A deployed student over time: changes, by a sequential test, and images worth labelling."""
