@@ -49,7 +49,10 @@ class Service:
         self.monitor = monitor
         self._one = anyio.CapacityLimiter(1)
         self.batcher = Batcher(
-            lambda pixels: each_answer(student, pixels), limits.batch, limits.wait_ms / 1000
+            lambda pixels: each_answer(student, pixels),
+            limits.batch,
+            limits.wait_ms / 1000,
+            on_their_way=lambda: self.counts.now,
         )
 
     async def predict(self, request: Request) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -34,6 +35,8 @@ class Batcher:
     """Images in a batch, at most."""
     wait_s: float
     """How long the first image of a batch waits for others."""
+    on_their_way: Callable[[], float] = lambda: math.inf
+    """Images that are here or will be: a batch that holds them all waits for no other."""
     batches: int = 0
     """Calls of the network so far."""
     largest: int = 0
@@ -101,7 +104,7 @@ class Batcher:
                 continue
             except asyncio.QueueEmpty:
                 left = closes - asyncio.get_running_loop().time()
-            if left <= 0:
+            if left <= 0 or len(batch) >= self.on_their_way():
                 break
             try:
                 batch.append(await asyncio.wait_for(self._waiting.get(), left))

@@ -36,6 +36,12 @@ def test_what_waits_at_the_same_time_is_answered_together_and_each_gets_its_own(
     assert (batcher.batches, batcher.largest) == (2, 4)
 
 
+def test_a_batch_that_holds_all_that_is_on_its_way_waits_for_no_other():
+    batcher = Batcher(values, most=100, wait_s=3600, on_their_way=lambda: 2)
+    assert answered(batcher, [3, 4]) == [3, 4]
+    assert batcher.batches == 1
+
+
 def test_a_batch_that_nobody_fills_closes_after_its_wait():
     batcher = Batcher(values, most=100, wait_s=0.01)
     assert answered(batcher, [7]) == [7]
@@ -94,7 +100,7 @@ def test_an_image_whose_client_has_gone_is_not_computed():
         seen.extend(values(images))
         return values(images)
 
-    batcher = Batcher(answers, most=2, wait_s=60)
+    batcher = Batcher(answers, most=3, wait_s=60)
 
     async def ask():
         async with batcher.running():
