@@ -20,7 +20,7 @@ from runtime import documents
 from runtime.arrays import Floats
 from runtime.files import replacing, write_json
 from runtime.images.kinds import HEAD_BYTES, KINDS, kind_of
-from runtime.prediction.student import ImageInput
+from runtime.prediction.image_input import ImageInput
 
 ALIKE = 0.98
 """Two images with a higher cosine are the same scene: the more interesting one is kept."""

@@ -26,8 +26,9 @@ from runtime.files import write_text
 from runtime.monitoring import prometheus
 from runtime.monitoring.kept_images import KeptImages, Note
 from runtime.monitoring.signals import Reference, Seen, signals
+from runtime.prediction.image_input import ImageInput
 from runtime.prediction.prediction import Prediction
-from runtime.prediction.student import ImageInput, Student
+from runtime.prediction.student import Student
 
 FALSE_ALARMS = 10_000
 WINDOW = 200

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from runtime import metrics
 from runtime.arrays import Floats
@@ -27,17 +26,13 @@ from runtime.backends.registry import backend_of
 from runtime.bundle import bundle as bundles
 from runtime.bundle import golden
 from runtime.bundle.bundle import Artifact, Bundle
-from runtime.errors import ImageError, InputError
-from runtime.images.decode import decode, decode_bytes, upright
+from runtime.errors import InputError
+from runtime.prediction.image_input import ImageInput, as_list, opened
 from runtime.prediction.prediction import Neighbour, Prediction
 
 if TYPE_CHECKING:
     from runtime.backends.base import Outputs, Session
     from runtime.bundle.golden import Golden
-
-ImageInput = str | Path | bytes | Image.Image | npt.NDArray[np.uint8]
-"""A file, the content of one, a Pillow image, or uint8 [H, W, 3] in RGB (from OpenCV's BGR:
-`frame[:, :, ::-1]`)."""
 
 BATCH = 32
 """Most images in one call of the network."""
@@ -111,7 +106,7 @@ class Student:
         Raises:
             InputError: a file cannot be read, or an array is not an image; the message names it.
         """
-        inputs = _as_list(images)
+        inputs = as_list(images)
         predictions: list[Prediction] = []
         for start in range(0, len(inputs), BATCH):
             batch = enumerate(inputs[start : start + BATCH], start)
@@ -129,7 +124,7 @@ class Student:
         Raises:
             InputError: it is not an image; the message names the file, or its number.
         """
-        return self.preprocess.pixels(_open(image, number))
+        return self.preprocess.pixels(opened(image, number))
 
     def predict_pixels(self, pixels: npt.NDArray[np.uint8]) -> list[Prediction]:
         """Predict images that are already resized and cropped: uint8 [B, S, S, 3].
@@ -265,38 +260,3 @@ def _file_of(bundle: Bundle, file: str | None) -> Artifact:
             return artifact
     names = ", ".join(artifact.stage for artifact in bundle.artifacts)
     raise InputError(f"{bundle.folder}: has no file {file!r}; it has {names}")
-
-
-def _as_list(images: ImageInput | Sequence[ImageInput]) -> list[ImageInput]:
-    if isinstance(images, np.ndarray):
-        return list(images) if images.ndim == 4 else [images]
-    if isinstance(images, (str, Path, bytes, Image.Image)):
-        return [images]
-    return list(images)
-
-
-def _open(image: ImageInput, number: int) -> Image.Image:
-    """Open an image, upright and in RGB.
-
-    Raises:
-        InputError: it is not an image; the message names the file, or its number in the call.
-    """
-    try:
-        if isinstance(image, (str, Path)):
-            return decode(Path(image))
-        if isinstance(image, bytes):
-            return decode_bytes(image)
-        if isinstance(image, Image.Image):
-            return upright(image)
-        return _from_array(image)
-    except ImageError as error:
-        name = image if isinstance(image, (str, Path)) else f"image {number}"
-        raise InputError(f"{name}: {error}") from error
-
-
-def _from_array(pixels: npt.NDArray[np.uint8]) -> Image.Image:
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
-        raise ImageError(
-            f"an array of {pixels.dtype} {list(pixels.shape)}; expected uint8 [H, W, 3] in RGB"
-        )
-    return upright(Image.fromarray(pixels))
