@@ -6,8 +6,9 @@ IMAGES has a folder of images for each class. A student is a model of timm with 
 them random ones, which say something of latency and parity alone) and a probe of class means. Half
 of the images calibrate and fit the probe, the others are answered. Parity and agreement are with
 the student in torch: what a runtime and a precision cost, not what a student keeps of a teacher.
-INT8 has all layers quantised, by one calibration. All files are timed in turns, with one thread and
-with two. Prints tables, writes FOLDER/backends.json after each student, continues where it stopped.
+INT8 has all layers quantised, by the best of three calibrations. All files are timed in turns, with
+one thread and with two (`--threads`). Prints tables, writes FOLDER/backends.json after each
+student, continues where it stopped.
 """
 
 from __future__ import annotations
@@ -43,7 +44,6 @@ from runtime.results.scores import to_json
 from runtime.text import table
 
 PRECISIONS = ("fp32", "fp16", "int8")
-THREADS = (1, 2)
 SCALE = 10.0
 """Of the probe's logits."""
 
@@ -64,7 +64,7 @@ class Row:
     runs_in: dict[str, float] | None = None
     """Share of the layers by number type, where the runtime tells it."""
     latency: tuple[dict[str, Any], ...] = ()
-    """For each of `THREADS`."""
+    """For each number of threads."""
 
 
 # --- measuring -------------------------------------------------------------------------------
@@ -93,10 +93,10 @@ def _in_torch(module: torch.nn.Module, images: Floats) -> list[Floats]:
     return [torch.cat(each).numpy() for each in zip(*parts, strict=True)]
 
 
-def measure(source: Source, plan: TimingPlan) -> list[Row]:
+def measure(source: Source, threads: Sequence[int], plan: TimingPlan) -> list[Row]:
     """Answer every image in every runtime and precision, then time all of them in turns."""
     rows, requests = list[Row](), list[Request]()
-    for row, sessions in _opened(source):
+    for row, sessions in _opened(source, threads):
         rows.append(row)
         if sessions:
             proof = getattr(sessions[0], "proof", None)
@@ -108,29 +108,24 @@ def measure(source: Source, plan: TimingPlan) -> list[Row]:
     timed = [to_json(each) for each in latency.measure_together(requests, plan)]
     for row in rows:
         if not row.why_not:
-            found, timed = timed[: len(THREADS)], timed[len(THREADS) :]
+            found, timed = timed[: len(threads)], timed[len(threads) :]
             row.latency = tuple(
                 {k: v for k, v in each.items() if k != "times_ms"} for each in found
             )
     return rows
 
 
-def _opened(source: Source) -> Iterator[tuple[Row, list[Session]]]:
-    """Make and open every file; a session for each of `THREADS`, none with the reason why not."""
+def _opened(source: Source, threads: Sequence[int]) -> Iterator[tuple[Row, list[Session]]]:
+    """Make and open every file; a session for each number of threads, none with why not."""
     onnx_file(source, "fp32")
     for runtime in RUNTIMES:
         for precision in PRECISIONS:
             row = Row(runtime.name, precision)
             try:
                 path = runtime.make(source, precision)
-                row.size_mb = (
-                    sum(
-                        each.stat().st_size
-                        for each in {path, *path.parent.glob(f"{path.stem}.bin")}
-                    )
-                    / 1e6
-                )
-                yield row, [runtime.open(path, precision, threads) for threads in THREADS]
+                parts = [each for each in (path, path.with_suffix(".bin")) if each.is_file()]
+                row.size_mb = sum(each.stat().st_size for each in parts) / 1e6
+                yield row, [runtime.open(path, precision, each) for each in threads]
             except ToolError as error:
                 row.why_not = str(error).splitlines()[0]
                 yield row, []
@@ -154,7 +149,7 @@ def markdown(name: str, found: dict[str, Any]) -> str:
     for row in found["rows"]:
         cells = [row["runtime"], row["precision"]]
         if row["why_not"]:
-            rows.append([*cells, f"not run: {row['why_not']}", *[""] * 6])
+            rows.append([*cells, f"not run: {row['why_not']}", *[""] * (4 + len(found["threads"]))])
             continue
         cells.append(
             ", ".join(f"{kind} {part:.0%}" for kind, part in (row["runs_in"] or {}).items())
@@ -165,7 +160,7 @@ def markdown(name: str, found: dict[str, Any]) -> str:
         cells += [f"{row['cosine_min']:.6f}", f"{share:.3f} ({low:.3f} to {high:.3f})"]
         rows.append([*cells, f"{row['probability_difference']:.1e}"])
     headings = ["runtime", "precision", "runs in", "MB"]
-    headings += [f"{n} thread{'s' if n > 1 else ''}, ms: median (p95)" for n in THREADS]
+    headings += [f"{n} thread{'s' if n > 1 else ''}, ms: median (p95)" for n in found["threads"]]
     headings += ["lowest cosine", "same answers (95 %)", "probabilities apart at most"]
     title = f"{name}, {found['weights']}, {found['size_px']} px"
     asked = (
@@ -180,9 +175,16 @@ def markdown(name: str, found: dict[str, Any]) -> str:
 @click.option("--model", "models", multiple=True, required=True, help="NAME or NAME=WEIGHTS.")
 @click.option("--size", "size_px", default=224, show_default=True)
 @click.option("--images", "most", default=200, show_default=True, help="Used of the folder.")
+@click.option("--threads", multiple=True, type=int, default=(1, 2), show_default=True)
 @click.option("--seconds", default=5.0, show_default=True, help="Timing of each file.")
 def main(
-    images: Path, out: Path, models: tuple[str, ...], size_px: int, most: int, seconds: float
+    images: Path,
+    out: Path,
+    models: tuple[str, ...],
+    size_px: int,
+    most: int,
+    seconds: float,
+    threads: tuple[int, ...],
 ) -> None:
     """Measure, print, write."""
     from runtime.sampling import evenly
@@ -200,11 +202,12 @@ def main(
             with tempfile.TemporaryDirectory() as folder:
                 source = source_of(name, weights, chosen, size_px, Path(folder))
                 before = machine_load.now()
-                rows = measure(source, TimingPlan(max_s=seconds, longest_s=6 * seconds))
+                rows = measure(source, threads, TimingPlan(max_s=seconds, longest_s=6 * seconds))
                 load = machine_load.between(before, machine_load.now())
             document["students"][name] = {
                 "weights": "pretrained weights" if weights else "random weights",
                 "size_px": size_px,
+                "threads": threads,
                 "answered": len(source.asked),
                 "others_cores": load.others_cores,
                 "rows": [asdict(row) for row in rows],

@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from export import graph, precision_proof
+from export.litert import convert as litert
+from export.litert import precision as litert_precision
+from export.ncnn import convert as ncnn
+from export.ncnn import int8 as ncnn_int8
 from export.onnx_file import Deployed, export
 from export.precision import fp16
-from export.precision.calibration import calibrate
-from export.precision.int8 import Quantiser
+from export.precision.int8 import Quantiser, best_calibration
 from runtime.arrays import Floats
 from runtime.backends.base import Outputs, Session, SessionOptions
 from runtime.backends.openvino.backend import OpenVino
@@ -66,14 +69,14 @@ def onnx_file(source: Source, precision: str) -> Path:
         fp16.make(source.onnx, path, images, images)
     else:
         quantiser = Quantiser.of(source.onnx, images)
-        ranges = calibrate(quantiser.model, images, name="even", method="percentile")
+        ranges, _ = best_calibration(quantiser, {"even": images})
         graph.save(quantiser.quantised(ranges, quantiser.layers), path, {"precision": "int8"})
     precision_proof.prove(path, precision)
     return path
 
 
-def in_onnx_runtime(path: Path, precision: str, threads: int) -> Session:
-    """Open a file in ONNX Runtime."""
+def by_its_ending(path: Path, precision: str, threads: int) -> Session:
+    """Open a file in the first runtime that opens its kind."""
     return open_session(path, provider="cpu", threads=threads)
 
 
@@ -82,7 +85,45 @@ def in_openvino(path: Path, precision: str, threads: int) -> Session:
     return OpenVino().open_as(path, precision, SessionOptions(threads=threads))
 
 
+def ncnn_file(source: Source, precision: str) -> Path:
+    """Return the network of ncnn in a precision.
+
+    Raises:
+        FileNotMadeError: it cannot be made.
+        MissingDependencyError: pnnx or ncnn is not installed.
+    """
+    traced = ncnn.trace(source.network, source.size_px, source.folder / "student.pt")
+    path = source.folder / f"student.{precision}.ncnn.param"
+    if precision == "int8":
+        images = source.fitted[:CALIBRATED]
+        ncnn_int8.make(traced, path, images, images)
+    else:
+        ncnn.make(traced, path, "fp16" if precision == "fp16" else "fp32")
+    return path
+
+
+def litert_file(source: Source, precision: str) -> Path:
+    """Return the file of LiteRT in a precision.
+
+    Raises:
+        FileNotMadeError: it cannot be made.
+        MissingDependencyError: litert-torch, its quantiser or LiteRT is not installed.
+    """
+    path = source.folder / f"student.{precision}.tflite"
+    converted = litert.convert(source.network, source.size_px, source.folder / "source.tflite")
+    if precision == "fp32":
+        converted.path.rename(path)
+    elif precision == "fp16":
+        litert_precision.fp16(converted, path)
+    else:
+        images = source.fitted[:CALIBRATED]
+        litert_precision.int8(converted, path, images, images)
+    return path
+
+
 RUNTIMES = (
-    Runtime("ONNX Runtime", onnx_file, in_onnx_runtime),
+    Runtime("ONNX Runtime", onnx_file, by_its_ending),
     Runtime("OpenVINO", onnx_file, in_openvino),
+    Runtime("ncnn", ncnn_file, by_its_ending),
+    Runtime("LiteRT", litert_file, by_its_ending),
 )
