@@ -26,6 +26,7 @@ from runtime.bundle.schema import (
     Manifest,
     OutlierCheck,
     PendingEngine,
+    extras,
 )
 from runtime.documents import Precision
 from runtime.evaluation import scores, subject
@@ -244,7 +245,7 @@ def _copy(source: Path, folder: Path, below: str, number: int) -> str:
 
 def _readme(document: BundleDocument) -> str:
     files = "\n".join(f"- `{entry.file}` ({entry.precision})" for entry in document.artifacts)
-    backend = "gpu" if document.target.provider == "cuda" else "cpu"
+    backend = extras((entry.file for entry in document.artifacts), document.target.provider)
     return f"""# {document.name}
 
 A student of `{document.teacher.model}`, made with edge-compressor.

@@ -27,6 +27,7 @@ from compressor.device.wheel import write_wheel
 from runtime import documents
 from runtime.bundle import archive
 from runtime.bundle import bundle as bundles
+from runtime.bundle.schema import extras
 from runtime.cli import NOT_PASSED
 from runtime.errors import InputError, MissingDependencyError
 from runtime.files import write_text
@@ -135,7 +136,8 @@ def check(
         MissingDependencyError: the machine cannot be reached, or lacks Python, a backend or space.
     """
     loaded = bundles.load(bundle)
-    backend = "gpu" if loaded.target.provider == "cuda" else "cpu"
+    files = (each.path.name for each in loaded.artifacts)
+    backend = extras(files, loaded.target.provider)
     with _connected(destination) as host, tempfile.TemporaryDirectory() as temporary:
         packed, wheel = Path(temporary) / f"{_name(bundle)}.tar", write_wheel(Path(temporary))
         archive.pack(bundle.resolve(), packed)

@@ -23,8 +23,8 @@ Tag: py3-none-any
 def write_wheel(folder: Path) -> Path:
     """Write `runtime` as a pure Python wheel (the binary distribution format, PEP 427).
 
-    It names what the whole distribution needs on a device, and its backends as the extras `cpu`
-    and `gpu`.
+    It names what the whole distribution needs on a device, and its backends as extras: `cpu`,
+    `gpu`, `litert`, `ncnn`.
 
     Args:
         folder: where to.
@@ -56,7 +56,7 @@ def write_wheel(folder: Path) -> Path:
 
 def _metadata() -> str:
     """Return the metadata of the installed distribution, reduced to `runtime`."""
-    wanted = ("cpu", "gpu")
+    wanted = ("cpu", "gpu", "litert", "ncnn")
     try:
         requires = metadata.requires(DISTRIBUTION) or []
     except metadata.PackageNotFoundError as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -183,6 +185,20 @@ class ArtifactEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
         for name in (self.file, *self.parts):
             if not stays_below(name):
                 raise ValueError(f"file: {name!r} points outside the bundle; refused")
+
+
+def extras(files: Iterable[str], provider: str) -> str:
+    """Return the extras of edge-compressor that run some files, as pip takes them: `cpu,ncnn`.
+
+    Args:
+        files: their names.
+        provider: of the target.
+    """
+    found = {_EXTRAS[ending] for name in files if (ending := PurePath(name).suffix) in _EXTRAS}
+    return ",".join(["gpu" if provider == "cuda" else "cpu", *sorted(found)])
+
+
+_EXTRAS = {".param": "ncnn", ".tflite": "litert"}
 
 
 class PendingEngine(Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ import pytest
 
 from runtime import documents
 from runtime.bundle import bundle
-from runtime.bundle.schema import BundleDocument, json_schema
+from runtime.bundle.schema import BundleDocument, extras, json_schema
 from runtime.errors import InputError
 
 ROOT = Path(__file__).parents[3]
@@ -89,3 +89,16 @@ def test_what_the_types_refuse(tmp_path, seal, place, value, message):
 def test_keys_of_a_newer_version_are_ignored():
     document = documents.typed(changed(("colour",), "red"), BundleDocument, OLD / "bundle.json")
     assert document == bundle.load(OLD).document
+
+
+@pytest.mark.parametrize(
+    ("files", "provider", "named"),
+    [
+        (["student.fp32.onnx", "engines/a.engine"], "cpu", "cpu"),
+        (["student.fp32.onnx", "student.fp16.tflite", "student.fp32.ncnn.param"], "cpu",
+         "cpu,litert,ncnn"),
+        (["student.int8.ncnn.param", "student.fp32.ncnn.param"], "cuda", "gpu,ncnn"),
+    ],
+)  # fmt: skip
+def test_the_extras_that_run_some_files(files, provider, named):
+    assert extras(files, provider) == named
