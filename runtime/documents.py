@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import stat
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
@@ -47,7 +48,10 @@ def read_json(path: Path) -> Any:
             number or a text that no file of ours can hold.
     """
     try:
-        size = path.stat().st_size
+        status = path.stat()
+        size = status.st_size
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            raise ValueError("a pipe or a device; reading it might never end")
         if size > MOST_BYTES:
             raise ValueError(f"{size:,} bytes; the limit is {MOST_BYTES:,}")
         return parse(path.read_bytes())

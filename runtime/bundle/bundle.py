@@ -161,14 +161,16 @@ def _files_of(folder: Path) -> set[str]:
     """Return the names of all files below a bundle's folder. None of them is read.
 
     Raises:
-        InputError: a link, or more or larger files than a bundle has.
+        InputError: a link, a pipe or a device, or more or larger files than a bundle has.
     """
     found, total = set[str](), 0
     for file in folder.rglob("*"):
         if file.is_symlink():
             raise InputError(f"{file}: a link, which may point outside the bundle; refused")
-        if not file.is_file():
+        if file.is_dir():
             continue
+        if not file.is_file():  # a pipe or a device: reading it might never end
+            raise InputError(f"{file}: neither a file nor a folder; refused")
         found.add(file.relative_to(folder).as_posix())
         total += file.stat().st_size
         if len(found) > MAX_FILES:

@@ -1,6 +1,7 @@
 """The one reader of JSON: what no file of ours can hold is refused in words, at once."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -51,6 +52,14 @@ def test_what_no_file_of_ours_holds_is_refused(tmp_path, name):
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(InputError, match=r"a\.json: not a JSON file \("):
         documents.read_json(path)
+
+
+@pytest.mark.timeout(60)
+def test_what_might_never_end_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe.json")
+    for path in (tmp_path / "pipe.json", Path("/dev/zero")):
+        with pytest.raises(InputError, match="a pipe or a device"):
+            documents.read_json(path)
 
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
@@ -110,6 +119,7 @@ def test_there_is_no_other_reader():
         "compressor/pipeline/storage/records.py",
         "export/engine/layers.py",
         "export/precision_proof.py",
+        "export/samples/reproduce.py",  # a program of its own, in a bundle
         "runtime/backends/limits.py",
         "runtime/backends/ort_nodes.py",
         "runtime/documents.py",

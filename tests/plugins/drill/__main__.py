@@ -140,11 +140,15 @@ def _pipes(folder: str, names: list[str]) -> list[str]:
 
 
 def run(drill: Drill, cases: list[tuple[str, int]], say: Callable[[str], None]) -> dict[str, Tally]:
-    """Run cases, with a line about the time that is left from time to time."""
+    """Run cases, with a line about the time that is left from time to time; Ctrl-C ends it."""
     tallies = {name: Tally() for name, _ in cases}
     started = shown = time.monotonic()
     for done, (name, number) in enumerate(cases, 1):
-        outcome, found = drill.one(name, number)
+        try:
+            outcome, found = drill.one(name, number)
+        except KeyboardInterrupt:
+            say(f"interrupted: what came of {done - 1:,} cases")
+            break
         tallies[name].count(outcome, found)
         if found:
             say(f"FAULT {'; '.join(found)}\n  {again(drill.seed, name, number)}")

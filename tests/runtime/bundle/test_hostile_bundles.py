@@ -1,6 +1,7 @@
 """Bundles made to harm: both commands end with exit code 2, in words, and print no NaN."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -99,6 +100,24 @@ def test_links_in_a_bundle_are_refused(link, sound_bundle, tmp_path, monkeypatch
         guarded(main)
     assert ended.value.code == 2
     assert "a link, which may point outside the bundle; refused" in capsys.readouterr().err
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("sealed", [True, False])
+@pytest.mark.parametrize("name", ["bundle.json", "golden/golden.json", "golden/images/00.png"])
+def test_pipes_in_a_bundle_are_refused(
+    name, sealed, sound_bundle, seal, tmp_path, monkeypatch, capsys
+):
+    folder = shutil.copytree(sound_bundle, tmp_path / "bundle")
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    if sealed:
+        seal(folder)
+    monkeypatch.setattr("sys.argv", ["runtime", "check", str(folder)])
+    with pytest.raises(SystemExit) as ended:
+        guarded(main)
+    assert ended.value.code == 2
+    assert f"{name}: neither a file nor a folder; refused" in capsys.readouterr().err
 
 
 def test_a_file_without_an_end_is_not_read(sound_bundle, tmp_path, monkeypatch, capsys):
