@@ -1,5 +1,6 @@
-# Linted (hadolint), never built: no Docker engine was at hand. The install commands are those of the
-# Makefile, which CI runs.
+# `device` and `train` were built with buildah on 2026-11-29, on a base made with debootstrap (Debian 12, Python 3.11.2)
+# in the place of the first image: the registry could not be reached. `device` checked a bundle. `gpu` and `jetson` are
+# linted (hadolint) and were never built.
 #
 #   docker build --target device -t edge-compressor:device .   # checks bundles on a CPU, no torch
 #   docker build --target train  -t edge-compressor:train .    # the whole way on a CPU
