@@ -86,7 +86,7 @@ def test_a_second_run_skips_everything_and_says_so(place):
     assert again.returncode == 0
     second = compressor("run", "quickstart/cpu.yaml", cwd=place)
     assert second.returncode == 0
-    assert second.stderr.count("unchanged, skipped") == 12
+    assert second.stderr.count("unchanged, skipped") == 13
     after = {name: (place / "runs/quickstart" / name).stat().st_mtime_ns for name in names}
     assert before == after
     assert second.stdout == (compressor("run", "quickstart/cpu.yaml", cwd=place)).stdout
@@ -108,7 +108,7 @@ def test_json_prints_one_document_and_a_missed_gate_is_exit_code_1(place):
     (gate,) = [each for each in report["verdict"]["requirements"] if each["passed"] is False]
     assert (gate["requirement"], gate["wanted"]) == ("size_mb", 0.1)
     # Only the bundle and its check know of the gate.
-    assert missed.stderr.count("unchanged, skipped") == 10
+    assert missed.stderr.count("unchanged, skipped") == 11
     assert "failed (missed size_mb" in (place / "runs/quickstart/report.md").read_text()
 
 

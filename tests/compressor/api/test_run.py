@@ -61,6 +61,7 @@ def test_the_events_tell_the_run_in_order(finished):
     assert (
         parts
         == [  # the folder is new: nothing was made in it before
+            ("backbone", "export", None),
             *((step, "export", None) for step in steps[steps.index("robustness") + 1 : -1]),
             ("check", "check", None),
         ]

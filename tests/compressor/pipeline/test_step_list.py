@@ -15,6 +15,7 @@ EVERYTHING = (
     "export.input=uint8",
     "export.engines=[tensorrt]",
     "student.weights=hub",
+    "export.formats=[ncnn, litert]",
 )
 
 
@@ -45,6 +46,7 @@ def test_the_recipe_decides_the_files(names):
     assert set(names(EVERYTHING[1])) - set(plain) == {"camera"}
     assert set(names(EVERYTHING[2])) - set(plain) == {"engines"}
     assert set(names(EVERYTHING[3])) - set(plain) == {"start"}
+    assert set(names(EVERYTHING[4])) - set(plain) == {"ncnn", "litert"}
     assert tuple(plain[: len(BEFORE_SELECTION)]) == BEFORE_SELECTION
     assert set(LEARNING) < set(plain)
 

@@ -30,7 +30,7 @@ def job_of(base, tmp_path, monkeypatch):
 
 
 def test_each_precision_is_made_measured_and_carried(job_of):
-    run = job_of(precisions=["fp32", "fp16", "int8"], formats=["ncnn"], calibration_images=9)
+    run = job_of(precisions=["fp32", "fp16", "int8"], formats=["ncnn"], calibration_images=12)
     with run.locked():
         runner.run_all(run)
     report, made = load(run.folder), bundle.load(run.folder / "bundle")
@@ -58,7 +58,7 @@ def test_each_precision_is_made_measured_and_carried(job_of):
     importlib.util.find_spec("litert_torch") is None, reason="litert-torch is not installed"
 )
 def test_files_of_litert_are_made_measured_and_carried(job_of):
-    run = job_of(precisions=["fp32", "fp16", "int8"], formats=["litert"], calibration_images=9)
+    run = job_of(precisions=["fp32", "fp16", "int8"], formats=["litert"], calibration_images=12)
     with run.locked():
         runner.run_all(run)
     report, made = load(run.folder), bundle.load(run.folder / "bundle")
