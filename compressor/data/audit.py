@@ -26,6 +26,9 @@ from runtime.images.kinds import has_image_suffix
 from runtime.progress import Track, silent
 from runtime.text import guarded
 
+FEWEST_IN_TRAINING = 3
+"""Images of the smallest batch: statistics of one say nothing, angles need two."""
+
 
 @dataclass(frozen=True)
 class AuditSettings:
@@ -142,6 +145,11 @@ class Audit:
         for split in get_args(Split):
             if not len(self.images.part(split)):
                 raise InputError(f"{root}: no image is left for the {split} split; add images")
+        if (count := len(self.images.part("train"))) < FEWEST_IN_TRAINING:
+            raise InputError(
+                f"{root}: {count} images are too few for the train split, which needs "
+                f"{FEWEST_IN_TRAINING}; add images, or lower distill.validation or data.holdout"
+            )
 
 
 def settings_to_look(root: Path, labels: str | None, class_level: int | None) -> AuditSettings:

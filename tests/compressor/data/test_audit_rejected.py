@@ -125,6 +125,13 @@ def test_require_usable__a_folder_full_of_other_files_is_not_full_of_damaged_ima
     audit(root).require_usable(max_rejected=0.0, min_images=8)
 
 
+def test_require_usable__a_training_split_too_small_for_a_batch_is_refused(flowers):
+    found = audit(flowers, labels="none", validation=0.95)
+    assert 0 < len(found.images.part("train")) < 3
+    with pytest.raises(InputError, match=r"too few for the train split, .*distill\.validation"):
+        found.require_usable(max_rejected=1.0, min_images=1)
+
+
 def test_require_usable__too_few_usable_images_are_refused(with_damage):
     assert refusal(with_damage, min_images=11) == (
         f"{with_damage.images.root}: 10 usable images; at least 11 are needed (data.min_images). "

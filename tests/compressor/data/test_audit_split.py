@@ -83,7 +83,8 @@ def test_split__depends_on_pixels_only__not_on_names_or_order(
             path = root / names[number]
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(PICTURES[number])
-        found = audit(root, labels="folders" if classed else "none", seed=3)
+        labels = {"labels": "folders", "class_level": 1} if classed else {"labels": "none"}
+        found = audit(root, **labels, seed=3)
         return {photo.pixels_sha256: (photo.label, photo.split) for photo in found.images.records}
 
     plain = [f"{number}.png" for number in range(len(PICTURES))]
