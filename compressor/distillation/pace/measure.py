@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.data import image_store
+from compressor.data.audit import FEWEST_IN_TRAINING
 from compressor.data.augmentation import PLAIN
 from compressor.data.dataset import ImageSet
 from compressor.data.image_store import ImageStore
@@ -46,6 +47,7 @@ from compressor.models.encoder import Encoder
 from compressor.models.features import Features, joined
 from compressor.recipe.choices import METHODS
 from compressor.recipe.schema import Distill
+from runtime.errors import InputError
 from runtime.images.preprocess import Preprocess
 from runtime.sampling import evenly
 
@@ -83,9 +85,15 @@ def measure(sample: ImageSet, images: ImageSet, pair: Pair, spec: Distill) -> Ra
         spec: the recipe's `distill:` with its defaults settled.
 
     Raises:
-        InputError: an image can no longer be read, or a feature or a loss is not finite.
+        InputError: there are too few images to train on; an image can no longer be read, or a
+            feature or a loss is not finite.
         MissingDependencyError: the chosen precision does not run here.
     """
+    if len(images) < FEWEST_IN_TRAINING:
+        raise InputError(
+            f"{images.root}: {len(images)} images are too few to train on, "
+            f"{FEWEST_IN_TRAINING} are needed; add images, or lower distill.validation or data.holdout"
+        )
     plan, batch = plan_disk(spec, images, pair.teacher, pair.student), spec.batch_for(len(images))
     with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)

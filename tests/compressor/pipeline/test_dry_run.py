@@ -5,6 +5,7 @@ import pytest
 from compressor.api import job as jobs
 from compressor.pipeline import dry_run
 from compressor.pipeline.settling import time_budget
+from runtime.errors import InputError
 
 
 @pytest.fixture
@@ -43,3 +44,9 @@ def test_the_epochs_of_a_time_are_shown_and_kept_by_nobody(rehearse, tmp_path):
 def test_a_method_that_learns_from_labels_is_timed_without_them(rehearse):
     found = rehearse({"distill.method": "supervised"})
     assert {step.stage: step.seconds for step in found.stages}["features"] == 0
+
+
+def test_too_few_images_to_train_on_are_refused_before_anything_is_measured(rehearse):
+    """48 files less a quarter held out and 97 % for validation: one, and a batch needs three."""
+    with pytest.raises(InputError, match=r"too few to train on, .*distill\.validation"):
+        rehearse({"distill.validation": 0.97})
