@@ -92,7 +92,8 @@ def measure(sample: ImageSet, images: ImageSet, pair: Pair, spec: Distill) -> Ra
     if len(images) < FEWEST_IN_TRAINING:
         raise InputError(
             f"{images.root}: {len(images)} images are too few to train on, "
-            f"{FEWEST_IN_TRAINING} are needed; add images, or lower distill.validation or data.holdout"
+            f"{FEWEST_IN_TRAINING} are needed; add images, or lower distill.validation or "
+            "data.holdout"
         )
     plan, batch = plan_disk(spec, images, pair.teacher, pair.student), spec.batch_for(len(images))
     with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
