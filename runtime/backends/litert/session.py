@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from runtime.arrays import AnyArray
+from runtime.backends import one_image
 from runtime.backends.base import Outputs, Proof, SessionOptions, Takes
 from runtime.backends.cores import cores
 from runtime.backends.litert import operators
@@ -81,23 +82,16 @@ class LiteRtSession:
         Raises:
             InputError: the file takes images of another shape, or fails at work.
         """
-        if images.shape[1:] != self._shape or images.dtype != np.float32:
-            raise InputError(
-                f"{self._path}: cannot answer images {images.dtype} {list(images.shape)}: takes "
-                f"float32 [N, {', '.join(map(str, self._shape))}]"
-            )
-        rows = [self._answer(image[None]) for image in images]
-        embedding, *rest = (np.concatenate(column) for column in zip(*rows, strict=True))
-        return Outputs(embedding=embedding, logits=rest[0] if rest else None)
+        return one_image.answer(self._path, self._shape, images, self._answer)
 
     def _answer(self, image: AnyArray) -> list[Any]:
         with self._lock:
             try:
-                self._interpreter.set_tensor(self._take["index"], image)
+                self._interpreter.set_tensor(self._take["index"], image[None])
                 self._interpreter.invoke()
             except (RuntimeError, ValueError) as error:
                 raise InputError(f"{self._path}: LiteRT gives no answer: {error}") from error
-            return [self._interpreter.get_tensor(each["index"]) for each in self._give]
+            return [self._interpreter.get_tensor(each["index"])[0] for each in self._give]
 
 
 def _ends(

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from runtime.arrays import AnyArray, Floats
+from runtime.backends import one_image
 from runtime.backends.base import Outputs, Proof, SessionOptions, Takes
 from runtime.backends.cores import cores
 from runtime.backends.ncnn import network as networks
@@ -87,14 +88,7 @@ class NcnnSession:
         Raises:
             InputError: the file takes images of another shape, or fails at work.
         """
-        if images.shape[1:] != self._shape or images.dtype != np.float32:
-            raise InputError(
-                f"{self._path}: cannot answer images {images.dtype} {list(images.shape)}: takes "
-                f"float32 [N, {', '.join(map(str, self._shape))}]"
-            )
-        rows: list[list[Floats]] = [self._answer(image) for image in images]
-        embedding, *rest = (np.stack(column) for column in zip(*rows, strict=True))
-        return Outputs(embedding=embedding, logits=rest[0] if rest else None)
+        return one_image.answer(self._path, self._shape, images, self._answer)
 
     def _answer(self, image: AnyArray) -> list[Floats]:
         # ncnn's Mat points into the array, which has to live as long
