@@ -1,14 +1,17 @@
 """ncnn runs networks of its own format: its answers, what it computes in, and what it refuses."""
 
 import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 import runtime
+from one_student import (
+    assert_it_answers_as_onnx_runtime_does,
+    assert_threads_get_their_own_answers,
+    images,
+)
 from runtime.__main__ import main
 from runtime.backends.base import SessionOptions
 from runtime.backends.ncnn import session as sessions
@@ -21,10 +24,6 @@ from runtime.report.sections import precision
 ONE = SessionOptions(threads=1)
 
 
-def images(n, seed=0):
-    return np.random.default_rng(seed).normal(size=(n, 3, 8, 8)).astype(np.float32)
-
-
 @pytest.fixture(autouse=True)
 def installed():
     return pytest.importorskip("ncnn")
@@ -33,28 +32,11 @@ def installed():
 def test_it_answers_as_onnx_runtime_does(student_param, student_onnx):
     assert backend_of(student_param).name == "ncnn"
     found = open_session(student_param, provider="cpu", threads=1)
-    expected = open_session(student_onnx, provider="cpu").run(images(5))
-    got = found.run(images(5))
-    assert got.embedding == pytest.approx(expected.embedding, abs=1e-6)
-    assert got.logits == pytest.approx(expected.logits, abs=1e-5)
-    kept = got.embedding.copy()
-    found.run(images(5, seed=1))
-    assert np.array_equal(kept, got.embedding)  # the arrays belong to the caller
+    assert_it_answers_as_onnx_runtime_does(found, student_onnx)
 
 
 def test_threads_get_their_own_answers(student_param):
-    found, given = Ncnn().open(student_param, ONE), [images(3, seed) for seed in range(8)]
-    together = threading.Barrier(4)
-
-    def ask(number):
-        together.wait()
-        return [found.run(given[number]).embedding for _ in range(20)]
-
-    with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(ask, range(8)))
-    for number, several in enumerate(answers):
-        for each in several:
-            assert each == pytest.approx(given[number].mean(axis=(2, 3)), abs=1e-6)
+    assert_threads_get_their_own_answers(Ncnn().open(student_param, ONE))
 
 
 def test_what_it_computes_in_is_read_back(tmp_path, write_network):

@@ -2,8 +2,6 @@
 
 import json
 import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -11,20 +9,16 @@ from click.testing import CliRunner
 from msgspec import UNSET, structs
 
 import runtime
+from one_student import assert_it_answers_as_onnx_runtime_does, assert_threads_get_their_own_answers
 from runtime.__main__ import main
 from runtime.backends.base import SessionOptions
 from runtime.backends.openvino import session as sessions
 from runtime.backends.openvino.backend import OpenVino
-from runtime.backends.registry import open_session
 from runtime.errors import InputError, MissingDependencyError
 from runtime.evaluation.recommend import judge_again
 from runtime.report.sections import precision
 
 ONE = SessionOptions(threads=1)
-
-
-def images(n, seed=0):
-    return np.random.default_rng(seed).normal(size=(n, 3, 8, 8)).astype(np.float32)
 
 
 @pytest.fixture
@@ -43,29 +37,12 @@ def test_without_the_package_the_way_to_install_it_is_told(sound_bundle, monkeyp
 
 def test_it_answers_as_onnx_runtime_does_and_says_what_it_computes_in(installed, student_onnx):
     found = OpenVino().open(student_onnx, ONE)
-    expected = open_session(student_onnx, provider="cpu").run(images(5))
-    got = found.run(images(5))
-    assert got.embedding == pytest.approx(expected.embedding, abs=1e-6)
-    assert got.logits == pytest.approx(expected.logits, abs=1e-5)
+    assert_it_answers_as_onnx_runtime_does(found, student_onnx)
     assert found.proof.types == {"f32": 1.0}  # on every processor: it was ordered
-    kept = got.embedding.copy()
-    found.run(images(5, seed=1))
-    assert np.array_equal(kept, got.embedding)  # the arrays belong to the caller
 
 
 def test_threads_get_their_own_answers(installed, student_onnx):
-    found, given = OpenVino().open(student_onnx, ONE), [images(3, seed) for seed in range(8)]
-    together = threading.Barrier(4)
-
-    def ask(number):
-        together.wait()
-        return [found.run(given[number]).embedding for _ in range(20)]
-
-    with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(ask, range(8)))
-    for number, several in enumerate(answers):
-        for each in several:
-            assert each == pytest.approx(given[number].mean(axis=(2, 3)), abs=1e-6)
+    assert_threads_get_their_own_answers(OpenVino().open(student_onnx, ONE))
 
 
 @pytest.mark.parametrize(
