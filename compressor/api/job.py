@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from compressor.api.result import RunResult
+from compressor.data.devices.copied import Copied
 from compressor.events import Observer
 from compressor.observers import event_log
 from compressor.observers.event_log import EventLog
@@ -15,6 +16,8 @@ from compressor.observers.fan_out import fan_out
 from compressor.pipeline import dry_run, labelling, runner, simulation_report
 from compressor.pipeline.context import Run
 from compressor.pipeline.dry_run import DryRun
+from compressor.pipeline.rounds import returned
+from compressor.pipeline.rounds import table as rounds
 from compressor.pipeline.settling import latencies, student_search, time_budget
 from compressor.pipeline.settling import weights as settled_weights
 from compressor.pipeline.settling.training_defaults import with_training_defaults
@@ -25,6 +28,7 @@ from compressor.recipe.networks import AUTO
 from runtime import documents
 from runtime.errors import InputError
 from runtime.files import size_of, write_json, write_text
+from runtime.results.report import load
 from runtime.text import command
 
 _REPORTS = ("report.json", "report.html", "report.md")
@@ -99,18 +103,21 @@ def complete(job: Run) -> RunResult:
             return _waiting(job)
         if line := time_budget.told(job):
             job.note(line)
+        rounds.save(job.folder, load(job.folder))
     return _done(job)
 
 
-def choose_images(job: Run, more: int | None) -> RunResult:
+def choose_images(job: Run, more: int | None, device: Path | None = None) -> RunResult:
     """Choose which images to label next, and write the page, the table and the tasks to label.
 
     Args:
         job: an open job.
         more: how many beyond those labelled or proposed; None: up to the recipe's budget.
+        device: the folder of a monitor, whose images are copied and chosen from.
 
     Raises:
-        InputError: as for `complete`; or a file with labels cannot be read.
+        InputError: as for `complete`; or a file with labels cannot be read, or the device's folder
+            has no image that can be used.
         MissingDependencyError: openTSNE, kmedoids or scikit-learn is not installed.
     """
     selection.require_packages()
@@ -119,8 +126,9 @@ def choose_images(job: Run, more: int | None) -> RunResult:
     runner.refuse_teacher_early(job)
     with job.locked():
         _write_recipe(job)
-        runner.run_selection(job, more)
-        return _waiting(job)
+        brought = None if device is None else returned.bring(job, device)
+        runner.run_selection(job, more, among=None if brought is None else brought.images)
+        return _waiting(job, brought=brought)
 
 
 def simulate_labelling(job: Run) -> dict[str, Any]:
@@ -198,7 +206,6 @@ def _write_recipe(job: Run) -> None:
 
 def _done(job: Run) -> RunResult:
     from runtime.report import markdown
-    from runtime.results.report import load
 
     report, bundle = load(job.folder), job.folder / "bundle"
     files = {name: job.folder / name for name in _REPORTS}
@@ -222,7 +229,7 @@ def _done(job: Run) -> RunResult:
     )
 
 
-def _waiting(job: Run) -> RunResult:
+def _waiting(job: Run, *, brought: Copied | None = None) -> RunResult:
     document = labelling.write_files(job)
     return RunResult(
         name=job.plan.recipe.name,
@@ -232,5 +239,5 @@ def _waiting(job: Run) -> RunResult:
         report=None,
         selection=document.selection,
         summary=labelling.text(document, job).lstrip("\n"),
-        next_step=labelling.next_step(document, job),
+        next_step=labelling.next_step(document, job, came_back=brought is not None),
     )

@@ -21,6 +21,13 @@ from runtime.errors import InputError
     help="Select N more than are labelled or proposed. Default: up to label.budget in all.",
 )
 @click.option(
+    "--from",
+    "device",
+    type=FILE,
+    metavar="FOLDER",
+    help="Choose among the images that runtime.Monitor kept there; copies them. docs/monitor.md.",
+)
+@click.option(
     "--simulate",
     is_flag=True,
     help="Select nothing; measure what each strategy would have given (needs all labels).",
@@ -31,6 +38,7 @@ from runtime.errors import InputError
 def label(
     recipe: Path,
     budget: int | None,
+    device: Path | None,
     simulate: bool,
     out: Path | None,
     overrides: tuple[str, ...],
@@ -46,13 +54,13 @@ def label(
     from compressor.cli.console import Console, print_result, set_up_logging
     from compressor.pipeline import simulation_report
 
-    if simulate and budget is not None:
-        raise InputError("--simulate measures budgets of its own; leave --budget out")
+    if simulate and (budget is not None or device is not None):
+        raise InputError("--simulate measures budgets of its own; leave --budget and --from out")
     set_up_logging()
     with Console() as console:
         job = jobs.open_job(recipe, overrides, out, console)
         if not simulate:
-            result = jobs.choose_images(job, budget)
+            result = jobs.choose_images(job, budget, device)
         else:
             document = jobs.simulate_labelling(job)
             say(json.dumps(document) if as_json else simulation_report.text(document))

@@ -25,6 +25,7 @@ def audit(folder: Path, labels: str | None, class_level: int | None, as_json: bo
     """Decode every file of FOLDER; name classes, unusable files, duplicates. Writes nothing."""
     from compressor.cli.console import Console, note, set_up_logging
     from compressor.data import audit as audits
+    from compressor.data.layout.names import class_names
     from compressor.events import Reporter
     from runtime.text import printable
 
@@ -34,7 +35,7 @@ def audit(folder: Path, labels: str | None, class_level: int | None, as_json: bo
     root = folder.resolve()
     settings = audits.settings_to_look(root, labels, class_level)
     look = audits.look(root, settings)
-    names = audits.class_names(look, root, settings.labels)
+    names = class_names(look, root, settings.labels)
     for line in look.described(settings.labels, names):
         note(line)
     with Console() as console:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,10 +13,10 @@ from compressor.data import dataset
 from compressor.data.dataset import Dataset, ImageRecord, ImageSet, OodImage, Split
 from compressor.data.duplicates import Duplicate, set_aside
 from compressor.data.image_files import DecodedInfo, inspect
-from compressor.data.layout import layout
-from compressor.data.layout.label_csv import read_csv
+from compressor.data.layout import layout, returned
 from compressor.data.layout.labels import UNLABELLED, index_classes
 from compressor.data.layout.layout import Layout, Question
+from compressor.data.layout.names import class_names, id_of
 from compressor.data.split import assign_splits
 from runtime.errors import InputError
 from runtime.files import replacing
@@ -53,6 +52,8 @@ class AuditSettings:
     """The level of folders that names the classes, from 1; None: the only one that could."""
     split_folders: bool = True
     """Whether folders such as train/ and val/ divide the images, instead of `holdout`."""
+    returned: Path | None = None
+    """The folder of images that came back from devices; it need not be there."""
     propose: bool = False
     """Where folders leave something open, take what is most likely, instead of refusing."""
 
@@ -101,7 +102,7 @@ class Audit:
             folder: where to write them.
             ood: what `inspect` returned for the out-of-distribution files.
         """
-        outside = {_id_of(path, self.images.root): result for path, result in ood.items()}
+        outside = {id_of(path, self.images.root): result for path, result in ood.items()}
         document = Dataset(
             counts=self.counts(),
             classes=self.images.classes,
@@ -188,40 +189,24 @@ def look(root: Path, settings: AuditSettings) -> Layout:
         raise InputError(
             f"{root}: both data.images and data.holdout; hold out another folder, or a share"
         )
-    csv_file = [] if labels in ("folders", "none") else [Path(labels)]
+    skipped = [*settings.exclude, *([] if labels in ("folders", "none") else [Path(labels)])]
+    if settings.returned is not None:
+        skipped.append(settings.returned)
     found = layout.read(
         Question(
             root,
             holdout=holdout if isinstance(holdout, Path) else None,
-            skipped=[*settings.exclude, *csv_file],
+            skipped=skipped,
             by_folder=labels == "folders",
             class_level=settings.class_level,
             split_folders=settings.split_folders,
             propose=settings.propose,
+            returned=settings.returned,
         )
     )
     if not found.files:
         raise InputError(f"{root}: no files in this folder")
     return found
-
-
-def class_names(found: Layout, root: Path, labels: str) -> dict[Path, str]:
-    """Return the class of each labelled file.
-
-    Args:
-        found: what `look` returned.
-        root: the images folder.
-        labels: `folders`, `none`, or the path of a CSV.
-
-    Raises:
-        InputError: the CSV cannot be read, or its lines do not fit the files.
-    """
-    if labels == "none":
-        return {}
-    if labels == "folders":
-        return dict(found.class_of)
-    paths = {_id_of(path, root): path for _, path in found.files}
-    return {paths[id_]: name for id_, name in read_csv(Path(labels), list(paths)).items()}
 
 
 def audit(root: Path, settings: AuditSettings, track: Track = silent) -> Audit:
@@ -236,9 +221,11 @@ def audit(root: Path, settings: AuditSettings, track: Track = silent) -> Audit:
         InputError: there are no files, or folders or labels do not say which class an image has.
     """
     labels, found = settings.labels, look(root, settings)
-    ids = {path: _id_of(path, root) for _, path in found.files}
+    ids = {path: id_of(path, root) for _, path in found.files}
     by_path = class_names(found, root, labels)  # before the slow decoding: a typo shows at once
     names = {ids[path]: name for path, name in by_path.items()}
+    if labels == "none" and names and found.returned_folder is not None:
+        labels = str(found.returned_folder / returned.LABELS)
     results = inspect(list(ids), track, max_megapixels=settings.max_megapixels)
     rejected = tuple(
         Rejected(ids[path], reason) for path, reason in results.items() if isinstance(reason, str)
@@ -259,15 +246,16 @@ def audit(root: Path, settings: AuditSettings, track: Track = silent) -> Audit:
         for path, info in results.items()
         if isinstance(info, DecodedInfo)
     ]
-    records, duplicates = set_aside(records, looks, root)
+    back = {ids[path] for path in found.returned}
+    records, duplicates = set_aside(records, looks, root, last=back)
+    own = [record for record in records if record.id not in back]
     holdout = settings.holdout
     share = holdout if isinstance(holdout, float) and not found.is_split else None
     # A label that comes later must not move an image to another split: the student and the
-    # teacher's features depend on the splits.
-    stratified = not settings.labelling and all(r.label != UNLABELLED for r in records)
-    records = assign_splits(
-        records, share, settings.validation, settings.seed, stratified=stratified
-    )
+    # teacher's features depend on the splits. What came back is trained on, and moves no image.
+    stratified = not settings.labelling and all(r.label != UNLABELLED for r in own)
+    own = assign_splits(own, share, settings.validation, settings.seed, stratified=stratified)
+    records = sorted([*own, *(r for r in records if r.id in back)], key=lambda each: each.id)
     meant = {name for path, name in by_path.items() if has_image_suffix(path.name)}
     lost = tuple(sorted(meant - set(classes))) if looks else ()
     return Audit(ImageSet(root, classes, tuple(records)), rejected, duplicates, found.notes, lost)
@@ -276,11 +264,6 @@ def audit(root: Path, settings: AuditSettings, track: Track = silent) -> Audit:
 def _was_meant_as_image(rejected: Rejected) -> bool:
     """Whether its content or its name is an image's: notes and archives do not count as lost."""
     return rejected.reason != UNIDENTIFIED or has_image_suffix(PurePosixPath(rejected.id).name)
-
-
-def _id_of(path: Path, root: Path) -> str:
-    relative = os.fsencode(Path(os.path.relpath(path, root)).as_posix())
-    return relative.decode("utf-8", "backslashreplace")
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -37,7 +37,11 @@ class Duplicate:
 
 
 def set_aside(
-    records: Iterable[ImageRecord], looks: Mapping[str, DecodedInfo], root: Path
+    records: Iterable[ImageRecord],
+    looks: Mapping[str, DecodedInfo],
+    root: Path,
+    *,
+    last: Container[str] = (),
 ) -> tuple[list[ImageRecord], tuple[Duplicate, ...]]:
     """Keep one image of each set of copies: the largest, a training image, no link, first by id.
 
@@ -47,10 +51,16 @@ def set_aside(
         records: usable images.
         looks: what decoding showed of each image, by its id.
         root: the images folder.
+        last: ids of images that are kept only if they are copies of no other one, however large.
     """
     in_order = sorted(
         records,
-        key=lambda each: (each.split == "holdout", (root / each.id).is_symlink(), each.id),
+        key=lambda each: (
+            each.id in last,
+            each.split == "holdout",
+            (root / each.id).is_symlink(),
+            each.id,
+        ),
     )
     twins, first = dict[str, str](), dict[str, str]()
     for record in in_order:
@@ -58,7 +68,14 @@ def set_aside(
         if same != record.id:
             twins[record.id] = same
     kept = [record for record in in_order if record.id not in twins]
-    shrunken = _shrunken(kept, [looks[record.id].thumbprint for record in kept])
+    own = [record for record in kept if record.id not in last]
+    shrunken = _shrunken(own, looks)
+    if len(own) < len(kept):
+        for small, large in _shrunken(kept, looks).items():
+            if small in last:
+                shrunken[small] = large
+            elif large in last:
+                shrunken[large] = small
     by_id = {record.id: record for record in kept}
     duplicates = []
     for record in in_order:
@@ -81,7 +98,7 @@ def set_aside(
     return sorted(used, key=lambda each: each.id), tuple(duplicates)
 
 
-def _shrunken(records: Sequence[ImageRecord], thumbprints: Sequence[bytes]) -> dict[str, str]:
+def _shrunken(records: Sequence[ImageRecord], looks: Mapping[str, DecodedInfo]) -> dict[str, str]:
     """Return the images that are shrunken copies of larger ones, each with the largest such.
 
     Images of one size are never copies of each other here: a series of photographs from one place
@@ -90,8 +107,8 @@ def _shrunken(records: Sequence[ImageRecord], thumbprints: Sequence[bytes]) -> d
     sizes = np.array([(record.width, record.height) for record in records], np.int64).reshape(-1, 2)
     if len(np.unique(sizes, axis=0)) < 2:
         return {}
-    prints = np.frombuffer(b"".join(thumbprints), np.uint8).reshape(len(records), -1)
-    prints = prints.astype(np.float32)
+    thumbprints = b"".join(looks[record.id].thumbprint for record in records)
+    prints = np.frombuffer(thumbprints, np.uint8).reshape(len(records), -1).astype(np.float32)
     means, contrasts = prints.mean(axis=1), prints.std(axis=1)
     by_mean = np.argsort(means, kind="stable")
     sorted_means = means[by_mean]

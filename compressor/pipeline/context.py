@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from compressor.data import dataset
 from compressor.data.dataset import ImageSet
+from compressor.data.layout.names import id_of
 from compressor.events import Observer, Reporter, ignore
 from compressor.pipeline.storage.digests import FileDigests, digest
 from compressor.pipeline.storage.run_files import RunFiles
@@ -123,6 +124,18 @@ class Run:
     def ood_ids(self) -> list[str]:
         """Return the out-of-distribution images, as paths relative to the images folder."""
         return [name for name, _ in self._dataset().ood]
+
+    def ood_pixels(self) -> list[tuple[str, str]]:
+        """Return the name of each out-of-distribution image and the digest of its pixels."""
+        return self._dataset().ood
+
+    def returned_ids(self) -> list[str]:
+        """Return the usable images that came back from devices, in order."""
+        folder = self.plan.recipe.data.returned
+        if folder is None:
+            return []
+        begins = f"{id_of(folder, self.root)}/"
+        return [image.id for image in self.images().records if image.id.startswith(begins)]
 
     def ood_paths(self) -> list[Path]:
         """Return where the usable out-of-distribution images are."""

@@ -7,13 +7,16 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from compressor.data.layout import returned
 from compressor.pipeline.context import Run
+from compressor.pipeline.rounds import table
 from compressor.pipeline.steps import selection
 from compressor.selection import state
 from compressor.selection.handoff import files
 from compressor.selection.handoff.label_sheet import label_sheet
 from compressor.selection.handoff.page import Origin
 from compressor.selection.handoff.write import write_label_files
+from runtime.report.sections import rounds as rounds_section
 from runtime.text import command
 
 
@@ -103,17 +106,27 @@ def text(found: LabelFiles, run: Run) -> str:
             f"  {left} labels in {paths['csv']} are not in data.labels: they are kept there, and "
             "count once data.labels names them."
         )
+    if rounds := rounds_section.table(table.read(run.folder)):
+        lines.append(rounds.markdown)
     return "\n".join(lines)
 
 
-def next_step(found: LabelFiles, run: Run) -> str:
-    """How to go on, from where the labels are expected and how many there are."""
+def next_step(found: LabelFiles, run: Run, *, came_back: bool = False) -> str:
+    """How to go on, from where the labels are expected and how many there are.
+
+    Args:
+        found: what was written.
+        run: the run.
+        came_back: whether the images to label are of a device.
+    """
     chosen, recipe = found.selection, relative(Path(run.plan.origin.path))
     again = command("compressor", "run", Path(recipe), *_out(run))
     if not chosen.open and chosen.labelled >= chosen.wanted:
         return f"Next: {again}"
-    labels = run.plan.recipe.data.labels
-    if labels in ("none", "folders"):
+    labels, back = run.plan.recipe.data.labels, run.plan.recipe.data.returned
+    if came_back and back is not None:
+        lines = [f"Next: save the labels as {relative(back / returned.LABELS)}, then", f"  {again}"]
+    elif labels in ("none", "folders"):
         beside = relative(Path(run.plan.origin.path).parent / "labels.csv")
         lines = [
             f"Next: save the labels as {beside}, write `labels: labels.csv` into the recipe, then",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 from compressor.events import RunEnded, RunStarted, StepEnded, StepStarted, WorkPlanned
@@ -124,16 +125,18 @@ def _work(run: Run, *, waits: bool) -> WorkPlanned:
     )
 
 
-def run_selection(run: Run, more: int | None) -> None:
+def run_selection(run: Run, more: int | None, *, among: Sequence[Path] | None = None) -> None:
     """Run the steps that a choice of images needs, and the choice.
 
     Args:
         run: what to run; its folder must be locked.
         more: how many images beyond those labelled or proposed; None: up to the recipe's budget.
+        among: images that came back from a device, to choose from; None: all. Without `more`, the
+            recipe's budget is how many of them.
     """
     run_embeddings(run)
     number = len(BEFORE_SELECTION) + 1
-    _run(selection.step(run, more=more), run, number, number)
+    _run(selection.step(run, more=more, among=among), run, number, number)
 
 
 def run_images(run: Run) -> None:

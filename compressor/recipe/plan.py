@@ -164,6 +164,9 @@ def _with_resolved_paths(recipe: Recipe, folder: Path, document: Document) -> Re
             "labels": str(resolved(("data", "labels"), data.labels, ("folders", "none"))),
             "holdout": data.holdout if is_share else resolved(("data", "holdout"), data.holdout),
             "ood": resolved(("data", "ood"), data.ood),
+            "returned": resolved(
+                ("data", "returned"), data.returned or Path(f"{recipe.name}-returned")
+            ),
         }
     )
     networks: dict[str, Any] = {}

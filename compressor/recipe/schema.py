@@ -58,6 +58,11 @@ class Data(Section):
         0.2, description="share never trained or tuned on (stratified when labelled), or a folder"
     )
     ood: Path | None = Field(None, description="a folder of images that are not of this task")
+    returned: Path | None = Field(
+        None,
+        description="the folder of images that came back from devices, which `compressor label "
+        "--from` fills; null: NAME-returned beside the recipe",
+    )
     max_rejected: Annotated[float, Field(ge=0, le=1)] = Field(
         0.1, description="more than this share of unusable images ends the run"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import re
 import subprocess
+import time
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -59,6 +60,11 @@ def describe() -> Machine:
         python=platform.python_version(),
         libraries={name: version for name in _LIBRARIES if (version := version_of(name))},
     )
+
+
+def now() -> str:
+    """Return the time in UTC, such as `2026-11-29T20:15:00Z`."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def matches(machine: Machine, pattern: Mapping[str, str]) -> bool:

@@ -78,6 +78,11 @@ class Bundle:
         return next(each for each in self.artifacts if named in (None, each.stage))
 
     @property
+    def student_digest(self) -> str:
+        """Digest of what the student answers to the golden set: of no other student, anywhere."""
+        return sha256_of(golden.arrays_path(self.folder / "golden"))
+
+    @property
     def preprocess(self) -> Preprocess:
         """How an image becomes the student's input."""
         return self.document.preprocess

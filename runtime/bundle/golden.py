@@ -136,8 +136,15 @@ class Golden:
 
     @property
     def digest(self) -> str:
-        """sha256 of the labels and the teacher's embeddings."""
-        digest = hashlib.sha256(self.arrays.labels.tobytes())
+        """sha256 of the labels and the teacher's embeddings.
+
+        Classes are numbered among those that occur here, so that a class which only training images
+        have, as a new round of labels may bring it, leaves the digest as it is.
+        """
+        labels = self.arrays.labels.copy()
+        known = labels >= 0
+        labels[known] = np.unique(labels[known], return_inverse=True)[1]
+        digest = hashlib.sha256(labels.tobytes())
         digest.update(self.arrays.teacher_embedding.tobytes())
         return digest.hexdigest()
 
@@ -203,6 +210,12 @@ def load(folder: Path) -> Golden:
         bank_images=document.bank_images,
         corrupted_px=made.short_side_px if made else 0,
     )
+
+
+def arrays_path(folder: Path) -> Path:
+    """Return the file of the arrays in the folder of a golden set, of either version."""
+    path = folder / golden_file.NAME
+    return path if path.is_file() else folder / golden_file.NAME_OF_VERSION_1
 
 
 def _read_arrays(folder: Path, document: GoldenDocument) -> Arrays:

@@ -128,6 +128,7 @@ def check(
         student=origin_of(bundle.document.student),
         sustained=measured.sustained,
         noise_floor=measured.noise_floor,
+        made=machines.now(),
     )
     if files[number].broken is UNSET:
         report = _with_speed(report, bench, bench.opened[number], measured.sample)
@@ -144,8 +145,7 @@ def _recommended(
     to the recommended file alone, so another one may have to be chosen then.
 
     Returns:
-        Its number, why it is recommended, its verdict, the entries of all files, and its answers
-        to corrupted images if the golden set has any.
+        Number, why, verdict, the entries of all files, and answers to corrupted images if any.
     """
     document, files = bench.bundle.document, list(measured.files)
     evidence = Evidence(

@@ -40,6 +40,8 @@ class Note(Struct, frozen=True):
     is_outlier: bool | None
     likeness: float
     embedding: list[float]
+    student: str = ""
+    """Digest of the student that answered, see `Bundle.student_digest`; empty in older notes."""
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,7 @@ class Monitor:
                 that cannot be read.
         """
         self.student, self.folder = student, Path(folder)
+        self._student_digest = student.bundle.student_digest
         self.wanted = images_per_false_alarm
         self._reference = _of(reference) if reference is not None else _held_out(student)
         count = len(self._reference.likeness)
@@ -105,7 +106,8 @@ class Monitor:
         self.outliers = 0
         self._recent: deque[Prediction] = deque(maxlen=WINDOW)
         self._usual = np.sort(self._reference.likeness)
-        self._write({"event": "start", "file": student.file, "reference": count})
+        start = {"file": student.file, "student": self._student_digest, "reference": count}
+        self._write({"event": "start"} | start)
 
     def see(self, prediction: Prediction, image: ImageInput | None = None) -> tuple[Alarm, ...]:
         """Take the answer to the next image.
@@ -206,6 +208,7 @@ class Monitor:
                 is_outlier=prediction.is_outlier,
                 likeness=prediction.likeness,
                 embedding=[round(float(value), 6) for value in prediction.embedding],
+                student=self._student_digest,
             ),
         )
 

@@ -28,6 +28,16 @@ Outcome = Literal["better", "worse", "not distinguishable"]
 
 
 @dataclass(frozen=True)
+class Difference:
+    """A score minus another one, with its 95 % interval."""
+
+    by: float
+    low: float
+    high: float
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
 class Change:
     """One metric of a report against the same metric of the first."""
 
@@ -121,15 +131,20 @@ def _machine(report: Report) -> tuple[str | None, str | None]:
     return report.machine.cpu, report.machine.gpu
 
 
-def _change(metric: Metric, was: Score, now: Score) -> Change:
-    difference = now.value - was.value
+def difference(was: Score, now: Score, better: Literal["higher", "lower"] = "higher") -> Difference:
+    """Return by how much a score differs from another one on the same images, and what it means."""
+    by = now.value - was.value
     # Low end of the difference: this one's lower half width, and the first one's upper.
-    low = difference - math.hypot(now.value - now.low, was.high - was.value)
-    high = difference + math.hypot(now.high - now.value, was.value - was.low)
+    low = by - math.hypot(now.value - now.low, was.high - was.value)
+    high = by + math.hypot(now.high - now.value, was.value - was.low)
     if low <= 0 <= high:
-        return Change(metric.key, difference, low, high, "not distinguishable")
-    better = (difference > 0) == (metric.better == "higher")
-    return Change(metric.key, difference, low, high, "better" if better else "worse")
+        return Difference(by, low, high, "not distinguishable")
+    return Difference(by, low, high, "better" if (by > 0) == (better == "higher") else "worse")
+
+
+def _change(metric: Metric, was: Score, now: Score) -> Change:
+    found = difference(was, now, metric.better)
+    return Change(metric.key, found.by, found.low, found.high, found.outcome)
 
 
 def _outcome(change: Change | None) -> str:

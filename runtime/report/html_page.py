@@ -22,7 +22,7 @@ from runtime.report.drawings import charts
 from runtime.report.drawings import students as students_drawing
 from runtime.report.drawings.charts import CurveChart, DotChart, SeverityChart
 from runtime.report.drawings.scatter import NARROW, WIDE, ScatterChart
-from runtime.report.sections import worth
+from runtime.report.sections import rounds, worth
 from runtime.report.view import View, view_of
 from runtime.results.findings import Answer, Disagreement, RobustnessEntry
 from runtime.results.ledger import LedgerEntry
@@ -80,6 +80,7 @@ def render(report: Report, images: Path | None) -> str:
             before=_before_training(view),
             loss_note=sentences.losses(report),
             worth_rule=worth.RULE,
+            rounds_note=rounds.HOW_TO_READ,
             most=[_card(shown, images) for shown in view.disagreements.most],
             unsure=[_card(shown, images) for shown in view.disagreements.unsure],
             corrupted=_corrupted(view),
@@ -100,6 +101,7 @@ def _titles(view: View) -> dict[str, str]:
         ("worth", "Was it worth it?", view.worth),
         ("gap", "Was the gap still closing?", view.learning_curve),
         ("why", "Why this student", view.student_search),
+        ("rounds", "Rounds of labels", view.rounds),
         ("classes", "Classes", view.classes),
         ("corrupted", "Corrupted images", report.robustness is not UNSET),
         ("speed", "Speed", view.speed),

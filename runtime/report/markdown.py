@@ -10,7 +10,7 @@ from msgspec import UNSET
 from runtime.evaluation import metric_table
 from runtime.files import write_text
 from runtime.report import html_page, sentences, tables
-from runtime.report.sections import precision, students
+from runtime.report.sections import precision, rounds, students
 from runtime.report.sections import worth as worth_words
 from runtime.report.sections.worth import Worth
 from runtime.report.view import View, requirements_table, view_of
@@ -135,6 +135,8 @@ def _run(view: View) -> list[str]:
     report, found = view.report, list[str]()
     if report.data is not UNSET and report.data:
         found.append(_section("Data", sentences.bullets(report.data)))
+    if view.rounds:
+        found.append(_section("Rounds of labels", view.rounds.markdown, rounds.HOW_TO_READ))
     if lines := sentences.networks(report):
         found.append(_section("Networks", *lines))
     if view.training:

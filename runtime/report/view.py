@@ -10,7 +10,7 @@ from msgspec import UNSET
 
 from runtime.report import doubts, first_look, sentences, tables
 from runtime.report.cells import Cell, Table
-from runtime.report.sections import data, precision, speed, students, training, worth
+from runtime.report.sections import data, precision, rounds, speed, students, training, worth
 from runtime.report.sections.speed import Speed
 from runtime.report.sections.worth import Worth
 from runtime.results.findings import Disagreement, Doubt
@@ -95,6 +95,8 @@ class View:
     """How many images; nothing where only a check knows the report."""
     data_classes: Table
     timings: Table
+    rounds: Table
+    """What each round of labels gained; nothing where there was one round."""
     machine: Sequence[str]
 
 
@@ -131,6 +133,7 @@ def view_of(report: Report) -> View:
         data=sentences.named(data.counts(report)),
         data_classes=data.classes(report),
         timings=tables.timings({} if report.timings_s is UNSET else report.timings_s),
+        rounds=rounds.table(report.rounds),
         machine=sentences.named(
             {key: value for key, value in to_json(report.machine).items() if value is not None}
         ),

@@ -26,6 +26,7 @@ from runtime.results.making import (
     StudentSearch,
     Training,
 )
+from runtime.results.rounds import Round
 from runtime.results.scores import Score, from_json, to_json
 
 SCHEMA_VERSION = 1
@@ -193,6 +194,10 @@ class Report(Struct, frozen=True, kw_only=True):
     from scratch; above zero, the student is better. Its intervals are those of a paired
     bootstrap."""
     student_search: StudentSearch | UnsetType = UNSET
+    made: str | UnsetType = UNSET
+    """When, UTC, such as `2026-11-29T20:15:00Z`; older reports do not say it."""
+    rounds: tuple[Round, ...] | UnsetType = UNSET
+    """Written by a run: its rounds of labels, the last of which this report is of."""
 
     def __post_init__(self) -> None:
         if self.recommended.stage not in [entry.stage for entry in self.ledger]:
@@ -215,7 +220,7 @@ def with_run(report: Report, parts: Mapping[str, object]) -> Report:
     Args:
         report: as `check` gave it.
         parts: `data`, `timings_s`, `training`, `untrained_student` or `before_training`, `gained`
-            and perhaps `learning_curve` and `student_search`, as plain JSON values.
+            and perhaps `learning_curve`, `student_search` and `rounds`, as plain JSON values.
 
     Raises:
         InputError: a part is not what it should be.

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from compressor.data.layout import class_folders
+from compressor.data.layout import class_folders, returned
 from compressor.data.layout.class_counts import ClassCount, count, described, doubts
 from compressor.data.layout.class_folders import Level, class_name
 from compressor.data.layout.listing import list_files
@@ -34,6 +34,8 @@ class Question:
     """Whether folders such as train/ and val/ divide the images."""
     propose: bool = False
     """In doubt, take what is most likely and say so, instead of refusing."""
+    returned: Path | None = None
+    """The folder of images that came back from devices."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,10 @@ class Layout:
     """Levels that could name the classes."""
     notes: tuple[str, ...]
     """Sentences on what was left out, divided, or taken for a class."""
+    returned: frozenset[Path] = frozenset()
+    """Files that came back from devices: to train on, whatever the folders say."""
+    returned_folder: Path | None = None
+    """Where they lie; None where none came back."""
 
     @property
     def images(self) -> list[Path]:
@@ -114,6 +120,10 @@ def read(question: Question) -> Layout:
     around.update(inner)
     level, levels, also = _level(question, _images(around, set(around) - held))
     classes = _classes(level, around, held, align=question.class_level is None)
+    back = returned.images_in(question.returned)
+    if question.returned is not None and back:
+        notes.append(f"{len(back)} images came back from devices: {question.returned}")
+        files += [(question.returned, path) for path in back]
     return Layout(
         files=tuple(files),
         held_out=frozenset(held),
@@ -122,6 +132,8 @@ def read(question: Question) -> Layout:
         level=level,
         levels=tuple(levels),
         notes=(*told, *also, *notes),
+        returned=frozenset(back),
+        returned_folder=question.returned if back else None,
     )
 
 

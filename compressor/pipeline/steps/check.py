@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from compressor.pipeline.context import Run
+from compressor.pipeline.rounds import table
 from compressor.pipeline.settling import student_search, time_budget
 from compressor.pipeline.shared.departures import with_departures
 from compressor.pipeline.shared.learning_curve import learning_curve
@@ -35,7 +36,16 @@ def _inputs(run: Run) -> dict[str, object]:
         "machine": [machine.cpu, machine.cores, machine.gpu],
         **({"student_search": to_json(searched)} if searched else {}),
         **_time_budget(run),
+        **_rounds(run),
     }
+
+
+def _rounds(run: Run) -> dict[str, object]:
+    """The rounds of labels before this one; nothing in the first, so that no key changes by it."""
+    from runtime.results.scores import to_json
+
+    found = table.before(run)
+    return {"rounds": to_json(found)} if found else {}
 
 
 def _make(run: Run, work: Path) -> None:
@@ -63,7 +73,7 @@ def _make(run: Run, work: Path) -> None:
     # What is measured does not depend on the requirements: another gate is only judged again.
     described = documents.plain(loaded.document)
     kept = {key: value for key, value in described.items() if key not in ("recipe", "require")}
-    said = ("bundle", "student_search", "time_budget")
+    said = ("bundle", "student_search", "time_budget", "rounds")
     inputs = {key: value for key, value in _inputs(run).items() if key not in said}
     measured = load(run.shared(["measured", _MEASURED, kept, inputs], "report.json", measure))
     report = judge_again(measured, loaded.document)
@@ -84,6 +94,7 @@ def _make(run: Run, work: Path) -> None:
         parts["student_search"] = to_json(searched)
     if (curve := _learning_curve(run)) is not None:
         parts["learning_curve"] = to_json(curve)
+    parts["rounds"] = to_json(table.with_this(run, report, draft / "golden"))
     export_bundle.recommend(draft, work / export_bundle.BUNDLE_NAME, report.recommended.stage)
     markdown.write(with_warnings(with_run(report, parts)), work, images=held_out.root)
 

@@ -10,9 +10,11 @@ from pathlib import Path
 from compressor.data import audit as audits
 from compressor.data.audit import AuditSettings
 from compressor.data.image_files import DecodedInfo, inspect
+from compressor.data.layout import returned
 from compressor.data.layout.class_counts import ClassCount
 from compressor.data.layout.layout import Layout
 from compressor.data.layout.listing import files_below
+from compressor.data.layout.names import class_names
 from compressor.pipeline.context import Run
 from compressor.pipeline.step import Step
 from compressor.pipeline.storage.digests import digest
@@ -36,6 +38,22 @@ def _inputs(run: Run) -> dict[str, object]:
         "limits": [data.max_rejected, data.min_images, data.max_megapixels],
         "validation": spec.validation,
         "seed": spec.seed,
+        **_returned(run),
+    }
+
+
+def _returned(run: Run) -> dict[str, object]:
+    """What came back from devices; nothing where nothing did, so that no key changes by it."""
+    folder = run.plan.recipe.data.returned
+    if folder is None or not folder.is_dir():
+        return {}
+    labels = folder / returned.LABELS
+    return {
+        "returned": [
+            str(folder),
+            listing_digest([folder], folder, run.folder / "none"),
+            sha256_of(labels) if labels.is_file() else None,
+        ]
     }
 
 
@@ -80,6 +98,7 @@ def settings_of(run: Run) -> AuditSettings:
         class_level=data.class_level,
         split_folders=data.split_folders == "auto",
         max_megapixels=data.max_megapixels,
+        returned=data.returned,
     )
 
 
@@ -101,7 +120,7 @@ def look(run: Run) -> Found:
     """
     settings, root = settings_of(run), run.plan.recipe.data.images
     found = audits.look(root, settings)
-    names = audits.class_names(found, root, settings.labels)
+    names = class_names(found, root, settings.labels)
     first, *more = found.described(settings.labels, names)
     return Found(found, found.classes(names), (f"images: {first}", *(f"  {line}" for line in more)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from compressor.recipe.schema import Label
 from compressor.selection import state
 from compressor.selection.label_plan import LabelPlan
 from compressor.selection.state import LabellingState
-from runtime.arrays import Floats
+from runtime.arrays import Floats, Ints
 from runtime.benchmark.machine import version_of
 from runtime.errors import InputError, MissingDependencyError
 from runtime.files import replacing
@@ -21,6 +22,7 @@ from runtime.files import replacing
 NAME = "selection"
 _MAP_VERSION = 1
 """Raise it when the same embeddings give another map."""
+_NONE: Ints = np.empty(0, np.int64)
 _LIBRARIES = ("openTSNE", "kmedoids", "scikit-learn", "numpy")
 
 
@@ -74,18 +76,22 @@ def require_packages() -> None:
         )
 
 
-def step(run: Run, *, more: int | None = None) -> Step:
+def step(run: Run, *, more: int | None = None, among: Sequence[Path] | None = None) -> Step:
     """Return the step that chooses.
 
     Args:
         run: its step `images` is made.
         more: how many images beyond those labelled or proposed; None: up to the recipe's budget.
+        among: images to choose from, with the budget for them alone; None: all.
 
     Raises:
         MissingDependencyError: a package that choosing needs is not installed.
     """
     require_packages()
     now = labelling_state(run)
+    rows = None if among is None else _open_rows(now, among)
+    if rows is not None:
+        more = min(settings(run).budget if more is None else more, len(rows))
     total = wanted(run, now) if more is None else len(now.settled) + more
     total = max(len(now.settled), min(total, len(now.pool)))
     return Step(
@@ -94,14 +100,21 @@ def step(run: Run, *, more: int | None = None) -> Step:
         version=1,
         products=state.OUTPUTS,
         needs=("images", "embeddings"),
-        inputs=lambda run: _inputs(run, total),
-        make=lambda run, work: _make(run, work, total),
+        inputs=lambda run: _inputs(run, total, rows),
+        make=lambda run, work: _make(run, work, total, rows),
         libraries=_LIBRARIES,
         shared=False,  # a choice continues what was proposed in this folder
     )
 
 
-def _inputs(run: Run, total: int) -> dict[str, object]:
+def _open_rows(now: LabellingState, among: Sequence[Path]) -> Ints:
+    """Return the rows of images that are neither labelled nor proposed."""
+    wanted = set(among)
+    rows = [row for row, path in enumerate(now.pool.paths) if path.resolve() in wanted]
+    return np.setdiff1d(np.array(rows, np.int64), now.settled)
+
+
+def _inputs(run: Run, total: int, among: Ints | None) -> dict[str, object]:
     """Neither labels of proposed images nor the proposals themselves: they change no choice."""
     now = labelling_state(run)
     return {
@@ -111,14 +124,20 @@ def _inputs(run: Run, total: int) -> dict[str, object]:
         "strategy": settings(run).strategy,
         "seed": _seed(run),
         "total": total,
+        **({} if among is None else {"among": digest([now.pool.records[row].id for row in among])}),
     }
 
 
-def _make(run: Run, work: Path, total: int) -> None:
+def _make(run: Run, work: Path, total: int, among: Ints | None) -> None:
     now, embeddings = labelling_state(run), pool_embeddings(run)
     on_map = _map(run, embeddings)
     more = total - len(now.settled)
-    plan = _choice(run, embeddings, on_map, more) if more else _as_it_is(run, embeddings, on_map)
+    if not more:
+        plan = _as_it_is(run, embeddings, on_map)
+    elif among is None:
+        plan = _choice(run, embeddings, on_map, more)
+    else:
+        plan = _choice_among(run, embeddings, on_map, more, among)
     state.save(now, plan, work)
 
 
@@ -166,18 +185,41 @@ def _choice(run: Run, embeddings: Floats, on_map: Floats | None, more: int) -> L
     return choose(embeddings, asked, on_map=on_map)
 
 
-def _as_it_is(run: Run, embeddings: Floats, on_map: Floats | None) -> LabelPlan:
-    """Return the plan without new images, after other labels or another recipe."""
+def _choice_among(
+    run: Run, embeddings: Floats, on_map: Floats | None, more: int, among: Ints
+) -> LabelPlan:
+    """Choose from some images only, given all that is labelled or proposed."""
+    from compressor.selection.choose import Request, choose
+    from compressor.selection.metric_space import Space, distinct
+
+    now, spec = labelling_state(run), settings(run)
+    rows = np.union1d(now.settled, among)
+    settled = np.searchsorted(rows, now.settled)
+    different, which = distinct(Space.cosine(embeddings[rows]).points)
+    more = min(more, len(different) - len(np.unique(which[settled])))
+    if not more:
+        return _as_it_is(run, embeddings, on_map)
+    run.note(f"choosing {more} of {len(among):,} images that came back, by {spec.strategy}")
+    asked = Request(strategy=spec.strategy, budget=more, seed=_seed(run), settled=settled)
+    part = choose(embeddings[rows], asked, on_map=None if on_map is None else on_map[rows])
+    return _as_it_is(run, embeddings, on_map, rows[part.chosen])
+
+
+def _as_it_is(
+    run: Run, embeddings: Floats, on_map: Floats | None, chosen: Ints = _NONE
+) -> LabelPlan:
+    """Return the plan with these new images; without any after other labels or another recipe."""
     from compressor.selection.metric_space import Space
 
     now = labelling_state(run)
-    nearest, distance = Space.cosine(embeddings).nearest(now.settled)
+    centres = np.concatenate([now.settled, chosen])
+    nearest, distance = Space.cosine(embeddings).nearest(centres)
     return LabelPlan(
         strategy=settings(run).strategy,
         seed=_seed(run),
-        chosen=np.empty(0, np.int64),
+        chosen=chosen,
         settled=now.settled,
-        centre=now.settled[nearest],
+        centre=centres[nearest],
         distance=distance,
         map=on_map,
     )

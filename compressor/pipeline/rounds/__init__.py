@@ -1,0 +1,1 @@
+"""Rounds of labels: images brought from devices, and what each round gained. Trains nothing."""
