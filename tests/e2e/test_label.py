@@ -219,7 +219,7 @@ def test_mistakes_are_messages(place, go, write_recipe):
     assert (code, "'--budget'" in err) == (2, True)
     code, _, err = go("label", "recipe.yaml", "--budget", 3, "--simulate")
     assert code == 2
-    assert "--simulate measures budgets of its own; leave --budget out" in err
+    assert "--simulate measures budgets of its own; leave --budget and --from out" in err
     recipe(write_recipe, label__strategy="cold-pawz")
     assert "did you mean cold-paws" in go("label", "recipe.yaml")[2]
     recipe(write_recipe)
