@@ -12,7 +12,14 @@ from PIL import Image
 os.environ["HF_HUB_OFFLINE"] = "1"  # before the hub's client reads it: no test asks a real hub
 
 # From tests/plugins.
-pytest_plugins = ["browser", "hand_made_bundle", "local_hub", "one_student", "stand_in_gpu"]
+pytest_plugins = [
+    "browser",
+    "hand_made_bundle",
+    "local_hub",
+    "one_student",
+    "opened_images",
+    "stand_in_gpu",
+]
 
 SLOW = (
     "compressor/api/test_distillation.py",

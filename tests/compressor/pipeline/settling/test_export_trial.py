@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from compressor.api import job as jobs
-from compressor.data import image_files
 from compressor.events import Message
 from compressor.models.encoder import create_student
 from compressor.pipeline.settling import export_trial
@@ -47,10 +46,9 @@ def unexportable(module, size_px):
 
 
 def test_a_student_that_onnx_cannot_take_is_refused_before_an_image_is_decoded(
-    open_with, monkeypatch
+    open_with, monkeypatch, opens_no_image
 ):
     monkeypatch.setattr(onnx_file, "_traced", unexportable)
-    monkeypatch.setattr(image_files, "inspect", None)
     job, _ = open_with()
     with pytest.raises(InputError) as caught:
         jobs.complete(job)
