@@ -76,7 +76,10 @@ def read(path: Path) -> Found:
         content = path.read_bytes()
         if content[4:8] != b"TFL3":
             raise ValueError("it does not say TFL3")
-        return _found(schema.ModelT.InitFromPackedBuf(content, 0), schema)
+        model = schema.ModelT.InitFromPackedBuf(content, 0)
+        if any(each.offset + each.size > len(content) for each in model.buffers):
+            raise ValueError("it ends before its weights do")
+        return _found(model, schema)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
     except (*_BROKEN, ValueError) as error:
@@ -118,15 +121,18 @@ def _found(model: Any, schema: ModuleType) -> Found:
 
 
 def _stored(graph: Any, model: Any, makers: dict[int, Any], weight: int) -> tuple[int, int]:
-    """Return how many numbers a weight has and the type it is kept in; 0 if it is computed."""
+    """Return how many numbers a weight has and the type it is kept in; 0 if it is computed.
+
+    Its numbers lie in the flatbuffer, or behind it: then the buffer has an offset and a size.
+    """
     while weight in makers:  # widened before it is used, or turned
         maker = makers[weight]
         if len(maker.inputs) != 1:
             return 0, 0
         weight = int(maker.inputs[0])
     tensor = graph.tensors[weight]
-    data = model.buffers[tensor.buffer].data
-    if data is None or not len(data):
+    buffer = model.buffers[tensor.buffer]
+    if not (buffer.size or (buffer.data is not None and len(buffer.data))):
         return 0, 0
     return math.prod(int(side) for side in tensor.shape), int(tensor.type)
 

@@ -60,9 +60,7 @@ class Writer:
             operator.builtinOptions = options
         self.graph.operators.append(operator)
 
-    def finish(self, path, taken, given):
-        import flatbuffers
-
+    def finish(self, path, taken, given, *, behind=False):
         schema = self.schema
         signature = schema.SignatureDefT()
         signature.signatureKey, signature.subgraphIndex = "serving_default", 0
@@ -70,10 +68,28 @@ class Writer:
         signature.outputs = [self._named(*each) for each in given.items()]
         self.model.signatureDefs = [signature]
         self.graph.inputs, self.graph.outputs = list(taken.values()), list(given.values())
+        path.write_bytes(self._with_numbers_behind() if behind else self._packed())
+        return path
+
+    def _packed(self):
+        import flatbuffers
+
         builder = flatbuffers.Builder(4096)
         builder.Finish(self.model.Pack(builder), b"TFL3")
-        path.write_bytes(bytes(builder.Output()))
-        return path
+        return bytes(builder.Output())
+
+    def _with_numbers_behind(self):
+        """The numbers of the weights follow the flatbuffer, as the quantiser writes large ones."""
+        held = [each for each in self.model.buffers if len(each.data) >= 6]
+        numbers = [bytes(each.data) for each in held]
+        for buffer in held:
+            buffer.data, buffer.offset, buffer.size = None, 1, 1
+        end = -len(self._packed()) % 16 + len(self._packed())
+        behind = b""
+        for buffer, data in zip(held, numbers, strict=True):
+            buffer.offset, buffer.size = end + len(behind), len(data)
+            behind += data + bytes(-len(data) % 16)
+        return self._packed().ljust(end, b"\0") + behind
 
     def _named(self, name, number):
         found = self.schema.TensorMapT()
@@ -81,7 +97,7 @@ class Writer:
         return found
 
 
-def written(path, kind="fp32", *, names=("images", "embedding", "logits"), side=SIDE):
+def written(path, kind="fp32", *, names=("images", "embedding", "logits"), side=SIDE, behind=False):
     """Write the student; `kind`: fp32, fp16, weight-only, dynamic or int8."""
     writer = Writer()
     schema = writer.schema
@@ -114,12 +130,13 @@ def written(path, kind="fp32", *, names=("images", "embedding", "logits"), side=
     writer.operator("FULLY_CONNECTED", [taken, used, -1], answered, schema.FullyConnectedOptionsT())
     if kind == "int8":
         writer.operator("DEQUANTIZE", [answered], logits)
-    return writer.finish(path, {names[0]: images}, {names[1]: embedding, names[2]: logits})
+    given = {names[1]: embedding, names[2]: logits}
+    return writer.finish(path, {names[0]: images}, given, behind=behind)
 
 
 @pytest.fixture(scope="session")
 def write_file():
-    """`write_file(path, kind, names=..., side=...)`."""
+    """`write_file(path, kind, names=..., side=..., behind=...)`."""
     return written
 
 

@@ -56,6 +56,18 @@ def test_what_it_computes_in_is_read_back(tmp_path, write_file, kind, computed, 
     assert found.run(images(4)).logits == pytest.approx(whole, abs=close)
 
 
+@pytest.mark.parametrize("kind", ["fp32", "fp16", "int8"])
+def test_weights_behind_the_flatbuffer_are_read_too(tmp_path, write_file, kind):
+    inside = write_file(tmp_path / "inside.tflite", kind)
+    behind = write_file(tmp_path / "behind.tflite", kind, behind=True)
+    assert operators.read(behind) == operators.read(inside)
+    got, expected = (LiteRt().open(path, ONE).run(images(4)) for path in (behind, inside))
+    assert np.array_equal(got.logits, expected.logits)
+    (tmp_path / "cut.tflite").write_bytes(behind.read_bytes()[:-16])
+    with pytest.raises(InputError, match="it ends before its weights do"):
+        LiteRt().open(tmp_path / "cut.tflite", ONE)
+
+
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
