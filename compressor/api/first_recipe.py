@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,12 +11,14 @@ from pathlib import Path
 from compressor.data.layout import layout
 from compressor.data.layout.class_counts import ClassCount
 from compressor.data.layout.layout import Layout, Question
+from compressor.recipe import target
 from compressor.recipe.document import Document, dump
 from runtime.errors import InputError
 from runtime.files import write_text
 from runtime.text import command, printable
 
 FILE = "recipe.yaml"
+_NEED_LABELS = ("  agreement:", "  accuracy_drop:")
 _TEACHER, _STUDENT = "vit_small_patch14_dinov2.lvd142m", "mobilenetv3_small_100"
 
 
@@ -147,12 +150,61 @@ def _require_same_images(path: Path, images: Path) -> None:
         )
 
 
-def starter_recipe(look: FirstLook, *, relative_to: Path) -> str:
-    """Return a commented recipe for a folder of images, as YAML text."""
-    folder, labels = look.folder.resolve(), look.labels
+def examples() -> dict[str, str]:
+    """Return the recipes that come along, by name, with what each is for."""
+    paths = sorted((target.recipes_folder() / "examples").glob("*.yaml"))
+    return {
+        path.stem: path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
+        for path in paths
+    }
+
+
+def recipe_like(name: str, look: FirstLook, *, relative_to: Path) -> str:
+    """Return a recipe that comes along, for another folder of images, as YAML text.
+
+    Its own `data.labels: none` and path of a CSV stay, and keys such as `data.ood`.
+
+    Raises:
+        InputError: no recipe has this name.
+    """
+    if name not in (known := examples()):
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
+        raise InputError(f"{name!r} is no recipe of ours; {hint}")
+    path = target.recipes_folder() / "examples" / f"{name}.yaml"
+    text = path.read_text(encoding="utf-8")
+    found, images, level = _data_lines(look, relative_to)
+    kept = "labels: folders" not in text or look.labels == "folders"
+    for line, instead in (
+        ("data:\n", f"data:\n{found}"),
+        ("  images: photos\n", f"  {images}\n"),
+        ("  labels: folders\n", f"  labels: {look.labels}{level}\n"),
+    ):
+        text = text.replace(line, instead)
+    return text if kept else _without_gates_on_labels(text)
+
+
+def _without_gates_on_labels(text: str) -> str:
+    lines = [
+        f"  # {line.strip()}   # needs labels" if line.startswith(_NEED_LABELS) else line
+        for line in text.splitlines()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _data_lines(look: FirstLook, relative_to: Path) -> tuple[str, str, str]:
+    """Return what was found as comments, the images, and the level of the classes if it is open."""
+    folder = look.folder.resolve()
     images = dump({"images": Path(os.path.relpath(folder, relative_to)).as_posix()})
     found = "".join(f"  # {line}\n" for text in look.lines for line in text.splitlines())
     level = f"\n  class_level: {look.layout.level}" if look.is_open else ""
+    return found, images.rstrip(), level
+
+
+def starter_recipe(look: FirstLook, *, relative_to: Path) -> str:
+    """Return a commented recipe for a folder of images, as YAML text."""
+    folder, labels = look.folder.resolve(), look.labels
+    found, images, level = _data_lines(look, relative_to)
     holdout = "holdout: 0.2             # share never trained or tuned on, or a folder"
     if look.layout.is_split:
         holdout = "split_folders: auto      # they are the split; ignore: folders like others"
@@ -168,7 +220,7 @@ def starter_recipe(look: FirstLook, *, relative_to: Path) -> str:
 # Check the cost first: compressor run THIS_FILE --dry-run
 name: {recipe_name(folder)}
 data:
-{found}  {images.rstrip()}
+{found}  {images}
   labels: {labels:<18} # folders | a CSV with columns image,label | none{level}
   {holdout}
   # ood: other-images      # images that are not of this task: measures whether the student notices

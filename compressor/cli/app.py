@@ -40,7 +40,7 @@ for command in (
     *(setup.audit, setup.init, setup.quickstart, label.label, run.run, export.export),
     *(export.engine, check.check, check.candidates, predict, pack, unpack),
     *(reports.compare, reports.runs, reports.open_report, fetch.fetch),
-    *(setup.targets, setup.schema, setup.doctor, setup.cache),
+    *(setup.recipes, setup.targets, setup.schema, setup.doctor, setup.cache),
 ):
     commands.add_command(command)
 

@@ -71,13 +71,18 @@ def audit(folder: Path, labels: str | None, class_level: int | None, as_json: bo
 @click.command()
 @click.argument("folder", type=FILE)
 @click.option(
-    "--recipe", "path", type=FILE, default=Path("recipe.yaml"), show_default=True,
+    "--recipe",
+    "path",
+    type=FILE,
+    default=Path("recipe.yaml"),
+    show_default=True,
     help="File to write; an existing file is never overwritten.",
-)  # fmt: skip
-def init(folder: Path, path: Path) -> None:
+)
+@click.option("--like", metavar="NAME", help="Start from a recipe that `compressor recipes` lists.")
+def init(folder: Path, path: Path, like: str | None) -> None:
     """Write a commented recipe for a FOLDER of images."""
     require_training_packages()
-    from compressor.api.first_recipe import first_look, starter_recipe
+    from compressor.api.first_recipe import first_look, recipe_like, starter_recipe
     from compressor.cli.console import note
     from runtime.files import write_text
 
@@ -86,7 +91,13 @@ def init(folder: Path, path: Path) -> None:
     if path.exists():
         raise InputError(f"{path}: is there already; name another one with --recipe")
     look = first_look(folder)
-    write_text(path, starter_recipe(look, relative_to=path.resolve().parent))
+    beside = path.resolve().parent
+    write_text(
+        path,
+        starter_recipe(look, relative_to=beside)
+        if like is None
+        else recipe_like(like, look, relative_to=beside),
+    )
     for line in look.lines:
         note(line)
     shown = command("compressor", "run", path)
@@ -103,6 +114,18 @@ def quickstart(folder: Path) -> None:
     count = write_quickstart(folder)
     say(f"wrote {count} images, two small networks and a recipe into {folder}", err=True)
     say(f"Next: {command('compressor', 'run', folder / 'cpu.yaml')}", err=True)
+
+
+@click.command()
+@json_option
+def recipes(as_json: bool) -> None:
+    """List the recipes that `init --like NAME` starts from."""
+    require_training_packages()
+    from compressor.api.first_recipe import examples
+    from runtime.text import table
+
+    found = examples()
+    say(json.dumps(found) if as_json else table(["recipe", "what for"], list(found.items())))
 
 
 @click.command()
