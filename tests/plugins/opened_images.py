@@ -1,7 +1,9 @@
 """Which images a test opens, and that it binds no stand-in for longer than itself."""
 
 import sys
+from collections.abc import Iterator
 from types import FunctionType
+from typing import Any
 
 import pytest
 from PIL import ImageFile
@@ -10,12 +12,12 @@ _OURS = ("compressor", "export", "runtime")
 
 
 @pytest.fixture
-def opens_no_image(monkeypatch):
+def opens_no_image(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The test fails if an image file is opened, by whatever function and thread."""
-    opened = []
+    opened = list[Any]()
     really = ImageFile.ImageFile.__init__
 
-    def noted(self, *args, **kwargs):
+    def noted(self: ImageFile.ImageFile, *args: Any, **kwargs: Any) -> None:
         opened.append(args)
         really(self, *args, **kwargs)
 
@@ -37,7 +39,7 @@ def _stand_ins() -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def no_stand_in_stays(request):
+def no_stand_in_stays(request: pytest.FixtureRequest) -> Iterator[None]:
     """A module first imported while a function is patched would keep the stand-in for ever.
 
     It is asked for before `monkeypatch`, so it looks after that has put everything back.
