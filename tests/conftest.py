@@ -27,6 +27,7 @@ SLOW = (
     "compressor/cli/test_wrong_folders.py",
     "compressor/device/",
     "compressor/distillation/test_methods_in_the_loop.py",
+    "compressor/distillation/test_processes.py",
     "compressor/distillation/test_trainer.py",
     "compressor/models/test_families.py",
     "compressor/pipeline/steps/",

@@ -79,13 +79,22 @@ def save_best(training: Training, folder: Path) -> None:
 
 
 def load(training: Training, path: Path) -> None:
-    """Bring a training to where `save` left it, torch's random generator included."""
+    """Bring a training to where `save` left it, torch's random generator included.
+
+    It may have been saved by another number of processes. The first one has saved its generator;
+    the others begin with new ones.
+    """
     state = torch.load(path, map_location="cpu", weights_only=True)
     training.student.load_state_dict(state["student"])
     training.method.load_state_dict(state["objective"])
     training.optimizer.load_state_dict(state["optimizer"])
     training.scaler.load_state_dict(state["scaler"])
-    torch.set_rng_state(state["random"].cpu())
+    if training.group.is_first:
+        torch.set_rng_state(state["random"].cpu())
+    else:
+        torch.manual_seed(
+            training.spec.seed + state["done"] * training.group.size + training.group.rank
+        )
     training.done, training.sums = state["done"], state["sums"]
     training.best = Best(**state["best"])
     lines = json.loads(state["log"])

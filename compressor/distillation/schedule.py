@@ -12,6 +12,7 @@ from torch import nn
 
 from compressor.data.loading import ViewId
 from compressor.recipe.schema import Distill
+from runtime.errors import InputError
 
 _FINAL_LR = 0.01  # share of the highest learning rate, at the end of the cosine
 
@@ -49,6 +50,20 @@ class Schedule:
     def steps(self) -> int:
         """Steps of the whole training."""
         return self.epochs * self.steps_per_epoch
+
+    def require_parts(self, processes: int) -> None:
+        """Refuse a batch of which a process would get next to nothing.
+
+        Raises:
+            InputError: under three images, as for the parts of `distill.accumulate`.
+        """
+        parts = processes * self.spec.accumulate
+        if processes > 1 and self.epochs and self.batch < 3 * parts:
+            raise InputError(
+                f"a batch of {self.batch} images in {parts} parts (processes times "
+                "distill.accumulate) leaves parts of under 3 images; start fewer processes, or "
+                "raise distill.batch"
+            )
 
     def lr_share(self, step: int) -> float:
         """Return the share of the highest learning rate at a step."""

@@ -6,7 +6,7 @@ in float32 and, where maps are kept, the map on the student's grid in float16.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
@@ -92,26 +92,42 @@ def write_shard(
 ) -> None:
     """Write view `number` of the images from row `start` on, whole or not at all.
 
+    Several processes run the teacher on a part of the batches each; the first of them writes.
+
     Raises:
         InputError: an image cannot be read any more, or a feature is not finite in float16.
     """
     rows = range(start, min(start + SHARD_IMAGES, len(dataset.paths)))
     jobs = [(row, number) for row in rows]
-    batches = in_batches(jobs)
-    loaded = load_batches(dataset, batches, runner.compute.workers)
+    batches, group = in_batches(jobs), runner.compute.group
+    loaded = load_batches(dataset, group.dealt(batches), runner.compute.workers)
+    records = group.streamed(_records(runner, loaded), len(batches))
+    if not group.is_first:
+        for _ in records:
+            raise AssertionError("only the first process writes")
+        return
     what = "images" if number == PLAIN else f"view {number + 1}"
-    tracked = track(loaded, label=f"teacher on {what}", total=len(batches))
+    tracked = track(records, label=f"teacher on {what}", total=len(batches))
     with replacing(path) as temporary:
         shard = new_shard(temporary, runner.record(), len(jobs))
-        for batch, (pixels,) in zip(batches, tracked, strict=True):
-            features = runner.run(pixels)
-            part = shard[batch[0][0] - start :][: len(batch)]
-            part["pooled"] = features.pooled.cpu().numpy()
-            if features.maps is not None:
-                half = features.maps.half()
-                require_finite(half, torch.float16)
-                part["maps"] = half.cpu().numpy()
+        for batch, record in zip(batches, tracked, strict=True):
+            shard[batch[0][0] - start :][: len(batch)] = record
         shard.flush()
+
+
+def _records(
+    runner: TeacherRunner, loaded: Iterable[tuple[Tensor, ...]]
+) -> Iterator[npt.NDArray[np.void]]:
+    """Yield the records of each batch of pixels."""
+    for (pixels,) in loaded:
+        features = runner.run(pixels)
+        records = np.empty(len(pixels), runner.record())
+        records["pooled"] = features.pooled.cpu().numpy()
+        if features.maps is not None:
+            half = features.maps.half()
+            require_finite(half, torch.float16)
+            records["maps"] = half.cpu().numpy()
+        yield records
 
 
 def shard_name(number: int, start: int) -> str:
@@ -213,10 +229,12 @@ class OnlineFeatures:
         """Return features of the first augmented, unmixed view of some of the images."""
         rows, mixed = evenly(len(self.dataset.paths), SAMPLE_MAPS), self.dataset.augment.mixed
         number = next(n for n in count(PLAIN + 1) if n not in mixed)
-        jobs = [(int(row), number) for row in rows]
-        loaded = load_batches(self.dataset, in_batches(jobs), self.runner.compute.workers)
+        jobs, compute = [(int(row), number) for row in rows], self.runner.compute
+        own = compute.group.dealt(in_batches(jobs))
+        loaded = load_batches(self.dataset, own, compute.workers)
         cpu = torch.device("cpu")
-        return joined([self.runner.run(pixels).to(cpu) for (pixels,) in loaded])
+        seen = [self.runner.run(pixels).to(cpu) for (pixels,) in loaded]
+        return joined(compute.group.collected(seen))
 
 
 def _maps(records: npt.NDArray[np.void]) -> Tensor | None:

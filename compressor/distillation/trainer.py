@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from compressor.data.loading import load_batches
+from compressor.data.loading import ViewId, load_batches
 from compressor.data.view_cache import ViewCache
 from compressor.distillation import checkpoint
 from compressor.distillation.checkpoint import interrupted_between_steps, save_best
@@ -20,6 +20,7 @@ from compressor.distillation.start.again import solve_again
 from compressor.distillation.start.mean import restore_mean
 from compressor.distillation.training import Start, Training
 from compressor.distillation.training_data import TrainingData
+from compressor.distributed.group import told_of_lost_processes
 from compressor.events import EpochEnded
 from compressor.models.compute import Compute, within_memory
 from compressor.models.encoder import Encoder
@@ -59,7 +60,7 @@ def distill(
         student: before distillation; its module is trained in place.
         data: images and teacher features.
         spec: the recipe's `distill:`.
-        compute: where to train.
+        compute: where to train; its group shares each batch, and its first process writes.
         start: what the training begins with, instead of the student as it is; it stays the best
             student until an epoch gives a better one.
         work: folder for the checkpoint, train.jsonl and training.json.
@@ -74,46 +75,53 @@ def distill(
         InputError: the loss is no longer finite.
         MissingDependencyError: the chosen precision does not run here.
     """
+    group = compute.group
     with torch.random.fork_rng(devices=[]):  # dropout and drop path draw from torch's own generator
-        torch.manual_seed(spec.seed)
+        torch.manual_seed(spec.seed + group.rank)
         training = Training(student, data, spec, compute, note)
         schedule = training.schedule
         _warn_of_small_sets(training, note)
         saved_state = work / "checkpoint.pt"
         validation = training.validation()
-        if saved_state.exists():
+        if group.of_first(saved_state.exists()):
             checkpoint.load(training, saved_state)
             note(f"continuing after step {training.done} of {schedule.steps}")
         elif start is not None:
             training.load(start)
             on_epoch(training.begin(validation.measure(training.student)))
-            write_log(work / "train.jsonl", training.log)
+            if group.is_first:
+                write_log(work / "train.jsonl", training.log)
         views = data.views(student)
-        dataset = ViewCache(views, schedule.views, work) if data.keep_views else views
-        loaded = load_batches(dataset, schedule.batches(training.done), compute.workers)
-        batches = zip(schedule.batches(training.done), loaded, strict=True)
+        # Processes see other images in each epoch: each would fill a cache of its own
+        keep_views = data.keep_views and group.size == 1
+        dataset = ViewCache(views, schedule.views, work) if keep_views else views
+        loaded = load_batches(dataset, own_batches(training), compute.workers)
+        batches = zip(own_batches(training), loaded, strict=True)
         tracked = track(batches, label="distilling", total=schedule.steps - training.done)
         with interrupted_between_steps() as interruption:
             saved = started = time.monotonic()
             for jobs, batch in tracked:
                 if training.has_stopped:
                     break
-                with within_memory(len(jobs), _smaller_step(spec)):
+                with within_memory(len(jobs), _smaller_step(spec)), told_of_lost_processes():
                     training.step(jobs, batch)
                 if training.at_epoch_end:
                     seconds, started = time.monotonic() - started, time.monotonic()
                     ended = training.end_epoch(validation.measure(training.student), seconds)
+                    if not group.is_first:
+                        continue
                     write_log(work / "train.jsonl", training.log)
                     if ended.best_so_far:
                         save_best(training, work)
                     on_epoch(ended)
+                if not group.is_first:
+                    continue
                 if interruption.asked or time.monotonic() - saved >= spec.checkpoint_s:
                     checkpoint.save(training, saved_state)
                     saved = time.monotonic()
                 if interruption.asked:
                     note(f"stopped after step {training.done} of {schedule.steps}, which is kept")
                     raise KeyboardInterrupt
-        write_log(work / "train.jsonl", training.log)
         if training.has_stopped:
             note(
                 f"stopped early: no better student in the last {spec.stop_after} epochs; "
@@ -125,6 +133,9 @@ def distill(
         again = None
         if start is not None and training.best.epoch > 0:
             again = solve_again(training, validation, start.synthetic, track)
+        if not group.is_first:
+            return training.student_state()
+        write_log(work / "train.jsonl", training.log)
         restored = restore_mean(training, validation)
     summary = training.summary()
     if again is not None:
@@ -133,6 +144,12 @@ def distill(
         summary["mean_restored"] = asdict(restored)
     write_json(work / "training.json", summary)
     return {key: value.contiguous() for key, value in training.student_state().items()}
+
+
+def own_batches(training: Training) -> Iterator[Sequence[ViewId]]:
+    """Yield this process's part of the batch of each step that is to come."""
+    for jobs in training.schedule.batches(training.done):
+        yield training.group.cut(jobs)
 
 
 def _smaller_step(spec: Distill) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -18,6 +20,7 @@ from compressor.distillation.schedule import Schedule, parameter_groups
 from compressor.distillation.start.synthetic import SyntheticAnswers
 from compressor.distillation.training_data import TrainingData
 from compressor.distillation.validation import MAX_IMAGES, Validation
+from compressor.distributed.batch_norm import over_all_processes
 from compressor.events import EpochEnded
 from compressor.models.compute import Compute, autocast, training_dtype
 from compressor.models.embedding_net import WithFeatures, freeze_statistics
@@ -50,9 +53,10 @@ class Training:
         note: Callable[[str], None],
     ) -> None:
         self.encoder, self.data = student, data
-        self.spec, self.compute = spec, compute
+        self.spec, self.compute, self.group = spec, compute, compute.group
         # Statistics of batches that are all mixed, or not at all, would swing from epoch to epoch
         self.schedule = Schedule(spec, len(data.train), interleaved=bool(data.augment.mixed))
+        self.schedule.require_parts(self.group.size)
         self.highest_lr = spec.lr_for(transformer=student.is_transformer)
         self.precision = training_dtype(spec.precision, compute)
         self.labels = torch.from_numpy(data.train.labels)
@@ -64,6 +68,8 @@ class Training:
 
         self.student = student.module.to(compute.device)
         self.student.to(memory_format=torch.channels_last)
+        if spec.batch_norm != "frozen" and self.group.size > 1:
+            over_all_processes(self.student)
         self.forward = WithFeatures(self.student, with_maps=with_maps)
         """The student as a step calls it."""
         with torch.random.fork_rng(devices=[]):
@@ -71,6 +77,10 @@ class Training:
             classes = len(data.train.classes)
             built = method_class(spec.method).build(Setup(spec, student, sample, classes, note))
         self.method: Method[Any] = built.to(compute.device)
+        self.group.copy_from_first([*self.student.state_dict().values()])
+        self.group.copy_from_first([*self.method.state_dict().values()])
+        if self.group.size > 1:
+            self.method.gathered = partial(self.group.joined, whole=self.schedule.batch)
         learns = nn.ModuleList([self.student, self.method])
         heads = [self.student.embedding, *self.method.modules()] if student.has_start else []
         solved = [
@@ -85,6 +95,21 @@ class Training:
         """Head's and student's loss, summed over the steps of this epoch."""
         self.log: list[EpochEnded] = []
         self.best = Best()
+
+    @cached_property
+    def replicated(self) -> Any:
+        """The student as a step calls it, where its gradients become the mean of all processes."""
+        if self.group.size == 1:
+            return self.forward
+        side = self.encoder.preprocess.size_px
+        self.student.eval()
+        seen = self.forward(torch.zeros(2, 3, side, side, device=self.compute.device))
+        sum(each.sum() for each in (seen.pooled, seen.maps) if each is not None).backward()
+        for parameter in self.student.parameters():
+            if parameter.grad is None:  # nothing that is learnt from depends on it
+                parameter.requires_grad_(False)
+        self.optimizer.zero_grad(set_to_none=True)
+        return self.group.replicated(self.forward)
 
     @property
     def lr(self) -> float:
@@ -134,17 +159,18 @@ class Training:
         self.log.append(ended)
         return ended
 
-    def step(self, jobs: list[ViewId], batch: tuple[Tensor, ...]) -> None:
+    def step(self, jobs: Sequence[ViewId], batch: tuple[Tensor, ...]) -> None:
         """Learn from one batch of views.
 
         Args:
-            jobs: B pairs of row and view.
+            jobs: B pairs of row and view; of several processes, this one's part of the batch.
             batch: what `TrainingData.views` loads of them: pixels uint8 [B, S, S, 3], at the
                 teacher's size where it runs at every step, and at the student's size.
 
         Raises:
             InputError: the loss is no longer finite.
         """
+        student = self.replicated  # made before the first gradient
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr * group["share"]
         *for_teacher, pixels = batch
@@ -156,14 +182,18 @@ class Training:
         if self.spec.batch_norm == "frozen":
             freeze_statistics(self.student)
         losses = [0.0 if head_loss is None else head_loss.item(), 0.0]
-        parts = (whole.tensor_split(self.spec.accumulate) for whole in (pixels, target))
-        for pixels_part, target_part in zip(*parts, strict=True):
+        whole = len(jobs) if self.group.size == 1 else self.schedule.batch
+        parts = (each.tensor_split(self.spec.accumulate) for each in (pixels, target))
+        for number, (pixels_part, target_part) in enumerate(zip(*parts, strict=True), 1):
             images = to_input(pixels_part, self.encoder.preprocess, self.compute.device)
-            with autocast(self.precision, self.compute):
-                features = self.forward(images).float()
-            loss = self.method.distance(features, target_part).sum() / len(jobs)
-            self._backward(loss)
+            with self._exchanging(last=number == self.spec.accumulate):
+                with autocast(self.precision, self.compute):
+                    features = student(images).float()
+                loss = self.method.distance(features, target_part).sum() / whole
+                self._backward(loss)
             losses[1] += loss.item()
+        self.group.mean_gradients(self.method.parameters())
+        losses = self.group.total_of(losses)
         self._require_finite(losses)
         self.scaler.step(self.optimizer)
         self.scaler.update()
@@ -210,6 +240,7 @@ class Training:
             "steps": self.done,
             "teacher": None if teacher is None else teacher.kind,
             "token_maps": list(map_shape)[:2] if self.forward.with_maps else None,
+            **({"processes": self.group.size} if self.group.size > 1 else {}),
             **({"mixed_views": len(mixed)} if (mixed := self.data.augment.mixed) else {}),
             **self.method.summary(self.spec, validation, self.centring),
         }
@@ -222,10 +253,16 @@ class Training:
         return self.centring.apply(features)
 
     def _backward(self, loss: Tensor) -> None:
-        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        """Add to the gradients: their mean over the processes is that of the sum of the losses."""
+        self.scaler.scale(loss * self.group.size).backward()  # type: ignore[no-untyped-call]
+
+    def _exchanging(self, *, last: bool) -> AbstractContextManager[None]:
+        """Let the processes exchange gradients after the last part of a batch only."""
+        alone = last or self.group.size == 1
+        return nullcontext() if alone else self.replicated.no_sync()
 
     def _require_finite(self, losses: Sequence[float]) -> None:
-        if not math.isfinite(sum(losses)):
+        if self.group.is_first and not math.isfinite(sum(losses)):
             raise InputError(
                 f"the loss is no longer finite at step {self.done + 1} of {self.schedule.steps} "
                 f"(learning rate {self.lr:.2g}, head {losses[0]:.3g}, student {losses[1]:.3g}).\n"

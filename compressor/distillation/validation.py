@@ -42,9 +42,12 @@ class Validation:
         student: Encoder,
         compute: Compute,
     ) -> Validation:
-        """Decode at most MAX_IMAGES of the images; `teacher` [N, Dt] is of all of them."""
+        """Decode at most MAX_IMAGES of the images; `teacher` [N, Dt] is of all of them.
+
+        The first process of a group scores for all, and alone decodes.
+        """
         # Evenly over the whole part: it is in the order of the class folders.
-        rows = evenly(len(images), MAX_IMAGES)
+        rows = evenly(len(images), MAX_IMAGES if compute.group.is_first else 1)
         batches = in_batches(rows.tolist())
         dataset = PreprocessedImages(images.paths, student.preprocess)
         pixels = torch.cat([batch for (batch,) in load_batches(dataset, batches, compute.workers)])
@@ -54,6 +57,10 @@ class Validation:
     def measure(self, student: EmbeddingNet) -> dict[str, float]:
         """Similarity correlation with the teacher; leave-one-out kNN accuracy with labels."""
         student.eval()
+        group = self.compute.group
+        return group.of_first(self._measured(student) if group.is_first else {})
+
+    def _measured(self, student: EmbeddingNet) -> dict[str, float]:
         embedded = self.embed(student.centred)
         # One thread: numpy's others would spin on, on the cores that the next step needs
         with threadpool_limits(1, user_api="blas"):

@@ -6,10 +6,11 @@ import ctypes
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
+from compressor.distributed.group import ALONE, Group
 from compressor.recipe.values import Precision
 from runtime.backends.cores import cores
 from runtime.errors import MissingDependencyError
@@ -26,6 +27,8 @@ class Compute:
 
     device: torch.device
     workers: int
+    group: Group = ALONE
+    """The processes that share the work; one alone unless all of them were called."""
 
     @classmethod
     def choose(cls, device: str, workers: int | None) -> Compute:
@@ -44,6 +47,14 @@ class Compute:
         if workers is None:
             workers = min(16, cores())
         return cls(torch.device("cpu" if chosen == "auto" else chosen), workers)
+
+    def over(self, group: Group) -> Compute:
+        """Return the share of this process: its own GPU, and its part of the threads."""
+        if group.size == 1:
+            return self
+        device = torch.device("cuda", group.local_rank) if self.device.type == "cuda" else None
+        workers = max(1, self.workers // group.local_size) if self.workers else 0
+        return replace(self, device=device or self.device, workers=workers, group=group)
 
 
 def training_dtype(wanted: Precision, compute: Compute) -> torch.dtype | None:

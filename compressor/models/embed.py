@@ -39,23 +39,24 @@ def embed(
         label: of the progress bar.
         precision: of autocast; None for float32.
         keep: a folder for finished parts; those already there are read, not computed again.
+            Several processes of one run compute a part of each part, and the first of them writes.
         track: shows the progress.
     """
-    parts = [np.empty((0, encoder.dim), np.float32)]
+    parts, group = [np.empty((0, encoder.dim), np.float32)], compute.group
     for start in range(0, len(paths), PART_IMAGES):
         rows = range(start, min(start + PART_IMAGES, len(paths)))
         part = keep / f"part-{start:07d}.npy" if keep is not None else None
-        if part is not None and part.exists():
+        if part is not None and group.of_first(part.exists()):
             parts.append(np.load(part))
             continue
-        batches = in_batches(rows)
+        batches = group.dealt(in_batches(rows))
         loaded = load_batches(
             PreprocessedImages(paths, encoder.preprocess), batches, compute.workers
         )
         tracked = track(loaded, label=label, total=len(batches))
         with autocast(precision, compute):
             parts.append(_embed(encoder, tracked, compute))
-        if part is not None:
+        if part is not None and group.is_first:
             with replacing(part) as temporary, temporary.open("wb") as file:
                 np.save(file, parts[-1])
     return np.concatenate(parts)
@@ -63,10 +64,10 @@ def embed(
 
 def _embed(encoder: Encoder, batches: Iterator[tuple[Tensor, ...]], compute: Compute) -> Floats:
     module: nn.Module = encoder.module.eval().to(compute.device)
-    parts = [np.empty((0, encoder.dim), np.float32)]
+    parts = list[Floats]()
     with torch.inference_mode():
         for (pixels,) in batches:
             with within_memory(len(pixels), SMALLER_IMAGES):
                 output = module(to_input(pixels, encoder.preprocess, compute.device))
             parts.append(output.float().cpu().numpy())
-    return np.concatenate(parts)
+    return np.concatenate(compute.group.collected(parts))

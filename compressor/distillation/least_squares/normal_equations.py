@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from compressor.distributed.group import Group
+
 FOLDS = 5
 """Parts of the images for the cross-validation; every view of an image is in the same part."""
 
@@ -112,10 +114,23 @@ class NormalEquations:
         """
         self.beside += _sums(x.double(), y.double())
 
+    def sum_over(self, group: Group) -> None:
+        """Let the sums be those over the batches of all processes: each has added its own."""
+        *self.folds, self.beside = [_summed(sums, group) for sums in (*self.folds, self.beside)]
+
     def total(self) -> Sums:
         """Return the sums over all images."""
         first, *others = self.folds
         return sum(others, first)
+
+
+def _summed(own: Sums, group: Group) -> Sums:
+    if group.size == 1:
+        return own
+    count = own.x.new_tensor(own.count)
+    tensors = [each.clone() for each in (own.x, own.y, own.xx, own.xy, own.yy)]
+    group.sum_in_place([count, *tensors])
+    return Sums(float(count), *tensors)
 
 
 def _sums(x: Tensor, y: Tensor) -> Sums:

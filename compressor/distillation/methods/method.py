@@ -21,6 +21,10 @@ Quality = Literal["similarity", "knn_accuracy"]
 Target = TypeVar("Target", Features, Tensor)
 
 
+def _as_it_is(part: Tensor) -> Tensor:
+    return part
+
+
 @dataclass(frozen=True)
 class Setup:
     """What a method is built from."""
@@ -64,6 +68,9 @@ class Setup:
 class Method(nn.Module, ABC, Generic[Target]):
     """A distillation method with its heads, which are thrown away after training."""
 
+    gathered: Callable[[Tensor], Tensor] = staticmethod(_as_it_is)
+    """Makes the rows of the whole batch of a process's part of it, without a gradient: a loss over
+    pairs of images sees all pairs, however many processes share the batch."""
     quality: ClassVar[Quality] = "similarity"
     """The validation score that chooses the best epoch."""
 
@@ -90,7 +97,7 @@ class Method(nn.Module, ABC, Generic[Target]):
 
         Returns:
             The scalar loss of the method's own head, None where it has none that learns; and the
-            target, without gradient.
+            target, without gradient. Of processes that share a batch, the losses sum to its loss.
         """
 
     @abstractmethod

@@ -65,9 +65,12 @@ class TinTeM(Method[Features]):
         projected = Features(pooled, None if teacher.maps is None else self.head(teacher.maps))
         own = None
         if self.learns:
-            own = sne_divergence(teacher.pooled, projected.pooled)
+            everyone = self.gathered(teacher.pooled)
+            is_whole = everyone is teacher.pooled
+            own = sne_divergence(everyone, pooled if is_whole else self.head(everyone))
             if teacher.maps is not None:
                 own = own + sne_divergence(teacher.tokens(), projected.tokens()).mean()
+            own = own * (len(pooled) / len(everyone))
         return own, projected.detach()
 
     def distance(self, student: Features, target: Features) -> Tensor:

@@ -96,7 +96,8 @@ def solve_start(
             ridge = solve_from(equations, training)
             found |= {"strength": ridge.strength, "unexplained": ridge.error}
         training.method.begin(*_sample(training))
-        restore_mean(training, training.validation())
+        if compute.group.is_first:  # the start of which is kept
+            restore_mean(training, training.validation())
     state = training.method.state_dict()
     heads = {key: value.detach().cpu().clone() for key, value in state.items()}
     if folded:
@@ -109,6 +110,8 @@ def normal_equations(
 ) -> NormalEquations:
     """Sum over one pass of the student as it is now, over views and synthetic images.
 
+    Several processes take a part of the batches each; the sums are the same in all of them.
+
     Raises:
         InputError: its features are not finite.
     """
@@ -120,6 +123,7 @@ def normal_equations(
     if synthetic is not None:
         for pooled, teacher in _synthetic_passes(training, synthetic):
             equations.add_beside(pooled, _target(layer, training, teacher))
+    equations.sum_over(training.compute.group)
     return equations
 
 
@@ -171,7 +175,10 @@ def _target(layer: nn.Linear, training: Training, teacher: Features) -> Tensor:
 def _passes(
     training: Training, views: Sequence[int], track: Track
 ) -> Iterator[tuple[Sequence[ViewId], Tensor, Features]]:
-    """Yield batches of views: the student's pooled features [B, C], and the teacher's, centred."""
+    """Yield this process's batches of views.
+
+    The student's pooled features [B, C], and the teacher's, centred.
+    """
     jobs = [(row, view) for view in views for row in range(len(training.data.train))]
     for batch, teacher, images in _batches(training, jobs, track):
         pooled = _pooled(training, images)
@@ -182,12 +189,12 @@ def _passes(
 def _synthetic_passes(
     training: Training, synthetic: SyntheticAnswers
 ) -> Iterator[tuple[Tensor, Features]]:
-    """Yield batches of synthetic images: as `_passes` does of views."""
+    """Yield this process's batches of synthetic images: as `_passes` does of views."""
     preprocess, compute = training.encoder.preprocess, training.compute
-    done = 0
-    for pixels in synthetic.images(preprocess).batches(len(synthetic.pooled), compute.workers):
-        answers = synthetic.pooled[done : done + len(pixels)].to(compute.device)
-        done += len(pixels)
+    images, group = synthetic.images(preprocess), compute.group
+    numbers = group.dealt(in_batches(range(len(synthetic.pooled))))
+    for own, pixels in zip(numbers, images.batches(numbers, compute.workers), strict=True):
+        answers = synthetic.pooled[list(own)].to(compute.device)
         pooled = _pooled(training, to_input(pixels, preprocess, compute.device))
         if pooled.isfinite().all():
             yield pooled, training.centring.apply(Features(answers, None))
@@ -202,10 +209,11 @@ def _pooled(training: Training, images: Tensor) -> Tensor:
 def _sample(training: Training) -> tuple[Features, Features, Tensor]:
     """Return student's and teacher's features of some images as they are, and their labels."""
     rows = evenly(len(training.data.train), SAMPLE_IMAGES)
-    own, other = [], []
-    for _, teacher, images in _batches(training, [(int(row), PLAIN) for row in rows], silent):
-        own.append(training.forward(images).float())
-        other.append(teacher)
+    pairs = [
+        (training.forward(images).float(), teacher)
+        for _, teacher, images in _batches(training, [(int(row), PLAIN) for row in rows], silent)
+    ]
+    own, other = zip(*training.compute.group.collected(pairs), strict=True)
     labels = training.labels[torch.from_numpy(np.asarray(rows))].to(training.compute.device)
     return joined(own), joined(other), labels
 
@@ -213,8 +221,9 @@ def _sample(training: Training) -> tuple[Features, Features, Tensor]:
 def _batches(
     training: Training, jobs: Sequence[ViewId], track: Track
 ) -> Iterator[tuple[Sequence[ViewId], Features, Tensor]]:
-    """Yield batches of views: the teacher's features, centred, and the student's input."""
-    batches, dataset = in_batches(jobs), training.data.views(training.encoder)
+    """Yield this process's batches: the teacher's features, centred, and the student's input."""
+    batches = training.compute.group.dealt(in_batches(jobs))
+    dataset = training.data.views(training.encoder)
     loaded = load_batches(dataset, batches, training.compute.workers)
     tracked = track(loaded, label="solving", total=len(batches))
     for batch, (*for_teacher, pixels) in zip(batches, tracked, strict=True):

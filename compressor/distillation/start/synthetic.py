@@ -8,7 +8,7 @@ other; Lee, Mumford and Huang 2001). Both are known to train useful features (ar
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,9 +36,9 @@ class SyntheticImages:
         make = (_noise, _leaves)[number % 2]
         return (self.preprocess.pixels(Image.fromarray(make(rng, self.side_px))),)
 
-    def batches(self, count: int, workers: int) -> Iterator[Tensor]:
-        """Yield the pixels of the first images, uint8 [B, S, S, 3]."""
-        for (pixels,) in load_batches(self, in_batches(range(count)), workers):
+    def batches(self, numbers: Sequence[Sequence[int]], workers: int) -> Iterator[Tensor]:
+        """Yield the pixels of the images of each batch of numbers, uint8 [B, S, S, 3]."""
+        for (pixels,) in load_batches(self, numbers, workers):
             yield pixels
 
 
@@ -57,16 +57,19 @@ class SyntheticAnswers:
     ) -> SyntheticAnswers:
         """Ask the teacher about `count` images, as large as the larger of both networks wants.
 
+        Several processes ask about a part of them each; all get all the answers.
+
         Raises:
             InputError: its features are not finite.
         """
         own = teacher.teacher.preprocess
         side_px = max(own.resize_px, student.resize_px)
-        batches = SyntheticImages(own, seed, side_px).batches(count, teacher.compute.workers)
-        total = len(in_batches(range(count)))
-        tracked = track(batches, label="teacher on synthetic images", total=total)
+        group, workers = teacher.compute.group, teacher.compute.workers
+        numbers = group.dealt(in_batches(range(count)))
+        batches = SyntheticImages(own, seed, side_px).batches(numbers, workers)
+        tracked = track(batches, label="teacher on synthetic images", total=len(numbers))
         pooled = [teacher.run(pixels).pooled.cpu() for pixels in tracked]
-        return cls(torch.cat(pooled), seed, side_px)
+        return cls(torch.cat(group.collected(pooled)), seed, side_px)
 
     def images(self, student: Preprocess) -> SyntheticImages:
         """Return the same images for the student."""

@@ -96,7 +96,7 @@ def test_they_are_no_more_than_two_for_each_training_image(student, data):
 
 
 def test_the_layer_learns_the_teachers_answers_to_them(student, data):
-    pixels = torch.cat([*SyntheticImages(SMALL, 99, 36).batches(64, workers=0)])
+    pixels = torch.cat([*SyntheticImages(SMALL, 99, 36).batches([range(64)], workers=0)])
     inputs = pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
     mean = data.teacher.sample().pooled.mean(dim=0)
     wanted = _MeanColour()(inputs) - mean
@@ -115,7 +115,7 @@ def test_the_layer_learns_the_teachers_answers_to_them(student, data):
 def test_its_answers_are_kept_with_the_start(student, data):
     start, _ = made(student, data, synthetic=20)
     images = start.synthetic.images(create_student(student, seed=0).preprocess)
-    pixels = torch.cat([*images.batches(20, workers=0)])
+    pixels = torch.cat([*images.batches([range(20)], workers=0)])
     mean_colours = _MeanColour()(pixels.permute(0, 3, 1, 2).float() / 127.5 - 1)
     assert torch.allclose(start.synthetic.pooled, mean_colours, atol=1e-5)
 

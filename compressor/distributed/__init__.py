@@ -1,0 +1,1 @@
+"""The processes of one run: how they share work and are started. No networks, no folder."""

@@ -1,0 +1,288 @@
+"""The processes that work on one run together, joined by torch.distributed; one alone is a group.
+
+Every process calls the same method at the same place. A process that is alone gets back what it
+gives, bit for bit, so that the code which calls has one path.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from runtime.errors import InputError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from torch.distributed.distributed_c10d import Store
+
+T = TypeVar("T")
+
+_PATIENCE = timedelta(hours=2)
+"""How long a process waits in the middle of work for one that neither answers nor ends."""
+_LOST = ("Connection closed by peer", "Connection reset by peer", "gloo/", "NCCL", "Broken pipe")
+"""Words of the errors that a backend raises when another process is gone."""
+
+
+class LostProcessError(MissingDependencyError):
+    """Another process of the group has ended, so that this one cannot go on."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """The processes of a run, seen from one of them."""
+
+    rank: int = 0
+    """Of this process, from 0. Number 0 alone writes files and speaks to the user."""
+    size: int = 1
+    local_rank: int = 0
+    """Number of this process on its machine, which is also that of its GPU."""
+    local_size: int = 1
+    """Processes on this machine."""
+    store: Store | None = field(default=None, compare=False)
+    """Where the processes leave short messages; None for a process that is alone."""
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes the files."""
+        return self.rank == 0
+
+    @property
+    def name(self) -> str:
+        """How messages call this process."""
+        return f"process {self.rank} of {self.size}"
+
+    # --- dividing, which asks nobody ----------------------------------------------------------
+
+    def dealt(self, items: Sequence[T]) -> Sequence[T]:
+        """Return the items of this process, as cards are dealt: one to each, again and again."""
+        return items if self.size == 1 else items[self.rank :: self.size]
+
+    def cut(self, items: Sequence[T]) -> Sequence[T]:
+        """Return the part of one batch that is this process's: parts of nearly equal size."""
+        if self.size == 1:
+            return items
+        each, more = divmod(len(items), self.size)
+        start = self.rank * each + min(self.rank, more)
+        return items[start : start + each + (self.rank < more)]
+
+    # --- together -----------------------------------------------------------------------------
+
+    def collected(self, own: Sequence[T]) -> list[T]:
+        """Return what all processes made of their `dealt` items, in the order of all items."""
+        if self.size == 1:
+            return list(own)
+        import torch.distributed as dist
+
+        everyone: list[Sequence[T]] = [()] * self.size
+        with told_of_lost_processes():
+            dist.all_gather_object(everyone, own)
+        count = sum(map(len, everyone))
+        return [everyone[at % self.size][at // self.size] for at in range(count)]
+
+    def streamed(self, own: Iterable[T], count: int) -> Iterator[T]:
+        """Bring what all processes make of their `dealt` items to the first, a round at a time.
+
+        Args:
+            own: what this process makes of its items, made one after the other.
+            count: of all items.
+
+        Yields:
+            The items of all processes in their order, to the first process; to others nothing.
+        """
+        if self.size == 1:
+            yield from own
+            return
+        import torch.distributed as dist
+
+        making = iter(own)
+        for start in range(0, count, self.size):
+            made = [next(making)] if start + self.rank < count else []
+            everyone: list[list[T]] | None = [[]] * self.size if self.is_first else None
+            with told_of_lost_processes():
+                dist.gather_object(made, everyone, dst=0)
+            for each in everyone or ():
+                yield from each
+
+    def of_first(self, value: T) -> T:
+        """Return the value that the first process gives."""
+        if self.size == 1:
+            return value
+        import torch.distributed as dist
+
+        box = [value if self.is_first else None]
+        with told_of_lost_processes():
+            dist.broadcast_object_list(box, src=0)
+        return cast("T", box[0])
+
+    def sum_in_place(self, tensors: Iterable[Tensor]) -> None:
+        """Let each tensor become the sum of those of all processes."""
+        if self.size == 1:
+            return
+        import torch.distributed as dist
+
+        with told_of_lost_processes():
+            for tensor in tensors:
+                dist.all_reduce(tensor)
+
+    def total_of(self, numbers: Sequence[float]) -> list[float]:
+        """Return the sum of each number over all processes."""
+        if self.size == 1:
+            return list(numbers)
+        import torch
+
+        totals = torch.tensor(numbers, dtype=torch.float64)
+        self.sum_in_place([totals])
+        return [float(total) for total in totals]
+
+    def mean_gradients(self, parameters: Iterable[Tensor]) -> None:
+        """Let the gradients of parameters become their mean over all processes."""
+        if self.size == 1:
+            return
+        gradients = [each.grad for each in parameters if each.grad is not None]
+        self.sum_in_place(gradients)
+        for gradient in gradients:
+            gradient /= self.size
+
+    def copy_from_first(self, tensors: Iterable[Tensor]) -> None:
+        """Let each tensor become a copy of the first process's."""
+        if self.size == 1:
+            return
+        import torch.distributed as dist
+
+        with told_of_lost_processes():
+            for tensor in tensors:
+                dist.broadcast(tensor, src=0)
+
+    def joined(self, part: Tensor, whole: int) -> Tensor:
+        """Return the rows of all processes in one tensor, without a gradient.
+
+        Args:
+            part: [b, ...], the rows that `cut` gives this process of a batch.
+            whole: B, rows of the batch.
+
+        Returns:
+            [B, ...], in the order of the batch.
+        """
+        if self.size == 1:
+            return part
+        import torch
+        import torch.distributed as dist
+
+        most = -(-whole // self.size)
+        own = part.new_zeros((most, *part.shape[1:]))
+        own[: len(part)] = part.detach()
+        parts = [torch.empty_like(own) for _ in range(self.size)]
+        with told_of_lost_processes():
+            dist.all_gather(parts, own)
+        each, more = divmod(whole, self.size)
+        return torch.cat([rows[: each + (at < more)] for at, rows in enumerate(parts)])
+
+    def replicated(self, module: nn.Module) -> nn.Module:
+        """Return a module whose `backward` leaves the mean gradient of all processes.
+
+        Args:
+            module: on this process's device; it takes the first process's weights. Its buffers are
+                its own: statistics of batch norms are the same in all processes.
+        """
+        if self.size == 1:
+            return module
+        from torch.nn.parallel import DistributedDataParallel
+
+        known = inspect.signature(DistributedDataParallel).parameters
+        buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+        devices = [self.local_rank] if next(module.parameters()).is_cuda else None
+        own_buffers: dict[str, Any] = {buffers: False}
+        with told_of_lost_processes():
+            return DistributedDataParallel(module, device_ids=devices, **own_buffers)
+
+
+ALONE = Group()
+
+
+@contextmanager
+def told_of_lost_processes() -> Iterator[None]:
+    """Say in words when the other processes can no longer be reached.
+
+    Raises:
+        LostProcessError: one of them has ended.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not any(words in str(error) for words in _LOST):
+            raise
+        raise LostProcessError(
+            "another process of this run has ended in the middle of the work: it was killed, or "
+            "its own message stands above.\n  What was finished is kept: the same command "
+            "continues, also with another number of processes."
+        ) from error
+
+
+def announced() -> int:
+    """Return how many processes torchrun or accelerate has started; 1 without them.
+
+    Raises:
+        InputError: WORLD_SIZE is no number.
+    """
+    found = os.environ.get("WORLD_SIZE", "1")
+    if not found.isdecimal():
+        raise InputError(f"WORLD_SIZE is {found!r}; torchrun sets it to a number of processes")
+    return max(1, int(found))
+
+
+def join() -> Group:
+    """Join the group that torchrun or accelerate has started this process in.
+
+    Tensors on a CPU travel by gloo, those on a GPU by NCCL; each process of a machine takes the
+    GPU of its own number.
+
+    Raises:
+        InputError: what the launcher says of this process is incomplete.
+        MissingDependencyError: this machine has fewer GPUs than processes.
+    """
+    if announced() == 1:
+        return ALONE
+    import torch
+    import torch.distributed as dist
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
+
+    lacking = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+    if lacking:
+        raise InputError(
+            f"WORLD_SIZE is {announced()}, but {', '.join(lacking)} is not set; start the "
+            "processes with --processes, torchrun or accelerate launch"
+        )
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    local_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    backend = "gloo"
+    if torch.cuda.is_available():
+        require_gpus(local_size)
+        torch.cuda.set_device(local_rank)
+        backend = "cpu:gloo,cuda:nccl"
+    store, rank, size = next(rendezvous("env://"))
+    store.set_timeout(_PATIENCE)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_PATIENCE)
+    own = PrefixStore("edge-compressor", store)
+    return Group(rank, size, local_rank, local_size, own)
+
+
+def require_gpus(processes: int) -> None:
+    """Refuse more processes on this machine than it has GPUs.
+
+    Raises:
+        MissingDependencyError: says how many there are.
+    """
+    import torch
+
+    gpus = torch.cuda.device_count()
+    if 0 < gpus < processes:
+        raise MissingDependencyError(
+            f"{processes} processes and {gpus} GPU{'s' if gpus > 1 else ''} on this machine: each "
+            f"process needs one of its own. Start {gpus}, or hide the GPUs (CUDA_VISIBLE_DEVICES=)."
+        )
