@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,6 +14,7 @@ import click
 
 from compressor.cli.options import FILE, json_option, require_training_packages, set_option
 from runtime.cli import out_option, say
+from runtime.errors import InputError
 
 
 @click.command()
@@ -24,6 +28,13 @@ from runtime.cli import out_option, say
     help="Time for teacher, closed form and training: the epochs that fit, settled once. The same "
     "as --set distill.minutes=M.",
 )
+@click.option(
+    "--processes",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Share teacher and training among N processes on this machine, a GPU each where there are "
+    "GPUs. torchrun and accelerate launch start them on several machines.",
+)
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and change nothing.")
 @json_option
 def run(
@@ -32,6 +43,7 @@ def run(
     overrides: tuple[str, ...],
     target: str | None,
     minutes: float | None,
+    processes: int | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -45,9 +57,19 @@ def run(
     require_training_packages()
     from compressor.api import job as jobs
     from compressor.cli.console import Console, print_result, set_up_logging
+    from compressor.distributed import group as groups
+    from compressor.distributed.group import ALONE
+    from compressor.pipeline import crew
     from compressor.pipeline import dry_run as rehearsal
     from runtime.documents import plain
 
+    if not dry_run and processes is not None:
+        _start(processes)
+    group = ALONE if dry_run else groups.join()
+    if not group.is_first:
+        with _told_by_the_launcher():
+            crew.follow(group)
+        return
     set_up_logging()
     if target is not None:
         is_file = target.endswith((".yaml", ".yml"))  # seen from here, not from the recipe
@@ -63,8 +85,42 @@ def run(
             document = jobs.rehearse(job)
             say(json.dumps(plain(document)) if as_json else rehearsal.text(document))
             return
-        result = jobs.complete(job)
+        with _told_by_the_launcher(), crew.led(group):
+            result = jobs.complete(job)
     print_result(result, as_json=as_json)
+
+
+def _start(processes: int) -> None:
+    """Start this command in several processes and end with their exit code, unless this is one.
+
+    Raises:
+        InputError: torchrun or accelerate has started another number of them.
+        MissingDependencyError: one was killed, or there are fewer GPUs than processes.
+    """
+    from compressor.distributed.group import announced
+    from compressor.distributed.launch import launch
+
+    started = announced()
+    if started == processes:
+        return
+    if started > 1:
+        raise InputError(
+            f"--processes {processes}, and a launcher has started {started}; leave --processes out"
+        )
+    sys.exit(launch([sys.executable, "-m", "compressor", *sys.argv[1:]], processes))
+
+
+@contextmanager
+def _told_by_the_launcher() -> Iterator[None]:
+    """End without a word because another process has: `launch` sees it and tells."""
+    from compressor.distributed.group import LAUNCHED, LOST, LostProcessError
+
+    try:
+        yield
+    except LostProcessError:
+        if LAUNCHED not in os.environ:
+            raise
+        sys.exit(LOST)
 
 
 def _first_recipe(images: Path, out: Path | None, instead: Path | None) -> tuple[Path, Path]:

@@ -6,8 +6,12 @@ gives, bit for bit, so that the code which calls has one path.
 
 from __future__ import annotations
 
+import ctypes
 import inspect
 import os
+import signal
+import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +30,13 @@ _PATIENCE = timedelta(hours=2)
 """How long a process waits in the middle of work for one that neither answers nor ends."""
 _LOST = ("Connection closed by peer", "Connection reset by peer", "gloo/", "NCCL", "Broken pipe")
 """Words of the errors that a backend raises when another process is gone."""
+
+
+_LISTENING_S = 0.05
+LAUNCHED = "EDGE_COMPRESSOR_PROCESSES"
+"""The variable that tells a process that `launch` has started it, and tells of its end."""
+LOST = 75
+"""Exit code of a process that ends because another one has."""
 
 
 class LostProcessError(MissingDependencyError):
@@ -54,7 +65,7 @@ class Group:
     @property
     def name(self) -> str:
         """How messages call this process."""
-        return f"process {self.rank} of {self.size}"
+        return f"rank {self.rank} of {self.size} processes"
 
     # --- dividing, which asks nobody ----------------------------------------------------------
 
@@ -200,8 +211,45 @@ class Group:
         with told_of_lost_processes():
             return DistributedDataParallel(module, device_ids=devices, **own_buffers)
 
+    # --- calling ------------------------------------------------------------------------------
+
+    def call(self, word: str) -> None:
+        """Send the others a word, as the first process."""
+        if self.store is not None:
+            with told_of_lost_processes():
+                self.store.set(f"word{self.store.add('said', 1)}", word)
+
+    def called(self) -> str:
+        """Wait, however long it takes, for the next word of the first process."""
+        assert self.store is not None
+        number = self.store.add(f"heard{self.rank}", 1)
+        with told_of_lost_processes():
+            while not self.store.check([f"word{number}"]):  # `wait` warns of every second
+                time.sleep(_LISTENING_S)
+            return self.store.get(f"word{number}").decode()
+
+    def leave(self) -> None:
+        """End the group; every process calls it."""
+        import torch.distributed as dist
+
+        with told_of_lost_processes():
+            dist.barrier()
+        dist.destroy_process_group()
+
 
 ALONE = Group()
+_current = ALONE
+
+
+def current() -> Group:
+    """Return the group that this process works in now."""
+    return _current
+
+
+def be(group: Group) -> None:
+    """Let this process work in a group from now on; ALONE ends that."""
+    global _current
+    _current = group
 
 
 @contextmanager
@@ -214,7 +262,8 @@ def told_of_lost_processes() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if not any(words in str(error) for words in _LOST):
+        known = type(error).__name__ in ("DistNetworkError", "DistBackendError")
+        if not known and not any(words in str(error) for words in _LOST):
             raise
         raise LostProcessError(
             "another process of this run has ended in the middle of the work: it was killed, or "
@@ -268,8 +317,16 @@ def join() -> Group:
     store, rank, size = next(rendezvous("env://"))
     store.set_timeout(_PATIENCE)
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_PATIENCE)
+    if LAUNCHED in os.environ:
+        _end_with_the_launcher()
     own = PrefixStore("edge-compressor", store)
     return Group(rank, size, local_rank, local_size, own)
+
+
+def _end_with_the_launcher() -> None:
+    """Let this process be told to stop when the one that started it is killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def require_gpus(processes: int) -> None:

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from compressor.data import dataset
 from compressor.data.dataset import ImageSet
 from compressor.data.layout.names import id_of
+from compressor.distributed import group as groups
 from compressor.events import Observer, Reporter, ignore
 from compressor.pipeline.storage.digests import FileDigests, digest
 from compressor.pipeline.storage.run_files import RunFiles
@@ -205,6 +206,10 @@ class Run:
         keep_freed_memory()
         distill = self.plan.recipe.distill
         return Compute.choose(distill.device, distill.workers)
+
+    def shared_compute(self) -> Compute:
+        """Return this process's share, in work that all processes of the run were called to."""
+        return self.compute().over(groups.current())
 
     def device_type(self) -> str:
         """Return the kind of device that networks run on here: cpu or cuda."""

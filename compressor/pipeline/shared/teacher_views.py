@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from compressor.data.augmentation import PLAIN
 from compressor.pipeline.context import Run
+from compressor.pipeline.crew import together
 from compressor.pipeline.step import NETWORK_LIBRARIES
 from compressor.pipeline.storage.digests import digest
 from compressor.recipe.choices import METHODS
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 
     from compressor.data.image_store import ImageStore
     from compressor.data.loading import Augmentation, Views
+    from compressor.distillation.disk_budget import DiskPlan
     from compressor.distillation.teacher_features import FeatureSource, TeacherRunner
+    from compressor.models.compute import Compute
     from compressor.models.features import Grid
 
 _SHARDS_VERSION = 1
@@ -52,31 +55,33 @@ def shards(run: Run, numbers: Iterable[int]) -> list[Path]:
 
     They are entries of the store with keys of their own, so that recipes share them.
     """
-    from compressor.distillation.teacher_features import SHARD_IMAGES, shard_name, write_shard
+    from compressor.distillation.teacher_features import SHARD_IMAGES, shard_name
 
-    looks = runner(run, _kept_grid(run))
+    unknown = run.plan.recipe.student.model == AUTO  # a choice of images, before a student's
+    grid, disk_plan = _kept_grid(run), None if unknown else run.disk_plan
     keys, cut = run.images().part("train").keys, augment(run)
-    computed = [str(looks.precision), looks.grid, looks.compute.device.type]
+    computed = [str(precision(run)), grid, run.compute().device.type]
     found = []
     for number in numbers:
-        whole = number == PLAIN
-        dataset = _views_for_teacher(run, whole=whole)
-        view: list[object] | None = None if whole else [cut.seed, cut.scale, cut.side_px]
+        view: list[object] | None = None if number == PLAIN else [cut.seed, cut.scale, cut.side_px]
         if view is not None and number in cut.mixed:  # any training image may be the partner
             view.append({"mixed": _MIX_VERSION, "with": digest(sorted(keys))})
         key = ["features", run.network_digest(run.plan.recipe.teacher), view, computed, code()]
         for start in range(0, len(keys), SHARD_IMAGES):
-            make = partial(
-                write_shard,
-                runner=looks,
-                dataset=dataset,
-                number=number,
-                start=start,
-                track=run.track,
-            )
+            make = partial(together, run, _write_shard, number, start, disk_plan)
             images, name = keys[start : start + SHARD_IMAGES], shard_name(number, start)
             found.append(run.shared([*key, number, images], name, make))
     return found
+
+
+def _write_shard(run: Run, number: int, start: int, disk_plan: DiskPlan | None, path: Path) -> None:
+    from compressor.distillation.teacher_features import write_shard
+
+    if disk_plan is not None:
+        run.disk_plan = disk_plan  # of the first process: free space may differ by now
+    looks = runner(run, run.shared_compute(), _kept_grid(run))
+    dataset = _views_for_teacher(run, whole=number == PLAIN)
+    write_shard(path, looks, dataset, number, start, track=run.track)
 
 
 def _kept_grid(run: Run) -> Grid | None:
@@ -119,24 +124,26 @@ def decoded(run: Run) -> ImageStore | None:
     return ImageStore(run.file("pixels"), count) if run.disk_plan.keep_images else None
 
 
-def feature_source(run: Run) -> FeatureSource | None:
+def feature_source(run: Run, compute: Compute) -> FeatureSource | None:
     """Return where training gets the teacher's features; None for a method without a teacher."""
     from compressor.distillation.teacher_features import CachedFeatures, OnlineFeatures
 
     if run.disk_plan.features == "none":
         return None
     if run.disk_plan.features == "online":
-        return OnlineFeatures(runner(run, run.disk_plan.grid), _views_for_teacher(run, whole=False))
+        return OnlineFeatures(
+            runner(run, compute, run.disk_plan.grid), _views_for_teacher(run, whole=False)
+        )
     count = len(run.images().part("train"))
     views = run.plan.recipe.distill.views_for(count)
     return CachedFeatures(run.file("features"), views, count, augment(run).mixed)
 
 
-def runner(run: Run, grid: Grid | None = None) -> TeacherRunner:
+def runner(run: Run, compute: Compute, grid: Grid | None = None) -> TeacherRunner:
     """Return the teacher, ready to run; without a grid it gives no maps."""
     from compressor.distillation.teacher_features import TeacherRunner
 
-    return TeacherRunner(run.teacher, run.compute(), precision(run), grid)
+    return TeacherRunner(run.teacher, compute, precision(run), grid)
 
 
 def _views_for_teacher(run: Run, *, whole: bool) -> Views:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from compressor.data.augmentation import PLAIN
 from compressor.pipeline.context import Run
+from compressor.pipeline.crew import together
 from compressor.pipeline.shared import teacher_views
 from compressor.pipeline.step import NETWORK_LIBRARIES, Step
 from compressor.pipeline.storage.digests import digest
@@ -32,20 +33,11 @@ def _make(run: Run, work: Path) -> None:
     from safetensors.numpy import save_file
 
     from compressor.distillation.teacher_features import pooled_of, require_finite
-    from compressor.models.embed import embed
 
     teacher, precision = run.teacher, teacher_views.precision(run)
 
     def look(name: str, paths: Sequence[Path]) -> Floats:
-        found = embed(
-            teacher,
-            paths,
-            run.compute(),
-            label=f"teacher on {name} images",
-            precision=precision,
-            keep=work / "parts" / name,
-            track=run.track,
-        )
+        found = together(run, _embedded, name, paths, work)
         require_finite(torch.from_numpy(found), precision or torch.float32)
         return found
 
@@ -59,6 +51,20 @@ def _make(run: Run, work: Path) -> None:
         save_file({"images": of_all, "ood": look("ood", run.ood_paths())}, temporary)
     computed_in = str(precision or torch.float32).removeprefix("torch.")
     write_json(work / "teacher.json", plain(replace(teacher.card(), computed_in=computed_in)))
+
+
+def _embedded(run: Run, name: str, paths: Sequence[Path], work: Path) -> Floats:
+    from compressor.models.embed import embed
+
+    return embed(
+        run.teacher,
+        paths,
+        run.shared_compute(),
+        label=f"teacher on {name} images",
+        precision=teacher_views.precision(run),
+        keep=work / "parts" / name,
+        track=run.track,
+    )
 
 
 STEP = Step(

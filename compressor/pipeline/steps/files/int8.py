@@ -117,7 +117,7 @@ def _trained_with_rounding(
     folder.mkdir(exist_ok=True)
     qat.finetune(
         student,
-        training_data.of(run),
+        training_data.of(run, run.compute()),
         qat.shorter(recipe.distill, recipe.export.qat_epochs, transformer=student.is_transformer),
         run.compute(),
         folder,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from compressor.distillation.epochs import BEST_STUDENT
 from compressor.pipeline.context import Run
+from compressor.pipeline.crew import together
 from compressor.pipeline.shared import training_data
 from compressor.pipeline.step import NETWORK_LIBRARIES, Step
 from compressor.pipeline.steps.learning import start
@@ -15,6 +17,11 @@ from compressor.pipeline.storage.digests import digest
 from compressor.recipe.choices import METHODS
 from runtime.documents import read_json
 from runtime.files import sha256_of, write_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from compressor.distillation.disk_budget import DiskPlan
 
 _NOT_DECIDING = {"workers", "checkpoint_s", "device", "disk_gb", "minutes"}
 """Keys of `distill:` that change no bit. What fits on the disk shows in the digests of features and
@@ -41,26 +48,31 @@ def _inputs(run: Run) -> dict[str, object]:
 def _make(run: Run, work: Path) -> None:
     from safetensors.torch import save_file
 
+    recipe = run.plan.recipe
+    state = together(run, _train, work, run.disk_plan)
+    if start.wanted(run):
+        trained = read_json(work / "training.json")
+        write_json(work / "training.json", trained | {"start": read_json(run.file("start.json"))})
+    save_file(state, work / "student.safetensors", metadata={"model": recipe.student.model})
+
+
+def _train(run: Run, work: Path, disk_plan: DiskPlan) -> dict[str, Tensor]:
     from compressor.distillation.trainer import distill
     from compressor.models.encoder import create_student
 
-    recipe = run.plan.recipe
-    student = create_student(recipe.student, seed=recipe.distill.seed)
-    state = distill(
-        student,
-        training_data.of(run),
+    run.disk_plan = disk_plan  # of the first process: free space may differ by now
+    recipe, compute = run.plan.recipe, run.shared_compute()
+    return distill(
+        create_student(recipe.student, seed=recipe.distill.seed),
+        training_data.of(run, compute),
         recipe.distill,
-        run.compute(),
+        compute,
         work,
         start=start.load(run) if start.wanted(run) else None,
         track=run.track,
         note=run.note,
         on_epoch=run.observer,
     )
-    if start.wanted(run):
-        trained = read_json(work / "training.json")
-        write_json(work / "training.json", trained | {"start": read_json(run.file("start.json"))})
-    save_file(state, work / "student.safetensors", metadata={"model": recipe.student.model})
 
 
 def best_so_far(run: Run) -> Step | None:

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compressor.pipeline.context import Run
+from compressor.pipeline.crew import together
 from compressor.pipeline.shared import teacher_views, training_data
 from compressor.pipeline.step import NETWORK_LIBRARIES, Step
 from compressor.pipeline.storage.digests import digest
 from compressor.recipe.choices import METHODS
 
 if TYPE_CHECKING:
+    from compressor.distillation.disk_budget import DiskPlan
     from compressor.distillation.training import Start
 
 _STUDENT, _HEADS, _SYNTHETIC = "student.", "heads.", "synthetic"
@@ -53,20 +55,10 @@ def _inputs(run: Run) -> dict[str, object]:
 def _make(run: Run, work: Path) -> None:
     from safetensors.torch import save_file
 
-    from compressor.distillation.start.closed_form import solve_start
-    from compressor.models.encoder import create_student
     from runtime.files import write_json
 
     recipe = run.plan.recipe
-    start, summary = solve_start(
-        create_student(recipe.student, seed=recipe.distill.seed),
-        training_data.of(run),
-        recipe.distill,
-        run.compute(),
-        teacher=teacher_views.runner(run) if _asks_teacher(run) else None,
-        track=run.track,
-        note=run.note,
-    )
+    start, summary = together(run, _solve, run.disk_plan)
     states = ((_STUDENT, start.student), (_HEADS, start.heads))
     tensors = {
         prefix + key: each.contiguous() for prefix, state in states for key, each in state.items()
@@ -76,6 +68,23 @@ def _make(run: Run, work: Path) -> None:
         summary["synthetic_px"] = start.synthetic.side_px
     save_file(tensors, work / "start.safetensors", metadata={"model": recipe.student.model})
     write_json(work / "start.json", summary)
+
+
+def _solve(run: Run, disk_plan: DiskPlan) -> tuple[Start, dict[str, object]]:
+    from compressor.distillation.start.closed_form import solve_start
+    from compressor.models.encoder import create_student
+
+    run.disk_plan = disk_plan  # of the first process: free space may differ by now
+    recipe, compute = run.plan.recipe, run.shared_compute()
+    return solve_start(
+        create_student(recipe.student, seed=recipe.distill.seed),
+        training_data.of(run, compute),
+        recipe.distill,
+        compute,
+        teacher=teacher_views.runner(run, compute) if _asks_teacher(run) else None,
+        track=run.track,
+        note=run.note,
+    )
 
 
 def _asks_teacher(run: Run) -> bool:

@@ -1,0 +1,110 @@
+"""The other processes of a run: they wait until the first one calls them to a shared piece of work.
+
+The first process runs the steps, as it would alone: it reads and writes the folder and speaks to
+the user. Where a step has work to share, it calls the others. They read the same recipe and files,
+call the same function, and go back to waiting.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from compressor.distributed import group as groups
+from compressor.distributed.group import ALONE, Group
+from compressor.pipeline.context import Run
+from compressor.pipeline.storage.run_files import RunFiles
+from runtime.errors import ToolError, lacking
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from compressor.recipe.plan import Plan
+
+T = TypeVar("T")
+
+_COME, _LEAVE = "come", "leave"
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What the first process sends: a function of a module, and the run that it is called with."""
+
+    plan: Plan
+    folder: Path
+    work: Callable[..., object]
+    arguments: tuple[Any, ...]
+
+
+def together(run: Run, work: Callable[..., T], *arguments: Any) -> T:
+    """Call `work(run, *arguments)` in all processes of this run; return what it gives here.
+
+    It runs networks with `run.shared_compute()`, and writes only as that group's first process. If
+    it fails here, this process goes on alone: nobody knows how far the others are.
+
+    Args:
+        run: as its steps see it.
+        work: a function of a module, so that it has a name.
+        arguments: few and small; they are pickled.
+    """
+    group = groups.current()
+    if group.size > 1:
+        group.call(_COME)
+        group.of_first(_Call(run.plan, run.folder, work, arguments))
+    try:
+        return work(run, *arguments)
+    except BaseException:
+        groups.be(ALONE)
+        raise
+
+
+@contextmanager
+def led(group: Group) -> Iterator[None]:
+    """Lead the other processes for the time of a run, and let them go at its end.
+
+    Args:
+        group: of this process, which is the first.
+    """
+    groups.be(group)
+    try:
+        yield
+    finally:
+        unbroken = groups.current().size > 1
+        groups.be(ALONE)
+        with suppress(groups.LostProcessError):  # they have gone before
+            group.call(_LEAVE)
+            if unbroken and group.size > 1:
+                group.leave()
+
+
+def follow(group: Group) -> None:
+    """Share the work of the first process until it lets this one go.
+
+    Ctrl-C is for the first process, which ends the work between two steps.
+
+    Raises:
+        LostProcessError: another process has ended.
+        ToolError: what went wrong here, with the number of this process.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    groups.be(group)
+    run: Run | None = None
+    while group.called() == _COME:
+        call: _Call = group.of_first(None)  # type: ignore[assignment]
+        if run is None or (run.plan, run.folder) != (call.plan, call.folder):
+            run = Run(call.plan, call.folder)
+        run.files = RunFiles(call.folder, writable=False)
+        try:
+            call.work(run, *call.arguments)
+        except groups.LostProcessError:
+            raise
+        except Exception as error:
+            known = error if isinstance(error, ToolError) else lacking(error)
+            if known is None:
+                raise
+            raise type(known)(f"{group.name}: {known}") from error
+    group.leave()
