@@ -57,15 +57,15 @@ def run(
     require_training_packages()
     from compressor.api import job as jobs
     from compressor.cli.console import Console, print_result, set_up_logging
-    from compressor.distributed import group as groups
     from compressor.distributed.group import ALONE
+    from compressor.distributed.joining import join
     from compressor.pipeline import crew
     from compressor.pipeline import dry_run as rehearsal
     from runtime.documents import plain
 
     if not dry_run and processes is not None:
         _start(processes)
-    group = ALONE if dry_run else groups.join()
+    group = ALONE if dry_run else join()
     if not group.is_first:
         with _told_by_the_launcher():
             crew.follow(group)
@@ -97,7 +97,7 @@ def _start(processes: int) -> None:
         InputError: torchrun or accelerate has started another number of them.
         MissingDependencyError: one was killed, or there are fewer GPUs than processes.
     """
-    from compressor.distributed.group import announced
+    from compressor.distributed.joining import announced
     from compressor.distributed.launch import launch
 
     started = announced()
@@ -113,7 +113,8 @@ def _start(processes: int) -> None:
 @contextmanager
 def _told_by_the_launcher() -> Iterator[None]:
     """End without a word because another process has: `launch` sees it and tells."""
-    from compressor.distributed.group import LAUNCHED, LOST, LostProcessError
+    from compressor.distributed.group import LostProcessError
+    from compressor.distributed.joining import LAUNCHED, LOST
 
     try:
         yield

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from compressor.distributed.group import LAUNCHED, LOST, require_gpus
+from compressor.distributed.joining import LAUNCHED, LOST, require_gpus
 from runtime.backends.cores import cores
 from runtime.errors import MissingDependencyError
 

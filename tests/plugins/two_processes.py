@@ -43,7 +43,7 @@ def in_two(function: Callable[[Any, Path, Any], Any], given: Any, folder: Path) 
 
 
 if __name__ == "__main__":
-    from compressor.distributed.group import join
+    from compressor.distributed.joining import join
 
     file, name, place = sys.argv[1:]
     work = runpy.run_path(file, run_name="in_two_processes")[name]

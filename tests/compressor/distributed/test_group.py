@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compressor.distributed import group as groups
-from compressor.distributed.group import ALONE, Group, LostProcessError, join
-from runtime.errors import InputError, MissingDependencyError
+from compressor.distributed.group import ALONE, Group, LostProcessError
 
 
 @given(st.integers(0, 40), st.integers(1, 7))
@@ -29,33 +28,6 @@ def test_one_alone_gets_back_what_it_gives():
     assert ALONE.total_of([0.1]) == [0.1]
     module = torch.nn.Linear(1, 1)
     assert ALONE.replicated(module) is module
-
-
-def test_without_a_launcher_a_process_is_alone(monkeypatch):
-    monkeypatch.delenv("WORLD_SIZE", raising=False)
-    assert join() is ALONE
-
-
-@pytest.mark.parametrize(
-    ("named", "told"),
-    [({"WORLD_SIZE": "two"}, "'two'"), ({"WORLD_SIZE": "2"}, "RANK, MASTER_ADDR")],
-)
-def test_a_launcher_that_says_too_little_is_refused(monkeypatch, named, told):
-    for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in named.items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(InputError, match=told):
-        join()
-
-
-def test_more_processes_than_gpus_are_refused(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    groups.require_gpus(2)
-    with pytest.raises(MissingDependencyError, match="3 processes and 2 GPUs"):
-        groups.require_gpus(3)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    groups.require_gpus(3)  # on the CPU
 
 
 def test_a_lost_process_is_told_and_a_bug_is_not():

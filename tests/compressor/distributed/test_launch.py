@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from compressor.distributed.group import LAUNCHED, LOST
+from compressor.distributed.joining import LAUNCHED, LOST
 from compressor.distributed.launch import launch, outcome
 from runtime.errors import MissingDependencyError
 
