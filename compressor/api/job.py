@@ -16,7 +16,7 @@ from compressor.observers.fan_out import fan_out
 from compressor.pipeline import dry_run, labelling, runner, simulation_report
 from compressor.pipeline.context import Run
 from compressor.pipeline.dry_run import DryRun
-from compressor.pipeline.rounds import returned
+from compressor.pipeline.rounds import measuring, returned
 from compressor.pipeline.rounds import table as rounds
 from compressor.pipeline.settling import latencies, student_search, time_budget
 from compressor.pipeline.settling import weights as settled_weights
@@ -107,13 +107,17 @@ def complete(job: Run) -> RunResult:
     return _done(job)
 
 
-def choose_images(job: Run, more: int | None, device: Path | None = None) -> RunResult:
+def choose_images(
+    job: Run, more: int | None, device: Path | None = None, held_out: int | None = None
+) -> RunResult:
     """Choose which images to label next, and write the page, the table and the tasks to label.
 
     Args:
         job: an open job.
         more: how many beyond those labelled or proposed; None: up to the recipe's budget.
         device: the folder of a monitor, whose images are copied and chosen from.
+        held_out: how many held-out images shall have a label in all; without `more`, no other
+            image is added.
 
     Raises:
         InputError: as for `complete`; or a file with labels cannot be read, or the device's folder
@@ -127,6 +131,11 @@ def choose_images(job: Run, more: int | None, device: Path | None = None) -> Run
     with job.locked():
         _write_recipe(job)
         brought = None if device is None else returned.bring(job, device)
+        if held_out is not None:
+            runner.run_images(job)
+            measuring.ask(job, held_out)
+            if more is None and device is None and len(selection.labelling_state(job).settled):
+                more = 0
         runner.run_selection(job, more, among=None if brought is None else brought.images)
         return _waiting(job, brought=brought)
 

@@ -28,6 +28,12 @@ from runtime.errors import InputError
     help="Choose among the images that runtime.Monitor kept there; copies them. docs/monitor.md.",
 )
 @click.option(
+    "--holdout",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Also ask for labels of N held-out images in all, drawn at random: accuracy needs them.",
+)
+@click.option(
     "--simulate",
     is_flag=True,
     help="Select nothing; measure what each strategy would have given (needs all labels).",
@@ -39,6 +45,7 @@ def label(
     recipe: Path,
     budget: int | None,
     device: Path | None,
+    holdout: int | None,
     simulate: bool,
     out: Path | None,
     overrides: tuple[str, ...],
@@ -54,13 +61,15 @@ def label(
     from compressor.cli.console import Console, print_result, set_up_logging
     from compressor.pipeline import simulation_report
 
-    if simulate and (budget is not None or device is not None):
-        raise InputError("--simulate measures budgets of its own; leave --budget and --from out")
+    if simulate and (budget, device, holdout) != (None, None, None):
+        raise InputError(
+            "--simulate measures budgets of its own; leave --budget, --from and --holdout out"
+        )
     set_up_logging()
     with Console() as console:
         job = jobs.open_job(recipe, overrides, out, console)
         if not simulate:
-            result = jobs.choose_images(job, budget, device)
+            result = jobs.choose_images(job, budget, device, holdout)
         else:
             document = jobs.simulate_labelling(job)
             say(json.dumps(document) if as_json else simulation_report.text(document))

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from compressor.data.layout import returned
 from compressor.pipeline.context import Run
-from compressor.pipeline.rounds import table
+from compressor.pipeline.rounds import measuring, table
 from compressor.pipeline.steps import selection
 from compressor.selection import state
 from compressor.selection.handoff import files
@@ -33,6 +33,8 @@ class LabellingProgress(Struct, frozen=True, kw_only=True):
     labelled: int
     held_out_labelled: int
     """Held-out images that have a label: accuracy is measured on them."""
+    held_out_open: int
+    """Held-out images that `--holdout` asked for, and that have no label yet."""
     wanted: int
     """Labels that the recipe's budget asks for."""
     classes: dict[str, int]
@@ -60,10 +62,10 @@ def write_files(run: Run) -> LabelFiles:
     plan = state.load(now, run.folder)
     typed = files.typed_labels(run.folder, [photo.id for photo in everything.records])
     given = {photo.id for photo in everything.records if photo.label >= 0}
-    asked = label_sheet(now, plan, everything, embeddings, typed)
+    asked = label_sheet(now, plan, everything, embeddings, typed, measuring.asked(run))
     origin = Origin(run.plan.recipe.name, run.root, run.folder / files.PAGE)
     write_label_files(asked, plan, embeddings, origin, track=run.track)
-    written = (files.PAGE, files.CSV, files.TASKS) if asked.open else (files.CSV, files.TASKS)
+    written = (files.PAGE, files.CSV, files.TASKS) if asked.to_label else (files.CSV, files.TASKS)
     return LabelFiles(
         selection=LabellingProgress(
             strategy=plan.strategy,
@@ -73,6 +75,7 @@ def write_files(run: Run) -> LabelFiles:
             open=len(now.open),
             labelled=len(now.labelled),
             held_out_labelled=int((everything.part("holdout").labels >= 0).sum()),
+            held_out_open=len(asked.open_held_out),
             wanted=selection.wanted(run, now),
             classes=_counts(run),
             labels_not_handed_back=len(typed.keys() - given),
@@ -93,6 +96,8 @@ def text(found: LabelFiles, run: Run) -> str:
         f"\n{run.plan.recipe.name}: {chosen.open} images to label, {chosen.labelled} of "
         f"{chosen.images:,} labelled ({chosen.strategy})"
     ]
+    if chosen.held_out_open:
+        lines.append(f"  and {chosen.held_out_open} held-out ones to measure accuracy on")
     if chosen.classes:
         lines.append(f"  classes so far: {run.images().class_counts()}")
     if "html" in paths:
@@ -121,7 +126,8 @@ def next_step(found: LabelFiles, run: Run, *, came_back: bool = False) -> str:
     """
     chosen, recipe = found.selection, relative(Path(run.plan.origin.path))
     again = command("compressor", "run", Path(recipe), *_out(run))
-    if not chosen.open and chosen.labelled >= chosen.wanted:
+    nothing_open = not (chosen.open or chosen.held_out_open)
+    if nothing_open and chosen.labelled >= chosen.wanted:
         return f"Next: {again}"
     labels, back = run.plan.recipe.data.labels, run.plan.recipe.data.returned
     if came_back and back is not None:
@@ -138,8 +144,9 @@ def next_step(found: LabelFiles, run: Run, *, came_back: bool = False) -> str:
         lines.append(f"To continue with these: {again} --set label.budget={chosen.labelled}")
     elif run.plan.recipe.label is not None:
         lines.append("With fewer labels: --set label.budget=N; with none: without `label:`.")
-    if not chosen.held_out_labelled:
-        lines.append("Accuracy needs labels of held-out images too: docs/label.md.")
+    if not (chosen.held_out_labelled or chosen.held_out_open):
+        more = command("compressor", "label", Path(recipe), *_out(run), "--holdout", 60)
+        lines.append(f"Accuracy needs labels of held-out images too: {more}")
     return "\n".join(lines)
 
 

@@ -162,4 +162,4 @@ def test_a_device_of_another_student_or_of_none_is_refused(
         assert (code, why in err) == (2, True), err
     assert not list((tmp_path / "tiny-returned").iterdir())
     code, _, err = go("label", "recipe.yaml", "--from", "device", "--simulate")
-    assert (code, "leave --budget and --from out" in err) == (2, True)
+    assert (code, "leave --budget, --from and --holdout out" in err) == (2, True)

@@ -20,7 +20,7 @@ _BOM = "\ufeff"
 
 
 def write_csv(sheet: LabelSheet, path: Path) -> None:
-    """Write to_label.csv: proposed images in rank order, then all other labels.
+    """Write to_label.csv: proposed images in rank order, those to measure on, all other labels.
 
     So the file can replace `data.labels` without losing a label. A file that already has this
     content is not touched.
@@ -28,7 +28,7 @@ def write_csv(sheet: LabelSheet, path: Path) -> None:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
-    for row in sheet.rows:
+    for row in (*sheet.rows, *sheet.held_out):
         writer.writerow(guarded(getattr(row, column)) for column in COLUMNS)
     for image, label in sheet.others.items():
         writer.writerow(("", guarded(image), guarded(label), "", "", ""))
@@ -61,6 +61,6 @@ def write_tasks(sheet: LabelSheet, root: Path, path: Path) -> None:
                 "stands_for": row.stands_for,
             }
         }
-        for row in sheet.open
+        for row in sheet.to_label
     ]
     write_json(path, tasks)

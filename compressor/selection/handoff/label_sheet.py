@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +32,8 @@ class Row:
     """The most similar image with a label or a lower rank; empty for the very first."""
     similarity: float
     """Cosine to that image."""
+    held_out: bool = False
+    """Whether it is one of those that accuracy is measured on; it stands for itself alone."""
 
     @property
     def cluster(self) -> int:
@@ -46,11 +48,23 @@ class LabelSheet:
     rows: tuple[Row, ...]
     others: Mapping[str, str]
     """Labels of images that were not proposed, held-out ones too: a file with them is complete."""
+    held_out: tuple[Row, ...] = ()
+    """Held-out images to measure accuracy on, at random; their ranks follow those of `rows`."""
 
     @property
     def open(self) -> tuple[Row, ...]:
         """Rows that still need a label."""
         return tuple(row for row in self.rows if row.open)
+
+    @property
+    def open_held_out(self) -> tuple[Row, ...]:
+        """Held-out images that still need a label."""
+        return tuple(row for row in self.held_out if row.open)
+
+    @property
+    def to_label(self) -> tuple[Row, ...]:
+        """All that still need a label, in the order of their ranks."""
+        return self.open + self.open_held_out
 
 
 def label_sheet(
@@ -59,6 +73,7 @@ def label_sheet(
     dataset: ImageSet,
     embeddings: Floats,
     typed: Mapping[str, str],
+    measured: Sequence[str] = (),
 ) -> LabelSheet:
     """List the proposed images with their labels and neighbours.
 
@@ -68,6 +83,7 @@ def label_sheet(
         dataset: all images with their labels, held-out ones too.
         embeddings: [N, D] of the pool.
         typed: labels by image id that stand in an earlier to_label.csv and nowhere else yet.
+        measured: ids of held-out images that accuracy is to be measured on.
     """
     records = state.pool.records
     given = {
@@ -97,6 +113,10 @@ def label_sheet(
             )
         )
         earlier.append(row)
-    proposed = {row.image for row in rows}
-    others = {image: label for image, label in labels.items() if image not in proposed}
-    return LabelSheet(tuple(rows), others)
+    held_out = tuple(
+        Row(rank, image, labels.get(image, ""), image not in given, 1, "", 0.0, held_out=True)
+        for rank, image in enumerate(measured, len(rows) + 1)
+    )
+    listed = {row.image for row in (*rows, *held_out)}
+    others = {image: label for image, label in labels.items() if image not in listed}
+    return LabelSheet(tuple(rows), others, held_out)

@@ -8,13 +8,20 @@ let classes = [...data.classes];
 let labels = new Map(data.typed); // image -> class; labels typed on this page are added
 let current = 0;
 let stored = true;
+let resumed = 0;
+const done = []; // what each change replaced: [index, class or ""]
+const big = document.createElement("img");
+const whole = document.createElement("a");
+const place = document.createElement("b");
 
 function restore() {
   try {
     const saved = JSON.parse(localStorage.getItem(data.key) || "{}");
     const here = new Set(images);
     for (const [image, label] of Object.entries(saved.labels || {})) {
-      if (here.has(image) && typeof label === "string") labels.set(image, label);
+      if (!here.has(image) || typeof label !== "string") continue;
+      labels.set(image, label);
+      resumed += 1;
     }
     for (const name of saved.classes || []) if (typeof name === "string") addClass(name);
   } catch { stored = false; }
@@ -30,8 +37,11 @@ function addClass(name) {
   if (name && !classes.includes(name)) classes.push(name);
 }
 
-function setLabel(index, text) {
+function setLabel(index, text, remember = true) {
   const name = text.trim();
+  const before = labels.get(images[index]) || "";
+  if (name === before) { draw(); return; }
+  if (remember) done.push([index, before]);
   if (name) { labels.set(images[index], name); addClass(name); } else { labels.delete(images[index]); }
   store();
   draw();
@@ -41,8 +51,22 @@ function move(index) {
   if (!cards.length) return;
   current = Math.max(0, Math.min(cards.length - 1, index));
   drawCurrent();
-  cards[current].scrollIntoView({ block: "nearest", behavior: "smooth" });
 }
+
+function show(index) {
+  move(index);
+  byId("desk").scrollIntoView({ block: "start", behavior: "smooth" });
+}
+
+function undo() {
+  if (!done.length) return;
+  const [index, label] = done.pop();
+  setLabel(index, label, false);
+  move(index);
+  say(`Image ${index + 1}: ${label || "no label"} again`);
+}
+
+function say(text) { byId("said").textContent = text; }
 
 function nextOpen(from) {
   for (let step = 1; step <= cards.length; step++) {
@@ -56,7 +80,9 @@ function labelCurrent(name) {
   if (!cards.length) return;
   const labelled = current;
   setLabel(labelled, name);
-  move(nextOpen(labelled));
+  const next = nextOpen(labelled);
+  say(next === labelled ? "All are labelled: download labels.csv" : `Image ${labelled + 1}: ${name}`);
+  move(next);
 }
 
 function draw() {
@@ -68,10 +94,11 @@ function draw() {
     const mark = byId("mark-" + card.dataset.rank);
     if (mark) mark.classList.toggle("done", Boolean(label));
   });
-  const done = images.filter((image) => labels.has(image)).length;
-  byId("count").textContent = `${done} of ${images.length} labelled`;
-  byId("fill").style.width = `${(100 * done) / Math.max(1, images.length)}%`;
-  byId("save").disabled = done === 0;
+  const count = images.filter((image) => labels.has(image)).length;
+  byId("count").textContent = `${count} of ${images.length} labelled`;
+  byId("fill").style.width = `${(100 * count) / Math.max(1, images.length)}%`;
+  byId("save").disabled = count === 0;
+  byId("undo").disabled = done.length === 0;
   drawClasses();
 }
 
@@ -86,6 +113,7 @@ function drawClasses() {
       button.append(key);
     }
     button.append(name);
+    button.setAttribute("aria-pressed", String(labels.get(images[current]) === name));
     button.addEventListener("click", () => labelCurrent(name));
     return button;
   });
@@ -98,6 +126,30 @@ function drawCurrent() {
     card.classList.toggle("now", index === current);
     const mark = byId("mark-" + card.dataset.rank);
     if (mark) mark.classList.toggle("now", index === current);
+  });
+  const picture = cards[current].querySelector("img");
+  const link = cards[current].querySelector(".about a");
+  big.src = picture.src;
+  big.alt = picture.alt;
+  whole.href = link.href;
+  whole.textContent = images[current];
+  whole.title = link.title;
+  const label = labels.get(images[current]);
+  place.textContent = label ? `${cards[current].dataset.rank} ✓ ${label}` : cards[current].dataset.rank;
+  drawClasses();
+}
+
+function touch() {
+  let from = null;
+  const shown = byId("shown");
+  shown.addEventListener("touchstart", (event) => {
+    from = event.touches.length === 1 ? event.touches[0].clientX : null;
+  }, { passive: true });
+  shown.addEventListener("touchend", (event) => {
+    if (from === null) return;
+    const by = event.changedTouches[0].clientX - from;
+    if (Math.abs(by) > 50) move(current + (by < 0 ? 1 : -1));
+    from = null;
   });
 }
 
@@ -123,11 +175,15 @@ function download() {
 }
 
 function onKey(event) {
-  if (event.target.matches("input") || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.matches("input")) return;
+  if ((event.ctrlKey || event.metaKey) && event.key === "z") { undo(); event.preventDefault(); return; }
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (/^[1-9]$/.test(event.key) && classes[event.key - 1] !== undefined) labelCurrent(classes[event.key - 1]);
   else if (event.key === "ArrowRight") move(current + 1);
   else if (event.key === "ArrowLeft") move(current - 1);
-  else if (event.key === "Backspace" || event.key === "Delete") setLabel(current, "");
+  else if (event.key === "Backspace" || event.key === "Delete") { setLabel(current, ""); drawCurrent(); }
+  else if (event.key === "u" || event.key === "U") undo();
+  else if (event.key === "n" || event.key === "N") byId("new").focus();
   else return;
   event.preventDefault();
 }
@@ -147,20 +203,29 @@ cards.forEach((card, index) => {
     else input.blur();
     draw();
   });
-  card.querySelector(".photo").addEventListener("click", () => { move(index); });
+  card.querySelector(".photo").addEventListener("click", () => { show(index); });
 });
 byId("add").addEventListener("submit", (event) => {
   event.preventDefault();
   addClass(byId("new").value.trim());
   byId("new").value = "";
+  byId("new").blur(); // its key labels the image now
   store();
   drawClasses();
 });
+byId("undo").addEventListener("click", undo);
+byId("skip").addEventListener("click", () => { move(current + 1); });
+byId("back").addEventListener("click", () => { move(current - 1); });
+byId("shown").append(big, place, whole);
+whole.target = "_blank";
+whole.rel = "noreferrer";
+touch();
 byId("save").addEventListener("click", download);
 document.addEventListener("keydown", onKey);
 restore();
-if (cards.length) byId("bar").hidden = false;
+if (cards.length) byId("desk").hidden = false;
+if (resumed) say(`Resumed: ${resumed} label${resumed === 1 ? "" : "s"} kept in this browser`);
 if (!stored) byId("keys").textContent = "This browser stores nothing for pages from disk: download before you close it.";
 current = Math.max(0, nextOpen(-1));
 draw();
-drawCurrent();
+if (cards.length) drawCurrent();

@@ -70,9 +70,15 @@ class Card:
 
 
 def write(
-    sheet: LabelSheet, selected: SelectionCoverage, origin: Origin, *, track: Track = silent
+    sheet: LabelSheet, selected: SelectionCoverage | None, origin: Origin, *, track: Track = silent
 ) -> None:
     """Write the page of all images that still need a label.
+
+    Args:
+        sheet: the images.
+        selected: what those to train on cover; None where only held-out ones need a label.
+        origin: where the page is, and its images.
+        track: shows progress.
 
     Raises:
         InputError: an image was moved or changed since the audit.
@@ -80,7 +86,7 @@ def write(
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    rows, plan = sheet.open[:MOST_IMAGES], selected.plan
+    rows = sheet.to_label[:MOST_IMAGES]
     side = side_for(len(rows))
     cards = [
         Card(row, origin.href(row.image), data_uri(origin.root / row.image, side))
@@ -88,27 +94,15 @@ def write(
     ]
     script = (_HERE / "page.js").read_text(encoding="utf-8")
     style = (_HERE / "page.css").read_text(encoding="utf-8")
-    marks = [(int(row), entry.rank) for row, entry in zip(plan.chosen, sheet.open, strict=True)]
-    first, last, total = sheet.open[0].rank, sheet.open[-1].rank, len(plan.centre)
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined
     )
     page = environment.get_template("page.html").render(
         name=origin.name,
         root=origin.root,
-        count=len(sheet.open),
-        total=total,
-        known=len(plan.settled),
-        plan=plan,
-        coverage=selected.coverage,
-        by_rank=selected.by_rank,
-        first_rank=first,
-        last_rank=last,
-        curve=Markup(coverage_curve(selected.by_rank, first, last)),
-        map=None if plan.map is None else label_map(plan.map, marks, plan.settled),
-        drawn=f"a sample of {MOST_POINTS:,} of {total:,}"
-        if total > MOST_POINTS
-        else f"all {total:,}",
+        count=len(sheet.to_label),
+        held_out=len(sheet.open_held_out),
+        overview=None if selected is None else _overview(sheet, selected),
         cards=cards,
         data=_script_data(sheet, rows, origin),
         style=Markup(style),
@@ -118,6 +112,28 @@ def write(
     write_text(origin.path, page + "\n")
 
 
+def _overview(sheet: LabelSheet, selected: SelectionCoverage) -> dict[str, object]:
+    """Return what the page says of the choice: where its images lie, and what they cover."""
+    from markupsafe import Markup
+
+    plan = selected.plan
+    marks = [(int(row), entry.rank) for row, entry in zip(plan.chosen, sheet.open, strict=True)]
+    first, last, total = sheet.open[0].rank, sheet.open[-1].rank, len(plan.centre)
+    sample = f"a sample of {MOST_POINTS:,} of {total:,}"
+    return {
+        "total": total,
+        "known": len(plan.settled),
+        "plan": plan,
+        "coverage": selected.coverage,
+        "by_rank": selected.by_rank,
+        "first_rank": first,
+        "last_rank": last,
+        "curve": Markup(coverage_curve(selected.by_rank, first, last)),
+        "map": None if plan.map is None else label_map(plan.map, marks, plan.settled),
+        "drawn": sample if total > MOST_POINTS else f"all {total:,}",
+    }
+
+
 def _hash(script: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
@@ -125,7 +141,8 @@ def _hash(script: str) -> str:
 def _script_data(sheet: LabelSheet, rows: Sequence[Row], origin: Origin) -> dict[str, object]:
     """Return what page.js reads: images, classes, and labels given elsewhere or typed earlier."""
     images = {row.image for row in rows}
-    kept = [row for row in sheet.rows if row.label and row.image not in images]
+    listed = (*sheet.rows, *sheet.held_out)
+    kept = [row for row in listed if row.label and row.image not in images]
     known = [*((row.image, row.label) for row in kept), *sheet.others.items()]
     typed = [(row.image, row.label) for row in rows if row.label]
     return {

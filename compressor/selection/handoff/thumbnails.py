@@ -10,8 +10,8 @@ from PIL import Image
 
 from compressor.data.image_files import open_rgb
 
-SIDES = ((100, 320), (300, 192), (1_000, 96))
-"""(images, longer side in pixels): the more images, the smaller; a page takes some 3 MB."""
+SIDES = ((60, 640), (150, 400), (300, 256), (1_000, 128))
+"""(images, longer side in pixels): the more images, the smaller; a page takes some 5 MB."""
 MOST_IMAGES = SIDES[-1][0]
 _QUALITY = 78
 

@@ -38,8 +38,9 @@ def write_label_files(
     folder = origin.path.parent
     files.write_csv(sheet, folder / files.CSV)
     files.write_tasks(sheet, origin.root, folder / files.TASKS)
-    if sheet.open:
-        page.write(sheet, measure_coverage(plan, embeddings), origin, track=track)
+    if sheet.to_label:
+        selected = measure_coverage(plan, embeddings) if sheet.open else None
+        page.write(sheet, selected, origin, track=track)
     else:
         origin.path.unlink(missing_ok=True)  # an old page would ask for labels that exist
 

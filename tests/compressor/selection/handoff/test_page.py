@@ -181,7 +181,80 @@ def test_many_classes_with_long_names_still_fit(fresh, made, width):
         fresh.press("Enter")
     assert fresh.run("document.querySelectorAll('#chips button').length") == 2 + 13
     assert fresh.run("document.documentElement.scrollWidth") <= width
-    assert fresh.run("document.getElementById('bar').offsetHeight") < 260
+    assert fresh.run("document.getElementById('save').getBoundingClientRect().bottom") < 844
+
+
+BOX = "JSON.stringify(document.querySelector('{}').getBoundingClientRect())"
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "share"), [(1280, 900, 0.4), (1280, 720, 0.35), (390, 844, 0.35)]
+)
+def test_the_photo_is_first_and_large_and_all_that_labels_it_is_beside_it(
+    tab, made, tmp_path, width, height, share
+):
+    tab.open(made, width, height)
+    tab.screenshot(tmp_path / "first.png", whole=False)
+    photo = json.loads(tab.run(BOX.format("#shown img")))
+    assert photo["top"] < 100
+    assert photo["width"] * photo["height"] > share * width * height
+    for name in ("#count", "#chips button", "#new", "#undo", "#skip", "#save"):
+        box = json.loads(tab.run(BOX.format(name)))
+        assert box["top"] >= 0, name
+        assert box["bottom"] <= height, name
+        assert box["right"] <= width, name
+
+
+def test_each_change_can_be_taken_back_by_key_or_button(fresh):
+    fresh.press("1")
+    fresh.press("2")
+    fresh.press("ArrowLeft")
+    fresh.press("1")  # another class for the second image
+    assert fresh.run("labels.get(images[1])") == "<i>tulip</i>"
+    fresh.press("u")
+    assert fresh.run("labels.get(images[1])") == "a rose"
+    assert fresh.run("document.querySelector('.card.now').dataset.rank") == "2"
+    fresh.run("document.getElementById('undo').click()")
+    fresh.run("document.getElementById('undo').click()")
+    assert fresh.run("labels.size") == 0
+    assert fresh.run("document.getElementById('undo').disabled") is True
+    assert fresh.complaints() == []
+
+
+def test_a_page_opened_again_says_that_it_goes_on(fresh, made):
+    assert fresh.run("document.getElementById('said').textContent") == ""
+    fresh.press("1")
+    fresh.open(made, 390)
+    said = fresh.run("document.getElementById('said').textContent")
+    assert said == "Resumed: 1 label kept in this browser"
+    assert fresh.run("document.querySelector('#shown img').alt").startswith("Image 2: ")
+
+
+def test_a_finger_moves_to_the_next_photo_and_back(fresh, made):
+    fresh.open(made, 390)
+    fresh("Emulation.setTouchEmulationEnabled", enabled=True)
+
+    def swipe(*places):
+        kinds = ("touchStart", "touchMove", "touchEnd")
+        for kind, x in zip(kinds, places, strict=True):
+            points = [] if kind == "touchEnd" else [{"x": x, "y": 250}]
+            fresh("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+
+    swipe(300, 100, 0)
+    assert fresh.run("document.querySelector('#shown b').textContent") == "2"
+    swipe(100, 300, 0)
+    assert fresh.run("document.querySelector('#shown b').textContent") == "1"
+    swipe(200, 210, 0)
+    assert fresh.run("document.querySelector('#shown b').textContent") == "1"
+    fresh("Emulation.setTouchEmulationEnabled", enabled=False)
+
+
+def test_a_new_class_labels_by_its_key_as_soon_as_it_is_there(fresh):
+    fresh.press("n")
+    fresh.type("third")
+    fresh.press("Enter")
+    fresh.press("3")
+    assert fresh.run("labels.get(images[0])") == "third"
 
 
 def test_of_very_many_images_the_page_shows_a_part_and_says_so(write_page, monkeypatch):
