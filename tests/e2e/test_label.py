@@ -231,37 +231,6 @@ def test_mistakes_are_messages(place, go, write_recipe):
     assert "labels.csv:3: red/00.png is 'b' here and 'a' above" in go("label", "recipe.yaml")[2]
 
 
-def held_out(place):
-    images = json.loads((place / "runs/tiny/dataset.json").read_text())["images"]
-    return {image["id"] for image in images if image["split"] == "holdout"}
-
-
-def test_held_out_images_can_be_asked_for_and_accuracy_is_measured_on_them(place, go):
-    code, _, err = go("label", "recipe.yaml", "--budget", 6)
-    assert "Accuracy needs labels of held-out images too: compressor label recipe.yaml" in err
-    code, out, err = go("label", "recipe.yaml", "--holdout", 5, "--json")
-    assert code == 0, err
-    found = json.loads(out)["selection"]
-    assert (found["proposed"], found["held_out_open"]) == (6, 5)
-    asked = proposed(place)
-    assert len(asked) == 11
-    assert set(asked[6:]) < held_out(place)
-    html = (place / "runs/tiny/to_label.html").read_text()
-    assert "The last 5 are held out and drawn at random" in html
-    assert all(name in html for name in asked)
-    assert go("label", "recipe.yaml", "--holdout", 8)[0] == 0
-    assert proposed(place)[:11] == asked  # the same ones, and three more
-    hand_back(place, proposed(place))
-    code, out, err = go("run", "recipe.yaml", "--json")
-    assert code == 0, err
-    report = json.loads(out)
-    deployed = next(each for each in report["ledger"] if each["stage"] == "onnx-fp32")
-    assert "accuracy_linear" in deployed
-    assert report["rounds"][0]["held_out_labels"] == 8
-    code, _, err = go("label", "recipe.yaml", "--holdout", 1_000)
-    assert (code, "--holdout 1000: this run holds out 12 images" in err) == (2, True)
-
-
 def test_a_dry_run_tells_that_it_would_stop(place, go):
     code, out, _ = go("run", "recipe.yaml", "--dry-run")
     assert code == 0

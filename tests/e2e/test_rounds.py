@@ -57,10 +57,14 @@ def at_work(bundle, seen, folder):
     return sorted(path.name for path in (folder / "kept").glob("*.png"))
 
 
+def listed(place):
+    with (place / "runs/tiny/to_label.csv").open(newline="", encoding="utf-8-sig") as file:
+        return list(csv.DictReader(file))
+
+
 def labelled(place, path):
     """What the label page downloads: every image of the list with a class."""
-    with (place / "runs/tiny/to_label.csv").open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file))
+    rows = listed(place)
     asked = [row["image"] for row in rows if row["rank"] and not row["label"]]
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
@@ -163,3 +167,39 @@ def test_a_device_of_another_student_or_of_none_is_refused(
     assert not list((tmp_path / "tiny-returned").iterdir())
     code, _, err = go("label", "recipe.yaml", "--from", "device", "--simulate")
     assert (code, "leave --budget, --from and --holdout out" in err) == (2, True)
+
+
+def test_held_out_images_can_be_asked_for_and_accuracy_is_measured_on_them(
+    tmp_path, write_recipe, go
+):
+    def proposed():
+        return [row["image"] for row in listed(tmp_path) if row["rank"]]
+
+    write_recipe({"data.labels": "labels.csv", "label.budget": 6})
+    code, _, err = go("label", "recipe.yaml", "--budget", 6)
+    assert "Accuracy needs labels of held-out images too: compressor label recipe.yaml" in err
+    code, out, err = go("label", "recipe.yaml", "--holdout", 5, "--json")
+    assert code == 0, err
+    found = json.loads(out)["selection"]
+    assert (found["proposed"], found["held_out_open"]) == (6, 5)
+    asked = proposed()
+    images = json.loads((tmp_path / "runs/tiny/dataset.json").read_text())["images"]
+    held_out = {image["id"] for image in images if image["split"] == "holdout"}
+    assert len(asked) == 11
+    assert set(asked[6:]) < held_out
+    html = (tmp_path / "runs/tiny/to_label.html").read_text()
+    assert "The last 5 are held out and drawn at random" in html
+    assert all(name in html for name in asked)
+    assert go("label", "recipe.yaml", "--holdout", 8)[0] == 0
+    assert proposed()[:11] == asked  # the same ones, and three more
+    rows = [(name, name.split("/")[0]) for name in proposed()]
+    with (tmp_path / "labels.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("image", "label"), *rows])
+    code, out, err = go("run", "recipe.yaml", "--json")
+    assert code == 0, err
+    report = json.loads(out)
+    deployed = next(each for each in report["ledger"] if each["stage"] == "onnx-fp32")
+    assert any(key.startswith("accuracy") for key in deployed)
+    assert report["rounds"][0]["held_out_labels"] == 8
+    code, _, err = go("label", "recipe.yaml", "--holdout", 1_000)
+    assert (code, "--holdout 1000: this run holds out 12 images" in err) == (2, True)
