@@ -34,6 +34,7 @@ from runtime.files import sha256_of, write_json, write_text
 from runtime.findings.contamination import drop_contaminated
 from runtime.images import preprocessing_check
 from runtime.images.decode import MOST_MEGAPIXELS, decode
+from runtime.images.image_file import ImageFile
 from runtime.images.preprocess import Preprocess
 from runtime.sampling import evenly
 
@@ -205,12 +206,15 @@ def thinned(golden: Golden, cap: Cap) -> Golden:
 
     The order is by name, so every class folder gives its share.
     """
-    most = cap.images
+    most, sizes = cap.images, dict[str, int]()
     while True:
         outside = evenly(len(golden.ood_images), most)
         chosen = golden.only(evenly(len(golden.images), most), outside)
         names = (*chosen.images, *chosen.ood_images)
-        size = sum((golden.root / name).stat().st_size for name in names)
+        for name in names:
+            if name not in sizes:
+                sizes[name] = _bytes_of(golden.root / name)
+        size = sum(sizes[name] for name in names)
         if size <= cap.mb * 1e6 or most <= FEWEST_IMAGES:
             return chosen
         most = max(FEWEST_IMAGES, min(most - 1, int(most * cap.mb * 1e6 / size)))
@@ -234,12 +238,16 @@ def _copy_golden(golden: Golden, preprocess: Preprocess, folder: Path) -> None:
     preprocessing_check.save(folder, inside[:CONTRACT_IMAGES], preprocess)
 
 
-def _copy(source: Path, folder: Path, below: str, number: int) -> str:
+def _bytes_of(image: ImageFile) -> int:
+    return image.stat().st_size if isinstance(image, Path) else len(image.read_bytes())
+
+
+def _copy(source: ImageFile, folder: Path, below: str, number: int) -> str:
     """Copy an image under a name that is safe on any device; its name there."""
     stem = re.sub(r"[^A-Za-z0-9_-]+", "_", source.stem)[:60]
     carried = f"{below}/{number:05d}-{stem}{source.suffix.lower()}"
     (folder / below).mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, folder / carried)
+    (folder / carried).write_bytes(source.read_bytes())
     return carried
 
 

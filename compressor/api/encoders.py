@@ -21,8 +21,8 @@ from compressor.models.encoder import Encoder, create_student, load_teacher
 from compressor.models.student_weights import choose
 from compressor.recipe import networks
 from compressor.recipe.networks import AUTO
+from compressor.recipe.places.weights_folder import with_file
 from compressor.recipe.schema import Student, Teacher
-from compressor.recipe.weights_folder import with_file
 from runtime.errors import InputError
 from runtime.images.preprocess import Preprocess
 

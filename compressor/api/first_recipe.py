@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from compressor.data.layout import layout
 from compressor.data.layout.class_counts import ClassCount
 from compressor.data.layout.layout import Layout, Question
+from compressor.data.layout.names import class_names
+from compressor.data.sources.opened import opened
+from compressor.data.sources.source import Source
 from compressor.recipe import target
 from compressor.recipe.document import Document, dump
+from compressor.recipe.places import addresses
 from runtime.errors import InputError
 from runtime.files import write_text
+from runtime.images.image_file import ImageFile
 from runtime.text import command, printable
 
 FILE = "recipe.yaml"
@@ -31,23 +36,33 @@ class Guess:
     why: str
 
 
-def recipe_name(folder: Path) -> str:
-    """Return the name of the first recipe for a folder of images."""
-    name = "".join(c if c.isascii() and c.isalnum() else "-" for c in folder.resolve().name)
+def recipe_name(images: str | Path) -> str:
+    """Return the name of the first recipe for a folder or other source of images."""
+    address = addresses.from_here(images)
+    is_file = addresses.kind_of(address) not in ("folder", "store")
+    last = PurePosixPath(address).stem if is_file else PurePosixPath(address).name
+    name = "".join(c if c.isascii() and c.isalnum() else "-" for c in last)
     return f"{name.strip('-.') or 'recipe'}-cpu"
 
 
 @dataclass(frozen=True)
 class FirstLook:
-    """A folder of images as its folders describe it."""
+    """A folder or other source of images, as its folders or its own labels describe it."""
 
-    folder: Path
+    address: str
+    """A folder, or another source; a path in it is absolute."""
     layout: Layout
+    names: Mapping[ImageFile, str]
+    """The class of each image that has one."""
+    has_own_labels: bool
+    """Whether the classes come with the images, not from folders."""
     classes: dict[str, ClassCount]
 
     @property
     def labels(self) -> str:
         """What `data.labels` is best."""
+        if self.has_own_labels:
+            return "source"
         return "folders" if len(self.classes) > 1 else "none"
 
     @property
@@ -55,13 +70,14 @@ class FirstLook:
         """Why it is."""
         if self.labels == "none":
             return "no class folders"
+        if self.labels == "source":
+            return f"{len(self.classes)} classes come with the images"
         return f"{len(self.classes)} class folders were found"
 
     @property
     def lines(self) -> list[str]:
         """Return classes, split and what was left out, as sentences."""
-        names = self.layout.class_of
-        return [printable(line) for line in self.layout.described(self.labels, names)]
+        return [printable(line) for line in self.layout.described(self.labels, self.names)]
 
     @property
     def is_open(self) -> bool:
@@ -69,14 +85,18 @@ class FirstLook:
         return self.labels == "folders" and len(self.layout.levels) > 1
 
 
-def first_look(folder: Path, skipped: Sequence[Path] = ()) -> FirstLook:
-    """Look at a folder of images. Decodes nothing; takes what is most likely where it is open.
+def first_look(images: str | Path, skipped: Sequence[Path] = ()) -> FirstLook:
+    """Look at images. Decodes nothing; takes what is most likely where it is open.
 
     Raises:
-        InputError: a folder cannot be read.
+        InputError: a folder or source cannot be read.
     """
-    found = layout.read(Question(folder.resolve(), skipped=skipped, propose=True))
-    return FirstLook(folder, found, found.classes(found.class_of))
+    address = addresses.from_here(images)
+    root = opened(address)
+    found = layout.read(Question(root, skipped=skipped, propose=True))
+    own = isinstance(root, Source) and root.has_labels
+    names = class_names(found, root, "source") if own else found.class_of
+    return FirstLook(address, found, names, own, found.classes(names))
 
 
 def guesses(look: FirstLook) -> tuple[Guess, ...]:
@@ -92,24 +112,36 @@ def guesses(look: FirstLook) -> tuple[Guess, ...]:
     )
 
 
-def folder_of(images: Path, out: Path | None) -> Path:
-    """Return the run's folder for a folder of images: `out`, else `runs/NAME`.
+def folder_of(images: str | Path, out: Path | None) -> Path:
+    """Return the run's folder for a folder or other source of images: `out`, else `runs/NAME`.
 
     Raises:
-        InputError: there is no such folder of images.
+        InputError: it is not there, or cannot be named like this.
     """
-    if not images.is_dir():
-        raise InputError(f"{images}: no such folder")
+    refuse_missing(images)
     return out if out is not None else Path("runs") / recipe_name(images)
 
 
-def write_first_recipe(images: Path, folder: Path) -> tuple[Path, list[str]]:
-    """Write a recipe for a folder of images into the folder of its run.
+def refuse_missing(images: str | Path) -> None:
+    """Refuse a folder or other source of images that is not there.
+
+    Raises:
+        InputError: says what is missing.
+    """
+    if not addresses.is_source(images):
+        if addresses.kind_of(str(images)) != "yolo" or not Path(images).is_file():
+            raise InputError(f"{images}: no such folder")
+    elif mistake := addresses.mistake_in(addresses.from_here(images)):
+        raise InputError(f"{addresses.shown(str(images))}: {mistake}")
+
+
+def write_first_recipe(images: str | Path, folder: Path) -> tuple[Path, list[str]]:
+    """Write a recipe for a folder or other source of images into the folder of its run.
 
     An existing recipe is used unchanged: the user may have edited it.
 
     Args:
-        images: the folder of images.
+        images: the folder, or another source.
         folder: the run's folder.
 
     Returns:
@@ -139,10 +171,11 @@ def _lines(look: FirstLook) -> list[str]:
     return [f"  {f'{guess.key}: {guess.value}':<{width}}  ({guess.why})" for guess in rows]
 
 
-def _require_same_images(path: Path, images: Path) -> None:
+def _require_same_images(path: Path, images: str | Path) -> None:
     data = Document(path).data.get("data")
     written = data.get("images") if isinstance(data, dict) else None
-    if not isinstance(written, str) or (path.parent / written).resolve() != images.resolve():
+    here = addresses.from_here(images)
+    if not isinstance(written, str) or addresses.resolved(written, path.parent) != here:
         raise InputError(
             f"{path}: exists already, and it is a recipe for other images ({written}).\n"
             f"  To run it: {command('compressor', 'run', path)}\n"
@@ -160,7 +193,7 @@ def examples() -> dict[str, str]:
 
 
 def recipe_like(name: str, look: FirstLook, *, relative_to: Path) -> str:
-    """Return a recipe that comes along, for another folder of images, as YAML text.
+    """Return a recipe that comes along, for other images, as YAML text.
 
     Its own `data.labels: none` and path of a CSV stay, and keys such as `data.ood`.
 
@@ -174,7 +207,7 @@ def recipe_like(name: str, look: FirstLook, *, relative_to: Path) -> str:
     path = target.recipes_folder() / "examples" / f"{name}.yaml"
     text = path.read_text(encoding="utf-8")
     found, images, level = _data_lines(look, relative_to)
-    kept = "labels: folders" not in text or look.labels == "folders"
+    kept = "labels: folders" not in text or look.labels != "none"
     for line, instead in (
         ("data:\n", f"data:\n{found}"),
         ("  images: photos\n", f"  {images}\n"),
@@ -194,16 +227,20 @@ def _without_gates_on_labels(text: str) -> str:
 
 def _data_lines(look: FirstLook, relative_to: Path) -> tuple[str, str, str]:
     """Return what was found as comments, the images, and the level of the classes if it is open."""
-    folder = look.folder.resolve()
-    images = dump({"images": Path(os.path.relpath(folder, relative_to)).as_posix()})
+    address = look.address
+    if not addresses.is_remote(address):
+        address = Path(os.path.relpath(address, relative_to)).as_posix()
+    images = dump({"images": address})
     found = "".join(f"  # {line}\n" for text in look.lines for line in text.splitlines())
+    boxes = "\n  # crops: true            # each annotated box is an image, with its class"
+    boxes = boxes if addresses.has_boxes(look.address) else ""
     level = f"\n  class_level: {look.layout.level}" if look.is_open else ""
-    return found, images.rstrip(), level
+    return found, f"{images.rstrip()}{boxes}", level
 
 
 def starter_recipe(look: FirstLook, *, relative_to: Path) -> str:
-    """Return a commented recipe for a folder of images, as YAML text."""
-    folder, labels = look.folder.resolve(), look.labels
+    """Return a commented recipe for a folder or other source of images, as YAML text."""
+    labels = look.labels
     found, images, level = _data_lines(look, relative_to)
     holdout = "holdout: 0.2             # share never trained or tuned on, or a folder"
     if look.layout.is_split:
@@ -218,10 +255,10 @@ def starter_recipe(look: FirstLook, *, relative_to: Path) -> str:
     return f"""\
 # Written by `compressor init`. All keys: `compressor schema`.
 # Check the cost first: compressor run THIS_FILE --dry-run
-name: {recipe_name(folder)}
+name: {recipe_name(look.address)}
 data:
 {found}  {images}
-  labels: {labels:<18} # folders | a CSV with columns image,label | none{level}
+  labels: {labels:<18} # folders | source | a CSV with columns image,label | none{level}
   {holdout}
   # ood: other-images      # images that are not of this task: measures whether the student notices
 teacher:

@@ -10,6 +10,7 @@ from compressor.api.first_recipe import folder_of, write_first_recipe
 from compressor.api.result import RunResult
 from compressor.events import Message, Observer, ignore
 from compressor.recipe.networks import WEIGHTS_WORDS
+from compressor.recipe.places.addresses import LABEL_WORDS
 from runtime.errors import from_file_system
 
 Network = str | Mapping[str, object]
@@ -65,11 +66,12 @@ def compress(
     already is used as it is), lays the arguments over it, and runs it.
 
     Args:
-        images: the folder of images, searched in depth.
+        images: the folder of images, searched in depth, or another source (docs/sources.md).
         teacher: the foundation model; None: the recipe's.
         student: the model for the device; None: the recipe's.
         target: a device that `compressor targets` lists, or a YAML file; None: the recipe's.
-        labels: `folders`, `none`, or a CSV with the columns image,label; None: the recipe's.
+        labels: `folders`, `source`, `none`, or a CSV with the columns image,label; None: those
+            of the recipe.
         out: the run's folder; None: `runs/NAME` below the current folder.
         overrides: further changes of the recipe, such as `{"require.size_mb": 4}`.
         on_event: called with every event; what it raises ends the run.
@@ -86,9 +88,8 @@ def compress(
     if target is not None:
         changes["target"] = _from_here(target) if Path(target).suffix else str(target)
     if labels is not None:
-        changes["data.labels"] = labels if labels in ("folders", "none") else _from_here(labels)
+        changes["data.labels"] = labels if labels in LABEL_WORDS else _from_here(labels)
     assignments = jobs.assignments_of(changes | dict(overrides or {}))
-    images = Path(images)
     recipe, lines = write_first_recipe(images, folder_of(images, _path(out)))
     job = jobs.open_job(recipe, assignments, recipe.parent, on_event, given_as="overrides")
     for line in lines:

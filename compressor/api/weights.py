@@ -12,8 +12,8 @@ from compressor.api.job import assignments_of
 from compressor.events import Observer, Reporter, ignore
 from compressor.recipe import plan as plans
 from compressor.recipe.networks import AUTO, HUB, Network
+from compressor.recipe.places.weights_folder import FetchedFile
 from compressor.recipe.plan import Networks
-from compressor.recipe.weights_folder import FetchedFile
 from runtime.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:

@@ -7,9 +7,23 @@ from typing import Any
 
 import click
 
+from compressor.recipe.places.addresses import is_remote
 from runtime.errors import MissingDependencyError
 
 FILE = click.Path(path_type=Path)
+
+
+class _Source(click.ParamType[str | Path]):
+    name = "path"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | Path:
+        return value if isinstance(value, Path) or is_remote(value) else Path(value)
+
+
+SOURCE = _Source()
+"""A folder of images or another source of them: a path, or an address such as s3://bucket/a."""
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document on stdout and nothing else."

@@ -12,13 +12,14 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from compressor.cli.options import FILE, json_option, require_training_packages, set_option
+from compressor.cli.options import SOURCE, json_option, require_training_packages, set_option
+from compressor.recipe.places.addresses import is_source
 from runtime.cli import out_option, say
 from runtime.errors import InputError
 
 
 @click.command()
-@click.argument("recipe", type=FILE)
+@click.argument("recipe", type=SOURCE)
 @out_option
 @set_option
 @click.option("--target", help="Use this target instead of the recipe's.")
@@ -38,7 +39,7 @@ from runtime.errors import InputError
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and change nothing.")
 @json_option
 def run(
-    recipe: Path,
+    recipe: str | Path,
     out: Path | None,
     overrides: tuple[str, ...],
     target: str | None,
@@ -49,10 +50,11 @@ def run(
 ) -> None:
     """Run RECIPE from its images to student, ONNX file, bundle and report.
 
-    RECIPE may also be a folder of images: the recipe that `compressor init` would write is then
-    written into the run's folder and used. What is unchanged since the last run is skipped; a
-    killed run continues. Exit code 0: all requirements met. 1: one missed or undecided (the report
-    is written). 2: the input is wrong. 3: something is missing on this machine. 130: interrupted.
+    RECIPE may also be a folder of images, or another source of them: the recipe that `compressor
+    init` would write is then written into the run's folder and used. What is unchanged since the
+    last run is skipped; a killed run continues. Exit code 0: all requirements met. 1: one missed or
+    undecided (the report is written). 2: the input is wrong. 3: something is missing on this
+    machine. 130: interrupted.
     """
     require_training_packages()
     from compressor.api import job as jobs
@@ -77,10 +79,10 @@ def run(
     if minutes is not None:
         overrides += (f"distill.minutes={minutes!r}",)
     with Console() as console, ExitStack() as stack:
-        if recipe.is_dir():
+        if is_source(recipe):
             instead = Path(stack.enter_context(TemporaryDirectory())) if dry_run else None
             recipe, out = _first_recipe(recipe, out, instead)
-        job = jobs.open_job(recipe, overrides, out, console)
+        job = jobs.open_job(Path(recipe), overrides, out, console)
         if dry_run:
             document = jobs.rehearse(job)
             say(json.dumps(plain(document)) if as_json else rehearsal.text(document))
@@ -124,8 +126,8 @@ def _told_by_the_launcher() -> Iterator[None]:
         sys.exit(LOST)
 
 
-def _first_recipe(images: Path, out: Path | None, instead: Path | None) -> tuple[Path, Path]:
-    """Write the recipe for a folder of images, into a folder `instead` of the run's if given.
+def _first_recipe(images: str | Path, out: Path | None, instead: Path | None) -> tuple[Path, Path]:
+    """Write the recipe for images, into a folder `instead` of the run's if given.
 
     Returns:
         The recipe, and the run's folder.

@@ -8,31 +8,37 @@ from pathlib import Path
 import click
 import msgspec
 
-from compressor.cli.options import FILE, json_option, require_training_packages
+from compressor.cli.options import FILE, SOURCE, json_option, require_training_packages
+from compressor.recipe.places.addresses import from_here
 from runtime.cli import say
 from runtime.errors import InputError
 from runtime.text import command
 
 
 @click.command()
-@click.argument("folder", type=FILE)
+@click.argument("images", type=SOURCE)
 @click.option(
-    "--labels", help="folders, none, or a CSV. Default: folders, where there are class folders."
+    "--labels",
+    help="folders, source, none, or a CSV. Default: what comes with the images, or class folders.",
 )
 @click.option("--class-level", type=int, help="The level of folders that names the classes.")
 @json_option
-def audit(folder: Path, labels: str | None, class_level: int | None, as_json: bool) -> None:
-    """Decode every file of FOLDER; name classes, unusable files, duplicates. Writes nothing."""
+def audit(images: str | Path, labels: str | None, class_level: int | None, as_json: bool) -> None:
+    """Decode all IMAGES; name classes, unusable files, duplicates. Writes nothing.
+
+    IMAGES is a folder, or another source: docs/sources.md.
+    """
+    from compressor.api.first_recipe import refuse_missing
     from compressor.cli.console import Console, note, set_up_logging
     from compressor.data import audit as audits
     from compressor.data.layout.names import class_names
+    from compressor.data.sources.opened import opened
     from compressor.events import Reporter
     from runtime.text import printable
 
     set_up_logging()
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder")
-    root = folder.resolve()
+    refuse_missing(images)
+    root = opened(from_here(images))
     settings = audits.settings_to_look(root, labels, class_level)
     look = audits.look(root, settings)
     names = class_names(look, root, settings.labels)
@@ -65,11 +71,11 @@ def audit(folder: Path, labels: str | None, class_level: int | None, as_json: bo
     )
     if result.images.classes:
         say(printable(result.images.class_counts()))
-    note(f"Next: {command('compressor', 'init', folder)}")
+    note(f"Next: {command('compressor', 'init', images)}")
 
 
 @click.command()
-@click.argument("folder", type=FILE)
+@click.argument("images", type=SOURCE)
 @click.option(
     "--recipe",
     "path",
@@ -79,18 +85,22 @@ def audit(folder: Path, labels: str | None, class_level: int | None, as_json: bo
     help="File to write; an existing file is never overwritten.",
 )
 @click.option("--like", metavar="NAME", help="Start from a recipe that `compressor recipes` lists.")
-def init(folder: Path, path: Path, like: str | None) -> None:
-    """Write a commented recipe for a FOLDER of images."""
+def init(images: str | Path, path: Path, like: str | None) -> None:
+    """Write a commented recipe for IMAGES: a folder, or another source (docs/sources.md)."""
     require_training_packages()
-    from compressor.api.first_recipe import first_look, recipe_like, starter_recipe
+    from compressor.api.first_recipe import (
+        first_look,
+        recipe_like,
+        refuse_missing,
+        starter_recipe,
+    )
     from compressor.cli.console import note
     from runtime.files import write_text
 
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder")
+    refuse_missing(images)
     if path.exists():
         raise InputError(f"{path}: is there already; name another one with --recipe")
-    look = first_look(folder)
+    look = first_look(images)
     beside = path.resolve().parent
     write_text(
         path,

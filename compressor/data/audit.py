@@ -16,8 +16,10 @@ from compressor.data.image_files import DecodedInfo, inspect
 from compressor.data.layout import layout, returned
 from compressor.data.layout.labels import UNLABELLED, index_classes
 from compressor.data.layout.layout import Layout, Question
-from compressor.data.layout.names import class_names, id_of
+from compressor.data.layout.names import class_names, roots_of
+from compressor.data.sources.source import Root, Source
 from compressor.data.split import assign_splits
+from compressor.recipe.places.addresses import LABEL_WORDS
 from runtime.errors import InputError
 from runtime.files import replacing
 from runtime.images.decode import MAX_MEGAPIXELS, UNIDENTIFIED
@@ -34,9 +36,9 @@ class AuditSettings:
     """How the images of a folder are labelled and split."""
 
     labels: str
-    """`folders`, `none`, or the path of a CSV with the columns image,label."""
-    holdout: float | Path
-    """The share to hold out, or a separate folder of held-out images."""
+    """`folders`, `source`, `none`, or the path of a CSV with the columns image,label."""
+    holdout: float | Root
+    """The share to hold out, or a separate folder or source of held-out images."""
     validation: float
     """The share of the rest that chooses the best checkpoint."""
     seed: int
@@ -95,14 +97,13 @@ class Audit:
             "duplicates": len(self.duplicates),
         }
 
-    def save(self, folder: Path, *, ood: Mapping[Path, DecodedInfo | str]) -> None:
+    def save(self, folder: Path, *, ood: Mapping[str, DecodedInfo | str]) -> None:
         """Write dataset.json, rejected.csv and duplicates.csv.
 
         Args:
             folder: where to write them.
-            ood: what `inspect` returned for the out-of-distribution files.
+            ood: what `inspect` returned for the out-of-distribution files, by their ids.
         """
-        outside = {id_of(path, self.images.root): result for path, result in ood.items()}
         document = Dataset(
             counts=self.counts(),
             classes=self.images.classes,
@@ -110,13 +111,13 @@ class Audit:
             images=self.images.records,
             ood_images=tuple(
                 OodImage(name, result.pixels_sha256)
-                for name, result in sorted(outside.items())
+                for name, result in sorted(ood.items())
                 if isinstance(result, DecodedInfo)
             ),
         )
         dataset.save(document, folder)
         rejected = [(file.id, file.reason) for file in self.rejected]
-        rejected += [(name, result) for name, result in outside.items() if isinstance(result, str)]
+        rejected += [(name, result) for name, result in ood.items() if isinstance(result, str)]
         _write_csv(folder / "rejected.csv", ("image", "reason"), rejected)
         duplicates = [(image.id, image.twin, image.why) for image in self.duplicates]
         _write_csv(folder / "duplicates.csv", ("image", "used_instead", "why"), duplicates)
@@ -153,49 +154,51 @@ class Audit:
             )
 
 
-def settings_to_look(root: Path, labels: str | None, class_level: int | None) -> AuditSettings:
+def settings_to_look(root: Root, labels: str | None, class_level: int | None) -> AuditSettings:
     """Return settings to look at a folder without a recipe: what is open is proposed.
 
     Args:
-        root: the images folder.
-        labels: `folders`, `none`, a CSV, or None: `folders` where there are class folders.
+        root: the images folder, or another source.
+        labels: `folders`, `source`, `none`, a CSV, or None: what the source says of classes, else
+            `folders` where there are class folders.
         class_level: the level of folders that names the classes.
 
     Raises:
         InputError: folders cannot be read.
     """
-    if labels not in (None, "folders", "none"):
+    if labels not in (None, *LABEL_WORDS):
         labels = str(Path(labels).resolve())
+    own = "source" if isinstance(root, Source) and root.has_labels else "folders"
     settings = AuditSettings(
-        labels=labels or "folders",
+        labels=labels or own,
         holdout=0.2,
         validation=0.1,
         seed=0,
         class_level=class_level,
         propose=True,
     )
-    has_classes = labels is not None or len(set(look(root, settings).class_of.values())) > 1
+    has_classes = labels or own == "source" or len(set(look(root, settings).class_of.values())) > 1
     return settings if has_classes else replace(settings, labels="none")
 
 
-def look(root: Path, settings: AuditSettings) -> Layout:
+def look(root: Root, settings: AuditSettings) -> Layout:
     """Return what the folders say, before any image is decoded.
 
     Raises:
         InputError: there are no files; or folders leave open what a class is, or what is held out.
     """
     labels, holdout = settings.labels, settings.holdout
-    if holdout == root:
+    if str(holdout) == str(root):
         raise InputError(
             f"{root}: both data.images and data.holdout; hold out another folder, or a share"
         )
-    skipped = [*settings.exclude, *([] if labels in ("folders", "none") else [Path(labels)])]
+    skipped = [*settings.exclude, *([] if labels in LABEL_WORDS else [Path(labels)])]
     if settings.returned is not None:
         skipped.append(settings.returned)
     found = layout.read(
         Question(
             root,
-            holdout=holdout if isinstance(holdout, Path) else None,
+            holdout=None if isinstance(holdout, float) else holdout,
             skipped=skipped,
             by_folder=labels == "folders",
             class_level=settings.class_level,
@@ -209,11 +212,11 @@ def look(root: Path, settings: AuditSettings) -> Layout:
     return found
 
 
-def audit(root: Path, settings: AuditSettings, track: Track = silent) -> Audit:
-    """Decode every file below the images folder once and split the usable ones.
+def audit(root: Root, settings: AuditSettings, track: Track = silent) -> Audit:
+    """Decode every image once and split the usable ones.
 
     Args:
-        root: the images folder.
+        root: the images folder, or another source.
         settings: how to label and split.
         track: shows the progress.
 
@@ -221,7 +224,8 @@ def audit(root: Path, settings: AuditSettings, track: Track = silent) -> Audit:
         InputError: there are no files, or folders or labels do not say which class an image has.
     """
     labels, found = settings.labels, look(root, settings)
-    ids = {path: id_of(path, root) for _, path in found.files}
+    where = roots_of(found, root)
+    ids = {path: where.id_of(path, each) for each, path in found.files}
     by_path = class_names(found, root, labels)  # before the slow decoding: a typo shows at once
     names = {ids[path]: name for path, name in by_path.items()}
     if labels == "none" and names and found.returned_folder is not None:
@@ -247,7 +251,7 @@ def audit(root: Path, settings: AuditSettings, track: Track = silent) -> Audit:
         if isinstance(info, DecodedInfo)
     ]
     back = {ids[path] for path in found.returned}
-    records, duplicates = set_aside(records, looks, root, last=back)
+    records, duplicates = set_aside(records, looks, where.root, last=back)
     own = [record for record in records if record.id not in back]
     holdout = settings.holdout
     share = holdout if isinstance(holdout, float) and not found.is_split else None
@@ -258,7 +262,8 @@ def audit(root: Path, settings: AuditSettings, track: Track = silent) -> Audit:
     records = sorted([*own, *(r for r in records if r.id in back)], key=lambda each: each.id)
     meant = {name for path, name in by_path.items() if has_image_suffix(path.name)}
     lost = tuple(sorted(meant - set(classes))) if looks else ()
-    return Audit(ImageSet(root, classes, tuple(records)), rejected, duplicates, found.notes, lost)
+    images = ImageSet(where.root, classes, tuple(records))
+    return Audit(images, rejected, duplicates, found.notes, lost)
 
 
 def _was_meant_as_image(rejected: Rejected) -> bool:

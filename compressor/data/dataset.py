@@ -15,6 +15,7 @@ from compressor.data.layout.class_counts import count, listed
 from compressor.data.layout.labels import UNLABELLED
 from runtime import documents
 from runtime.files import write_json
+from runtime.images.image_file import ImageFile, ImageRoot
 
 Split = Literal["train", "validation", "holdout"]
 """Used for training, to choose the best checkpoint, held out."""
@@ -27,7 +28,7 @@ class ImageRecord:
     """One usable image."""
 
     id: str
-    """Path relative to the images folder, with forward slashes."""
+    """Path relative to the images folder, with forward slashes; else its name in its source."""
     pixels_sha256: str
     """Of its upright RGB pixels: the same for a copy under another name or in another format."""
     width: int
@@ -41,7 +42,7 @@ class ImageRecord:
 class ImageSet:
     """Usable images in the order of their ids."""
 
-    root: Path
+    root: ImageRoot
     classes: tuple[str, ...]
     records: tuple[ImageRecord, ...]
 
@@ -57,8 +58,8 @@ class ImageSet:
         return replace(self, records=tuple(self.records[row] for row in self.rows(*splits)))
 
     @property
-    def paths(self) -> list[Path]:
-        """The file of each image."""
+    def paths(self) -> list[ImageFile]:
+        """What each image is read from."""
         return [self.root / record.id for record in self.records]
 
     @property
@@ -107,8 +108,8 @@ class Dataset(Struct, frozen=True, kw_only=True):
     images: tuple[ImageRecord, ...]
     ood_images: tuple[OodImage, ...]
 
-    def image_set(self, root: Path) -> ImageSet:
-        """Return the usable images; their paths are relative to `root`."""
+    def image_set(self, root: ImageRoot) -> ImageSet:
+        """Return the usable images; `root` finds each by its id."""
         return ImageSet(root, self.classes, self.images)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from compressor.data.dataset import ImageRecord
 from compressor.data.image_files import SIDE, DecodedInfo
 from compressor.data.layout.labels import UNLABELLED
+from runtime.images.image_file import ImageFile, ImageRoot
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class Duplicate:
 def set_aside(
     records: Iterable[ImageRecord],
     looks: Mapping[str, DecodedInfo],
-    root: Path,
+    root: ImageRoot,
     *,
     last: Container[str] = (),
 ) -> tuple[list[ImageRecord], tuple[Duplicate, ...]]:
@@ -50,7 +51,7 @@ def set_aside(
     Args:
         records: usable images.
         looks: what decoding showed of each image, by its id.
-        root: the images folder.
+        root: finds the file of each.
         last: ids of images that are kept only if they are copies of no other one, however large.
     """
     in_order = sorted(
@@ -58,7 +59,7 @@ def set_aside(
         key=lambda each: (
             each.id in last,
             each.split == "holdout",
-            (root / each.id).is_symlink(),
+            _is_link(root / each.id),
             each.id,
         ),
     )
@@ -96,6 +97,10 @@ def set_aside(
             logger.warning("%s, two classes: %s and %s", what, record.id, twin)
     used = (by_id[record.id] for record in kept if record.id not in shrunken)
     return sorted(used, key=lambda each: each.id), tuple(duplicates)
+
+
+def _is_link(file: ImageFile) -> bool:
+    return isinstance(file, Path) and file.is_symlink()
 
 
 def _shrunken(records: Sequence[ImageRecord], looks: Mapping[str, DecodedInfo]) -> dict[str, str]:

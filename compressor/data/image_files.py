@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from PIL import Image
 
 from runtime.backends.cores import cores
 from runtime.errors import ImageError, InputError
 from runtime.images.decode import MAX_MEGAPIXELS, MOST_MEGAPIXELS, decode
+from runtime.images.image_file import ImageFile
 from runtime.progress import Track, silent
 
 _ROWS = 256
@@ -35,8 +35,8 @@ class DecodedInfo:
 
 
 def inspect(
-    paths: Sequence[Path], track: Track = silent, *, max_megapixels: float = MAX_MEGAPIXELS
-) -> dict[Path, DecodedInfo | str]:
+    paths: Sequence[ImageFile], track: Track = silent, *, max_megapixels: float = MAX_MEGAPIXELS
+) -> dict[ImageFile, DecodedInfo | str]:
     """Decode every file once: its `DecodedInfo`, or the reason why it cannot be used."""
     decoded = partial(_decoded, max_megapixels=max_megapixels)
     with warnings.catch_warnings(), ThreadPoolExecutor(cores()) as pool:
@@ -46,7 +46,7 @@ def inspect(
         return dict(zip(paths, results, strict=True))
 
 
-def _decoded(path: Path, *, max_megapixels: float) -> DecodedInfo | str:
+def _decoded(path: ImageFile, *, max_megapixels: float) -> DecodedInfo | str:
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -72,7 +72,7 @@ def thumbprint(image: Image.Image) -> bytes:
     return image.resize((SIDE, SIDE), Image.Resampling.BOX).convert("L").tobytes()
 
 
-def open_rgb(path: Path) -> Image.Image:
+def open_rgb(path: ImageFile) -> Image.Image:
     """Decode an image that the audit found usable.
 
     Raises:

@@ -7,7 +7,6 @@ from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -20,6 +19,7 @@ from compressor.data.dataset import ImageSet
 from compressor.data.image_files import open_rgb
 from compressor.data.image_store import ImageStore, shrink
 from compressor.data.mixing import Partners
+from runtime.images.image_file import ImageFile
 from runtime.images.preprocess import Preprocess
 
 ViewId = tuple[int, int]
@@ -45,7 +45,7 @@ class Dataset(Protocol[K]):
 class PreprocessedImages:
     """Images as uint8 [S, S, 3], resized and cropped as on the device."""
 
-    def __init__(self, paths: Sequence[Path], preprocess: Preprocess) -> None:
+    def __init__(self, paths: Sequence[ImageFile], preprocess: Preprocess) -> None:
         self.paths = paths
         self.preprocess = preprocess
 

@@ -8,7 +8,6 @@ is normalised by its own statistics instead, for which the scale is gone: the ne
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +17,7 @@ from compressor.data.loading import PreprocessedImages, in_batches, load_batches
 from compressor.models.compute import Compute
 from compressor.models.encoder import Encoder
 from runtime.errors import InputError
+from runtime.images.image_file import ImageFile
 from runtime.progress import Track, silent
 from runtime.sampling import evenly
 
@@ -38,7 +38,7 @@ def folded_layers(module: nn.Module) -> tuple[str, ...]:
 
 
 def recalibrate_on(
-    encoder: Encoder, paths: Sequence[Path], compute: Compute, track: Track = silent
+    encoder: Encoder, paths: Sequence[ImageFile], compute: Compute, track: Track = silent
 ) -> int:
     """Measure the statistics of folded batch norms on training images; see `recalibrate`.
 

@@ -14,6 +14,7 @@ from compressor.models.compute import SMALLER_IMAGES, Compute, autocast, within_
 from compressor.models.encoder import Encoder
 from runtime.arrays import Floats
 from runtime.files import replacing
+from runtime.images.image_file import ImageFile
 from runtime.progress import Track, silent
 
 PART_IMAGES = 4096
@@ -22,7 +23,7 @@ PART_IMAGES = 4096
 
 def embed(
     encoder: Encoder,
-    paths: Sequence[Path],
+    paths: Sequence[ImageFile],
     compute: Compute,
     *,
     label: str,

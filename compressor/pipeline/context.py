@@ -14,15 +14,18 @@ from filelock import FileLock, Timeout
 
 from compressor.data import dataset
 from compressor.data.dataset import ImageSet
-from compressor.data.layout.names import id_of
+from compressor.data.sources.opened import opened
+from compressor.data.sources.source import Roots
 from compressor.distributed import group as groups
 from compressor.events import Observer, Reporter, ignore
 from compressor.pipeline.storage.digests import FileDigests, digest
 from compressor.pipeline.storage.run_files import RunFiles
 from compressor.recipe.document import Section
 from compressor.recipe.networks import AUTO, WEIGHTS_WORDS, Network
+from compressor.recipe.places.addresses import has_boxes
 from compressor.recipe.plan import Plan
 from runtime.errors import InputError
+from runtime.images.image_file import ImageFile, ImageRoot
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,7 +53,10 @@ class Run:
     def with_sections(self, **sections: Section) -> Run:
         """Return the run in its folder with other sections of its recipe, such as `distill`."""
         recipe = self.plan.recipe.model_copy(update=sections)
-        return Run(replace(self.plan, recipe=recipe), self.folder, self.observer)
+        run = Run(replace(self.plan, recipe=recipe), self.folder, self.observer)
+        if recipe.data == self.plan.recipe.data and "roots" in vars(self):
+            run.roots = self.roots
+        return run
 
     @cached_property
     def reporter(self) -> Reporter:
@@ -109,10 +115,26 @@ class Run:
 
     # --- images -------------------------------------------------------------------------------
 
+    @cached_property
+    def roots(self) -> Roots:
+        """Where the images are; the names of those of other sources than folders are read once.
+
+        Raises:
+            InputError: a source is damaged, or cannot be reached.
+        """
+        data = self.plan.recipe.data
+        own, outside = None if isinstance(data.holdout, float) else data.holdout, data.ood
+        return Roots(
+            opened(data.images, crops=data.crops),
+            opened(own, crops=data.crops) if own is not None else None,
+            opened(outside, crops=data.crops and has_boxes(outside)) if outside else None,
+            data.returned,
+        )
+
     @property
-    def root(self) -> Path:
-        """The images folder."""
-        return self.plan.recipe.data.images
+    def root(self) -> Path | Roots:
+        """Where images are found by their ids: the images folder, if there is nothing else."""
+        return self.roots.root
 
     def images(self) -> ImageSet:
         """Return the usable images, as the first step left them."""
@@ -123,7 +145,7 @@ class Run:
         return self._dataset().counts
 
     def ood_ids(self) -> list[str]:
-        """Return the out-of-distribution images, as paths relative to the images folder."""
+        """Return the ids of the out-of-distribution images."""
         return [name for name, _ in self._dataset().ood]
 
     def ood_pixels(self) -> list[tuple[str, str]]:
@@ -135,10 +157,10 @@ class Run:
         folder = self.plan.recipe.data.returned
         if folder is None:
             return []
-        begins = f"{id_of(folder, self.root)}/"
+        begins = self.roots.begin_of_ids(folder)
         return [image.id for image in self.images().records if image.id.startswith(begins)]
 
-    def ood_paths(self) -> list[Path]:
+    def ood_paths(self) -> list[ImageFile]:
         """Return where the usable out-of-distribution images are."""
         return [self.root / name for name in self.ood_ids()]
 
@@ -288,7 +310,7 @@ class _Dataset:
 
 
 @lru_cache(maxsize=1)
-def _load_dataset(folder: Path, root: Path, written: int) -> _Dataset:
+def _load_dataset(folder: Path, root: ImageRoot, written: int) -> _Dataset:
     found = dataset.load(folder)
     ood = [(image.id, image.pixels_sha256) for image in found.ood_images]
     return _Dataset(found.image_set(root), found.counts, ood)

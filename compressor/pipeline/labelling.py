@@ -11,6 +11,7 @@ from compressor.data.layout import returned
 from compressor.pipeline.context import Run
 from compressor.pipeline.rounds import measuring, table
 from compressor.pipeline.steps import selection
+from compressor.recipe.places.addresses import LABEL_WORDS
 from compressor.selection import state
 from compressor.selection.handoff import files
 from compressor.selection.handoff.label_sheet import label_sheet
@@ -132,7 +133,7 @@ def next_step(found: LabelFiles, run: Run, *, came_back: bool = False) -> str:
     labels, back = run.plan.recipe.data.labels, run.plan.recipe.data.returned
     if came_back and back is not None:
         lines = [f"Next: save the labels as {relative(back / returned.LABELS)}, then", f"  {again}"]
-    elif labels in ("none", "folders"):
+    elif labels in LABEL_WORDS:
         beside = relative(Path(run.plan.origin.path).parent / "labels.csv")
         lines = [
             f"Next: save the labels as {beside}, write `labels: labels.csv` into the recipe, then",

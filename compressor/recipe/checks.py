@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from compressor.recipe import weights_folder
 from compressor.recipe.choices import METHODS, STRATEGIES
 from compressor.recipe.document import Key
 from compressor.recipe.networks import AUTO, NONE, WEIGHTS_WORDS, Network
+from compressor.recipe.places import addresses, weights_folder
 from compressor.recipe.schema import Recipe
 from runtime.errors import InputError
 from runtime.evaluation import gates
@@ -20,11 +20,13 @@ def mistakes_of(recipe: Recipe) -> list[tuple[Key, str]]:
         recipe: its paths resolved.
     """
     data, mistakes = recipe.data, list[tuple[Key, str]]()
-    folders: list[tuple[Key, object]] = [(("data", "images"), data.images)]
-    folders += [(("data", "holdout"), data.holdout), (("data", "ood"), data.ood)]
-    for key, folder in folders:
-        if isinstance(folder, Path) and not folder.is_dir():
-            mistakes.append((key, f"no such folder: {folder}"))
+    for key in ("images", "holdout", "ood"):
+        address = getattr(data, key)
+        if isinstance(address, str) and (mistake := addresses.mistake_in(address)):
+            mistakes.append((("data", key), mistake))
+    if data.crops and not addresses.has_boxes(data.images):
+        what = "boxes come with COCO's and YOLO's data sets only (an annotation file, a data.yaml)"
+        mistakes.append((("data", "crops"), what))
     if mistake := _about_labels(recipe):
         mistakes.append((("data", "labels"), mistake))
     if recipe.label is not None and STRATEGIES[recipe.label.strategy].needs_labels:
@@ -107,11 +109,11 @@ def _about_labels(recipe: Recipe) -> str | None:
     """A CSV of labels must be there, unless the recipe says that they are still being given."""
     labels = recipe.data.labels
     path = Path(labels)
-    if labels in ("folders", "none") or path.is_file():
+    if labels in addresses.LABEL_WORDS or path.is_file():
         return None
     could_be_written = path.suffix.lower() == ".csv" and not path.exists()
     if could_be_written and path.parent.is_dir():
         if recipe.label is not None:
             return None
         return f"no such file: {path}; a section `label:` says which images to label in it first"
-    return f"not folders, none, or a CSV file: {path}"
+    return f"not folders, source, none, or a CSV file: {path}"

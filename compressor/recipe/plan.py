@@ -15,10 +15,11 @@ from compressor.recipe import target as targets
 from compressor.recipe.checks import mistakes_of
 from compressor.recipe.document import Document, Key
 from compressor.recipe.networks import AUTO, WEIGHTS_WORDS, Student, Teacher
+from compressor.recipe.places import addresses
+from compressor.recipe.places.weights_folder import with_file
 from compressor.recipe.schema import Recipe
 from compressor.recipe.target import Target
 from compressor.recipe.values import unusable
-from compressor.recipe.weights_folder import with_file
 from runtime import documents
 from runtime.backends.nvidia.engine_manifest import Profile
 from runtime.errors import InputError
@@ -156,19 +157,18 @@ def _with_resolved_paths(recipe: Recipe, folder: Path, document: Document) -> Re
             return folder
         return (folder / value).resolve()
 
+    def placed(key: str, value: str) -> str:
+        if not addresses.is_remote(value) and (why := unusable(folder / value)):
+            mistakes.append((("data", key), why))
+            return str(folder)
+        return addresses.resolved(value, folder)
+
     data = recipe.data
-    is_share = isinstance(data.holdout, float)
-    data = data.model_copy(
-        update={
-            "images": resolved(("data", "images"), data.images),
-            "labels": str(resolved(("data", "labels"), data.labels, ("folders", "none"))),
-            "holdout": data.holdout if is_share else resolved(("data", "holdout"), data.holdout),
-            "ood": resolved(("data", "ood"), data.ood),
-            "returned": resolved(
-                ("data", "returned"), data.returned or Path(f"{recipe.name}-returned")
-            ),
-        }
-    )
+    labels = resolved(("data", "labels"), data.labels, addresses.LABEL_WORDS)
+    named = {key: getattr(data, key) for key in ("images", "holdout", "ood")}
+    images = {key: placed(key, each) for key, each in named.items() if isinstance(each, str)}
+    back = resolved(("data", "returned"), data.returned or Path(f"{recipe.name}-returned"))
+    data = data.model_copy(update={"labels": str(labels), "returned": back, **images})
     networks: dict[str, Any] = {}
     for role, network in (("teacher", recipe.teacher), ("student", recipe.student)):
         weights = str(resolved((role, "weights"), network.weights, WEIGHTS_WORDS))

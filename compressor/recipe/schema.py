@@ -30,19 +30,36 @@ __all__ = [
 
 def _share_or_folder(value: object) -> object:
     if isinstance(value, str):
-        return Path(value)
+        return value
     if isinstance(value, float) and 0 < value < 1:
         return value
-    raise ValueError("expected a share between 0 and 1, or a folder")
+    raise ValueError("expected a share between 0 and 1, or a folder or other source")
+
+
+def _address(value: object) -> object:
+    if isinstance(value, str) and value:
+        return value
+    raise ValueError("a path or an address is wanted")
+
+
+Address = Annotated[str, BeforeValidator(_address)]
+"""A folder or another source of images."""
 
 
 class Data(Section):
     """`data:` the images, and what is known of them."""
 
-    images: Path = Field(description="a folder, searched in depth; relative to the recipe")
+    images: Address = Field(
+        description="a folder, searched in depth; or a list file, tar shards and the like (see "
+        "docs/sources.md); relative to the recipe"
+    )
+    crops: bool = Field(
+        False, description="COCO and YOLO data sets: each annotated box is an image"
+    )
     labels: str = Field(
         "none",
-        description="`folders` (one for each class), a CSV with the columns image,label, or `none`",
+        description="`folders` (one for each class), `source` (the classes that come with shards "
+        "and data sets), a CSV with the columns image,label, or `none`",
     )
     class_level: Count | None = Field(
         None,
@@ -54,10 +71,14 @@ class Data(Section):
         description="auto: folders such as train/ and val/ are the split, instead of a share in "
         "`holdout`; ignore: they are folders like others",
     )
-    holdout: Annotated[float | Path, BeforeValidator(_share_or_folder)] = Field(
-        0.2, description="share never trained or tuned on (stratified when labelled), or a folder"
+    holdout: Annotated[float | str, BeforeValidator(_share_or_folder)] = Field(
+        0.2,
+        description="share never trained or tuned on (stratified when labelled), or a folder or "
+        "other source",
     )
-    ood: Path | None = Field(None, description="a folder of images that are not of this task")
+    ood: Address | None = Field(
+        None, description="a folder or other source of images that are not of this task"
+    )
     returned: Path | None = Field(
         None,
         description="the folder of images that came back from devices, which `compressor label "

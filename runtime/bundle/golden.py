@@ -28,6 +28,7 @@ from runtime.errors import InputError
 from runtime.files import write_json
 from runtime.images import corruptions
 from runtime.images.corruptions import Corruption
+from runtime.images.image_file import ImageRoot
 from runtime.images.source import ImageSource
 
 __all__ = ["Arrays", "Golden", "load"]
@@ -61,7 +62,7 @@ class GoldenDocument(Struct, frozen=True, kw_only=True):
 class Golden:
     """Held-out images and the answers to them."""
 
-    root: Path
+    root: ImageRoot
     images: tuple[str, ...]
     """[N] names below `root`."""
     ood_images: tuple[str, ...]
@@ -185,8 +186,12 @@ def read_document(path: Path) -> GoldenDocument:
     return documents.read(path, GoldenDocument, newest=SCHEMA_VERSION, what="golden set")
 
 
-def load(folder: Path) -> Golden:
+def load(folder: Path, images: ImageRoot | None = None) -> Golden:
     """Read what `Golden.save` wrote.
+
+    Args:
+        folder: with the files.
+        images: where the images are found by their names; None: in the folder that it names.
 
     Raises:
         InputError: a file is missing, damaged, or of a newer version.
@@ -202,7 +207,7 @@ def load(folder: Path) -> Golden:
             "be comparable. Install the version that made the bundle, or make the bundle again."
         )
     return Golden(
-        root=folder / document.root,
+        root=folder / document.root if images is None else images,
         images=document.images,
         ood_images=document.ood_images,
         classes=document.classes,

@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from runtime.errors import ImageError
+from runtime.images.image_file import ImageFile
 from runtime.images.kinds import HEAD_BYTES, Kind, kind_of, open_as
 from runtime.images.metadata import Stripped, strip
 from runtime.images.orientation import orientation_of, turned
@@ -55,7 +56,7 @@ MAX_RATIO = 100
 """Longer side to shorter: a thinner image would grow without bound when its short side is set."""
 
 
-def decode(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> Image.Image:
+def decode(path: ImageFile, *, max_megapixels: float = MAX_MEGAPIXELS) -> Image.Image:
     """Read one image as upright RGB, 8 bits a channel.
 
     The orientation of EXIF or XMP is applied, other metadata are never looked at. Greyscale,
@@ -64,7 +65,7 @@ def decode(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> Image.Image
     kept at a half, a quarter or an eighth of its size.
 
     Args:
-        path: the file.
+        path: the file, or what else an image is read from.
         max_megapixels: the limit of its size, in 10^6 pixels; less for kinds of files whose
             decoders need more than PIXEL_BYTES for a pixel.
 
@@ -72,10 +73,10 @@ def decode(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> Image.Image
         ImageError: the file cannot be used; the message is the reason, without the file's name.
     """
     with _reasons():
-        if path.stat().st_size == 0:
+        if isinstance(path, Path) and path.stat().st_size == 0:  # also a pipe: never opened
             raise ImageError("empty file (0 bytes)")
         with path.open("rb") as file:
-            return _read(file, path, max_megapixels)
+            return _read(file, path.suffix, max_megapixels)
 
 
 def decode_bytes(data: bytes, *, max_megapixels: float = MAX_MEGAPIXELS) -> Image.Image:
@@ -87,7 +88,7 @@ def decode_bytes(data: bytes, *, max_megapixels: float = MAX_MEGAPIXELS) -> Imag
     with _reasons():
         if not data:
             raise ImageError("empty (0 bytes)")
-        return _read(io.BytesIO(data), Path(), max_megapixels)
+        return _read(io.BytesIO(data), "", max_megapixels)
 
 
 def upright(image: Image.Image) -> Image.Image:
@@ -118,8 +119,11 @@ def _reasons() -> Iterator[None]:
         raise ImageError(f"damaged: {str(error) or type(error).__name__}") from error
 
 
-def _read(file: BinaryIO, path: Path, max_megapixels: float) -> Image.Image:
-    kind = kind_of(file.read(HEAD_BYTES), path)
+def _read(file: BinaryIO, suffix: str, max_megapixels: float) -> Image.Image:
+    head = file.read(HEAD_BYTES)
+    if not head:
+        raise ImageError("empty file (0 bytes)")
+    kind = kind_of(head, suffix)
     if kind is None:
         raise UnidentifiedImageError
     return _decoded(kind, file, max_megapixels)

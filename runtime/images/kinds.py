@@ -7,8 +7,8 @@ of them ever sees a file here.
 from __future__ import annotations
 
 import importlib
+import os
 from dataclasses import dataclass
-from pathlib import Path, PurePath
 from typing import BinaryIO
 
 from PIL import Image
@@ -68,10 +68,10 @@ _BRANDS = {b"avif": "AVIF", b"avis": "AVIF"} | dict.fromkeys(
 )
 
 
-def kind_of(head: bytes, path: Path) -> Kind | None:
+def kind_of(head: bytes, suffix: str) -> Kind | None:
     """Return the kind of a file by its first HEAD_BYTES; None for no image.
 
-    The name counts for TGA only, whose files do not say what they are.
+    The end of its name counts for TGA only, whose files do not say what they are.
     """
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return KINDS["WEBP"]
@@ -82,7 +82,7 @@ def kind_of(head: bytes, path: Path) -> Kind | None:
     for start, name in _STARTS:
         if head.startswith(start):
             return KINDS[name]
-    return KINDS["TGA"] if path.suffix.lower() in _TGA else None
+    return KINDS["TGA"] if suffix.lower() in _TGA else None
 
 
 _OPTIONAL = (".heic", ".heif")
@@ -91,7 +91,7 @@ _OPTIONAL = (".heic", ".heif")
 
 def has_image_suffix(name: str) -> bool:
     """Whether a file is named like an image."""
-    suffix = PurePath(name).suffix.lower()
+    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122  (a million names)
     return suffix in Image.registered_extensions() or suffix in _OPTIONAL
 
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from PIL import Image
 
 from runtime.errors import ImageError, InputError
 from runtime.images.corruptions import Corruption
 from runtime.images.decode import MOST_MEGAPIXELS, decode
+from runtime.images.image_file import ImageFile
 
 
 @dataclass(frozen=True)
 class ImageSource:
     """An image file, and the corruption to apply to it."""
 
-    path: Path
+    path: ImageFile
     corruption: Corruption | None = None
 
     def open(self) -> Image.Image:

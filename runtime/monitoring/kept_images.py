@@ -152,7 +152,7 @@ _SUFFIXES = {"JPEG": ".jpg", "JPEG2000": ".jp2"}
 def _suffix(image: ImageInput) -> str:
     if isinstance(image, (str, Path)):
         return Path(image).suffix.lower()
-    kind = kind_of(image[:HEAD_BYTES], Path()) if isinstance(image, bytes) else KINDS["PNG"]
+    kind = kind_of(image[:HEAD_BYTES], "") if isinstance(image, bytes) else KINDS["PNG"]
     return "" if kind is None else _SUFFIXES.get(kind.name, f".{kind.name.lower()}")
 
 

@@ -17,6 +17,7 @@ from runtime.errors import ImageError, InputError
 from runtime.evaluation import metric_table
 from runtime.evaluation.metric_table import Metric
 from runtime.images.decode import MOST_MEGAPIXELS, decode
+from runtime.images.image_file import ImageFile, ImageRoot
 from runtime.report import first_look, sentences
 from runtime.report.drawings import charts
 from runtime.report.drawings import students as students_drawing
@@ -60,7 +61,7 @@ class Card:
     """Style, name and answer of teacher and file; none without labels."""
 
 
-def render(report: Report, images: Path | None) -> str:
+def render(report: Report, images: ImageRoot | None) -> str:
     """Return the whole page.
 
     Args:
@@ -242,7 +243,7 @@ def _best_known(entries: Sequence[RobustnessEntry]) -> str:
 # --- images ----------------------------------------------------------------------------------
 
 
-def _card(found: Disagreement, images: Path | None) -> Card:
+def _card(found: Disagreement, images: ImageRoot | None) -> Card:
     answers = [
         (style, name, answer)
         for style, name, answer in (
@@ -261,7 +262,7 @@ def _card(found: Disagreement, images: Path | None) -> Card:
     )
 
 
-def _thumbnail(path: Path) -> str:
+def _thumbnail(path: ImageFile) -> str:
     """Return a small JPEG in a `data:` address; empty where the image cannot be read any more."""
     try:
         image = decode(path, max_megapixels=MOST_MEGAPIXELS)

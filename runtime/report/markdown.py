@@ -9,6 +9,7 @@ from msgspec import UNSET
 
 from runtime.evaluation import metric_table
 from runtime.files import write_text
+from runtime.images.image_file import ImageRoot
 from runtime.report import html_page, sentences, tables
 from runtime.report.sections import precision, rounds, students
 from runtime.report.sections import worth as worth_words
@@ -22,7 +23,7 @@ __all__ = ["markdown", "text", "verdict_line", "write"]
 verdict_line = sentences.verdict
 
 
-def write(report: Report, folder: Path, *, images: Path | None = None) -> None:
+def write(report: Report, folder: Path, *, images: ImageRoot | None = None) -> None:
     """Write report.json, report.md and report.html into a folder.
 
     Args:

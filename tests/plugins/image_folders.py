@@ -22,6 +22,10 @@ def encoded(image, kind="PNG", **options):
     return file.getvalue()
 
 
+def jpeg(seed):
+    return encoded(picture(seed, 12, 9), "JPEG")
+
+
 def write(folder, *names, seed=None):
     """Write pictures below a folder: each another one, or the one of `seed`."""
     for name in names:

@@ -15,7 +15,7 @@ def index_classes(
     """Return the classes in the order of their index, and the index of each labelled image.
 
     Args:
-        labels: `folders`, `none`, or the path of a CSV, for the message.
+        labels: `folders`, `source`, `none`, or the path of a CSV, for the message.
         names: the class of each labelled file, by its id.
         usable: the ids of usable images; a folder with none of them is not a class.
         fewest: the number of classes that is needed.
@@ -30,6 +30,7 @@ def index_classes(
     if len(classes) < fewest:
         by_folder = labels == "folders"
         where = "data.labels is `folders`, but the images folder" if by_folder else labels
+        where = "data.labels is `source`, but the source" if labels == "source" else where
         hint = "Put each class into a folder of its own, or use a CSV, or `labels: none`."
         hint = hint if by_folder else "At least two classes are needed; or use `labels: none`."
         raise InputError(f"{where} has {len(classes)} classes ({', '.join(classes)}).\n  {hint}")

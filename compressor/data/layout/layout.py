@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
 from compressor.data.layout import class_folders, returned
 from compressor.data.layout.class_counts import ClassCount, count, described, doubts
 from compressor.data.layout.class_folders import Level, class_name
-from compressor.data.layout.listing import list_files
+from compressor.data.layout.listing import files_of
 from compressor.data.layout.split_folders import Doubt, Folders, Part, find_split
+from compressor.data.sources.source import Root, Source
 from runtime.errors import InputError
+from runtime.images.image_file import ImageFile
 from runtime.images.kinds import has_image_suffix
 
 
@@ -20,10 +23,10 @@ from runtime.images.kinds import has_image_suffix
 class Question:
     """What a layout is read for."""
 
-    root: Path
-    """The images folder."""
-    holdout: Path | None = None
-    """The folder of held-out images, if they have one of their own."""
+    root: Root
+    """The images folder, or another source."""
+    holdout: Root | None = None
+    """Of held-out images, if they have one of their own."""
     skipped: Sequence[Path] = ()
     """Folders and files that are not part of the task."""
     by_folder: bool = True
@@ -42,13 +45,13 @@ class Question:
 class Layout:
     """What the folders say, before any image is decoded."""
 
-    files: tuple[tuple[Path, Path], ...]
-    """Each file, after the folder (images or held-out) that it was found in."""
-    held_out: frozenset[Path]
+    files: tuple[tuple[Root, ImageFile], ...]
+    """Each file, after the root (images or held-out) that it was found in."""
+    held_out: frozenset[ImageFile]
     """Files that folders hold out."""
     is_split: bool
     """Whether train/ and val/ or the like divide the images folder."""
-    class_of: Mapping[Path, str]
+    class_of: Mapping[ImageFile, str]
     """The class of each file, where folders name it."""
     level: int | None
     """The level of folders that names the classes; None: they do not, or only by being alone."""
@@ -62,11 +65,11 @@ class Layout:
     """Where they lie; None where none came back."""
 
     @property
-    def images(self) -> list[Path]:
+    def images(self) -> list[ImageFile]:
         """The files named like images."""
         return [path for _, path in self.files if has_image_suffix(path.name)]
 
-    def classes(self, names: Mapping[Path, str]) -> dict[str, ClassCount]:
+    def classes(self, names: Mapping[ImageFile, str]) -> dict[str, ClassCount]:
         """Count the images of each class.
 
         Args:
@@ -75,18 +78,18 @@ class Layout:
         named = (path for path in self.images if path in names)
         return count((names[path], path in self.held_out) for path in named)
 
-    def described(self, labels: str, names: Mapping[Path, str]) -> list[str]:
+    def described(self, labels: str, names: Mapping[ImageFile, str]) -> list[str]:
         """Return the images and classes, then all notes, as sentences.
 
         Args:
-            labels: `folders`, `none`, or the path of a CSV.
+            labels: `folders`, `source`, `none`, or the path of a CSV.
             names: the class of each file that has one.
         """
         total, apart = len(self.images), bool(self.held_out)
         if labels == "none":
             return [f"{total} image files, no classes (data.labels: none)", *self.notes]
         counts = self.classes(names)
-        source = "folders" if labels == "folders" else Path(labels).name
+        source = {"folders": "folders", "source": "its own labels"}.get(labels, Path(labels).name)
         without = total - sum(each.total for each in counts.values())
         rest = f"; {without} without a class" if without else ""
         return [
@@ -102,23 +105,20 @@ def read(question: Question) -> Layout:
     Raises:
         InputError: folders cannot be read; or they leave open what a class is, or what is held out.
     """
-    folders = [question.root, *([question.holdout] if question.holdout else [])]
-    listings = [list_files(folder, [*question.skipped, *folders]) for folder in folders]
-    skipped = set(question.skipped)
+    roots = [question.root, *([question.holdout] if question.holdout else [])]
+    listings = [files_of(root, [*question.skipped, *roots]) for root in roots]
     files = [
-        (folder, path)
-        for folder, listing in zip(folders, listings, strict=True)
-        for path in listing.files
-        if path not in skipped
+        (root, path) for root, (inside, _) in zip(roots, listings, strict=True) for path in inside
     ]
-    notes = [line for listing in listings for line in listing.left_out()]
-    around = {path: path.relative_to(folder).parts[:-1] for folder, path in files}
-    own = [path for folder, path in files if folder == question.root]
+    notes = [line for _, left_out in listings for line in left_out]
+    around = {path: folders for inside, _ in listings for path, folders in inside.items()}
+    own = [path for root, path in files if root == question.root]
     parts, inner, told = _divided(question, own, around)
-    held = {path for folder, path in files if folder != question.root}
+    held = {path for root, path in files if root != question.root}
     held |= {path for path, part in parts.items() if part == "holdout"}
     around.update(inner)
-    level, levels, also = _level(question, _images(around, set(around) - held))
+    to_train_on = [path for path in around if path not in held]
+    level, levels, also = _level(question, _images(around, to_train_on))
     classes = _classes(level, around, held, align=question.class_level is None)
     back = returned.images_in(question.returned)
     if question.returned is not None and back:
@@ -137,21 +137,23 @@ def read(question: Question) -> Layout:
     )
 
 
-def _images(around: Mapping[Path, Folders], paths: set[Path]) -> list[Folders]:
+def _images(around: Mapping[ImageFile, Folders], paths: Iterable[ImageFile]) -> list[Folders]:
     """Return the folders around files named like images; around all of them if none is."""
-    named = [around[path] for path in sorted(paths) if has_image_suffix(path.name)]
-    return named or [around[path] for path in sorted(paths)]
+    named = [around[path] for path in paths if has_image_suffix(path.name)]
+    return named or [around[path] for path in paths]
 
 
 def _divided(
-    question: Question, paths: Sequence[Path], around: Mapping[Path, Folders]
-) -> tuple[dict[Path, Part], dict[Path, Folders], list[str]]:
+    question: Question, paths: Sequence[ImageFile], around: Mapping[ImageFile, Folders]
+) -> tuple[dict[ImageFile, Part], dict[ImageFile, Folders], list[str]]:
     """Return the part of each file, the folders around it without those of the split, and notes."""
-    parts, inner = dict[Path, Part](), {path: around[path] for path in paths}
+    parts, inner = dict[ImageFile, Part](), {path: around[path] for path in paths}
     if not question.split_folders:
         return parts, inner, []
+    if not isinstance(question.root, Path) and (own := question.root.held_out()):
+        return _own_split(question.root, own, inner)
     notes = []
-    while (found := find_split(_images(inner, set(inner)))) is not None:
+    while (found := find_split(_images(inner, inner))) is not None:
         if isinstance(found, Doubt):
             if not parts:
                 notes.append(_in_doubt(question, found))
@@ -173,8 +175,18 @@ def _divided(
     return parts, inner, notes
 
 
+def _own_split(
+    root: Source, own: AbstractSet[str], inner: dict[ImageFile, Folders]
+) -> tuple[dict[ImageFile, Part], dict[ImageFile, Folders], list[str]]:
+    """Return the split that a source has itself."""
+    held = {root / name for name in own}
+    parts: dict[ImageFile, Part] = {path: "holdout" if path in held else "train" for path in inner}
+    told = f"{len(inner) - len(held)} images to train on, {len(held)} held out"
+    return parts, inner, [f"the source has a split: {told}; data.holdout is not used"]
+
+
 def _told(
-    names: Sequence[tuple[str, Part]], parts: Mapping[Path, Part], *, outside: int
+    names: Sequence[tuple[str, Part]], parts: Mapping[ImageFile, Part], *, outside: int
 ) -> list[str]:
     counts = Counter(part for path, part in parts.items() if has_image_suffix(path.name))
     train = " and ".join(f"{name}/" for name, part in names if part == "train")
@@ -248,8 +260,12 @@ def _deeper_folders(level: int, images: Sequence[Folders]) -> list[str]:
 
 
 def _classes(
-    level: int | None, around: Mapping[Path, Folders], held: set[Path], *, align: bool
-) -> dict[Path, str]:
+    level: int | None,
+    around: Mapping[ImageFile, Folders],
+    held: AbstractSet[ImageFile],
+    *,
+    align: bool,
+) -> dict[ImageFile, str]:
     """Return the class of each file that has one.
 
     Held-out images may have more or fewer folders around them: their level is then the one with

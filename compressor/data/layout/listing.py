@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compressor.data.layout.service_folders import count_files, is_service_folder
+from compressor.data.sources.source import Root
 from runtime.errors import InputError
+from runtime.images.image_file import ImageFile
 from runtime.images.kinds import has_image_suffix
 
 _SHOWN = 5
@@ -46,6 +48,24 @@ class Listing:
 def files_below(folder: Path, skipped: Sequence[Path] = ()) -> list[Path]:
     """Return the files below a folder, as `list_files` does."""
     return list(list_files(folder, skipped).files)
+
+
+def files_of(
+    root: Root, skipped: Sequence[Root]
+) -> tuple[dict[ImageFile, tuple[str, ...]], Sequence[str]]:
+    """Return the folders around each image of a root, and sentences on what was left out.
+
+    Raises:
+        InputError: a folder cannot be read.
+    """
+    if not isinstance(root, Path):
+        return {root / name: root.folders(name) for name in root.names}, root.notes
+    folders = [each for each in skipped if isinstance(each, Path)]
+    listing, left_out = list_files(root, folders), set(folders)
+    inside: dict[ImageFile, tuple[str, ...]] = {
+        path: path.relative_to(root).parts[:-1] for path in listing.files if path not in left_out
+    }
+    return inside, listing.left_out()
 
 
 def list_files(folder: Path, skipped: Sequence[Path] = ()) -> Listing:

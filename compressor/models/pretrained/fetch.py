@@ -18,8 +18,8 @@ from timm.models import PretrainedCfg
 from compressor.models.pretrained import hub
 from compressor.models.pretrained.checkpoint import state_of
 from compressor.models.pretrained.hub import DownloadError
-from compressor.recipe import weights_folder
-from compressor.recipe.weights_folder import MANIFEST, FetchedFile, Manifest
+from compressor.recipe.places import weights_folder
+from compressor.recipe.places.weights_folder import MANIFEST, FetchedFile, Manifest
 from runtime.documents import plain
 from runtime.errors import MissingDependencyError
 from runtime.files import sha256_of, write_json

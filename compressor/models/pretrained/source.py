@@ -10,7 +10,7 @@ from compressor.models.card import Origin
 from compressor.models.pretrained import hub
 from compressor.models.pretrained.package import package_of
 from compressor.recipe.networks import Network
-from compressor.recipe.weights_folder import entry_of
+from compressor.recipe.places.weights_folder import entry_of
 from runtime.errors import InputError
 from runtime.files import sha256_of
 

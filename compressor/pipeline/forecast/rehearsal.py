@@ -13,6 +13,7 @@ from compressor.data.dataset import ImageRecord, ImageSet
 from compressor.data.image_files import DecodedInfo, inspect, open_rgb
 from compressor.data.layout.layout import Layout
 from compressor.data.layout.listing import files_below
+from compressor.data.sources.source import Root, name_of
 from compressor.pipeline import engine
 from compressor.pipeline.context import Run
 from compressor.pipeline.forecast.seconds import Pace, Sizes
@@ -22,6 +23,7 @@ from compressor.pipeline.work import ImageCounts
 from compressor.recipe.networks import WEIGHTS_WORDS
 from runtime.errors import InputError
 from runtime.images import corruptions
+from runtime.images.image_file import ImageFile
 from runtime.sampling import evenly
 
 if TYPE_CHECKING:
@@ -141,10 +143,11 @@ def _found(run: Run, layout: Layout) -> _Found:
             outside=len(run.ood_ids()),
             corrupted=len(robustness.rows(run)),
         )
-    files = [path for folder, path in layout.files if folder == data.images]
+    root = run.roots.images
+    files = [path for each, path in layout.files if each == root]
     if not files:
         raise InputError(f"{data.images}: no files in this folder")
-    sample, usable = _sample(data.images, [files[at] for at in evenly(len(files), SAMPLE)])
+    sample, usable = _sample(root, [files[at] for at in evenly(len(files), SAMPLE)])
     total = round(usable * len(layout.files))
     held = round(usable * len(layout.held_out))
     if isinstance(data.holdout, float) and not layout.is_split:
@@ -155,17 +158,23 @@ def _found(run: Run, layout: Layout) -> _Found:
     records = tuple(itertools.islice(itertools.cycle(sample.records), count))
     recipe = run.plan.recipe
     return _Found(
-        train=ImageSet(data.images, _CLASSES, records),
+        train=ImageSet(sample.root, _CLASSES, records),
         sample=sample,
         files=len(layout.files),
         images=total,
         validation=validation,
-        outside=len(files_below(data.ood)) if data.ood else 0,
+        outside=_count(run.roots.ood),
         corrupted=min(recipe.check.robustness_images, recipe.export.golden_images, held),
     )
 
 
-def _sample(root: Path, files: Sequence[Path]) -> tuple[ImageSet, float]:
+def _count(root: Root | None) -> int:
+    if root is None:
+        return 0
+    return len(files_below(root)) if isinstance(root, Path) else len(root.names)
+
+
+def _sample(root: Root, files: Sequence[ImageFile]) -> tuple[ImageSet, float]:
     """Return the usable ones of some files, and their share.
 
     Raises:
@@ -173,7 +182,7 @@ def _sample(root: Path, files: Sequence[Path]) -> tuple[ImageSet, float]:
     """
     records = tuple(
         ImageRecord(
-            path.relative_to(root).as_posix(),
+            name_of(path, root),
             info.pixels_sha256,
             info.width,
             info.height,

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from compressor.recipe.networks import AUTO, HUB, NONE, WEIGHTS_WORDS, Student
+from compressor.recipe.places.weights_folder import with_file
 from compressor.recipe.plan import Plan, load_networks
-from compressor.recipe.weights_folder import with_file
 from runtime.errors import InputError, MissingDependencyError
 
 

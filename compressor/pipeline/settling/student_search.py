@@ -22,9 +22,9 @@ from compressor.pipeline.settling.choice import Limits, Measured
 from compressor.pipeline.settling.latencies import Tried
 from compressor.pipeline.storage.digests import digest
 from compressor.recipe.networks import AUTO, NONE
+from compressor.recipe.places.weights_folder import with_file
 from compressor.recipe.plan import Plan
 from compressor.recipe.schema import Student
-from compressor.recipe.weights_folder import with_file
 from runtime.benchmark import machine as device
 from runtime.benchmark.latency_table import first_line
 from runtime.documents import plain, read_json

@@ -15,8 +15,8 @@ from compressor.pipeline.settling.agreement import accuracy
 from compressor.pipeline.settling.candidates import others_weights, with_weights
 from compressor.pipeline.settling.faithfulness import Faithfulness, Sample
 from compressor.recipe.networks import AUTO
+from compressor.recipe.places.weights_folder import with_file
 from compressor.recipe.schema import Student, Teacher
-from compressor.recipe.weights_folder import with_file
 from runtime.errors import InputError
 from runtime.metrics import Estimate, paired_difference
 from runtime.report.cells import Rows, Table, score_cell

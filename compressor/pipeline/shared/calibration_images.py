@@ -5,6 +5,7 @@ No held-out image is among them: the golden set is only for the report.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from runtime.arrays import AnyArray, Floats, Ints
 from runtime.bundle.schema import EncoderCard
 from runtime.documents import plain
 from runtime.files import replacing
+from runtime.images.image_file import ImageFile
 from runtime.images.preprocess import Preprocess
 from runtime.sampling import evenly
 
@@ -110,6 +112,6 @@ def drawn(count: int, wanted: int, seed: int) -> Ints:
     return np.sort(rows).astype(np.int64)
 
 
-def normalised(paths: list[Path], preprocess: Preprocess) -> Floats:
+def normalised(paths: Sequence[ImageFile], preprocess: Preprocess) -> Floats:
     """Images as the student sees them, [N, 3, S, S]."""
     return np.stack([preprocess(open_rgb(path)) for path in paths])

@@ -76,7 +76,7 @@ def _make(run: Run, work: Path) -> None:
         pending = [
             bundle.pending(engine.flavour, engine.precision) for engine in deployed.to_build(run)
         ]
-    held_out = golden.load(run.file("holdout"))
+    held_out = golden.load(run.file("holdout"), run.root)
     outliers = bundle.outlier_check(held_out)
     told = outliers is None or outliers.told
     document = schema.BundleDocument(

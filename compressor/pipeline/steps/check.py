@@ -61,7 +61,7 @@ def _make(run: Run, work: Path) -> None:
 
     started = time.monotonic()
     draft = run.file(DRAFT)
-    held_out, loaded = golden.load(run.file("holdout")), bundle.load(draft)
+    held_out, loaded = golden.load(run.file("holdout"), run.root), bundle.load(draft)
 
     def checked() -> Report:
         report = check(loaded, held_out, track=run.track)

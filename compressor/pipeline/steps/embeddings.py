@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +35,8 @@ def _make(run: Run, work: Path) -> None:
 
     teacher, precision = run.teacher, teacher_views.precision(run)
 
-    def look(name: str, paths: Sequence[Path]) -> Floats:
-        found = together(run, _embedded, name, paths, work)
+    def look(name: str) -> Floats:
+        found = together(run, _embedded, name, work)
         require_finite(torch.from_numpy(found), precision or torch.float32)
         return found
 
@@ -45,16 +44,19 @@ def _make(run: Run, work: Path) -> None:
     found = run.images()
     of_all = np.empty((len(found), teacher.dim), np.float32)
     of_all[found.rows("train")] = pooled_of(teacher_views.shards(run, [PLAIN]))
-    others = found.part("validation", "holdout")
-    of_all[found.rows("validation", "holdout")] = look("other", others.paths)
+    of_all[found.rows("validation", "holdout")] = look("other")
     with replacing(work / "embeddings.safetensors") as temporary:
-        save_file({"images": of_all, "ood": look("ood", run.ood_paths())}, temporary)
+        save_file({"images": of_all, "ood": look("ood")}, temporary)
     computed_in = str(precision or torch.float32).removeprefix("torch.")
     write_json(work / "teacher.json", plain(replace(teacher.card(), computed_in=computed_in)))
 
 
-def _embedded(run: Run, name: str, paths: Sequence[Path], work: Path) -> Floats:
+def _embedded(run: Run, name: str, work: Path) -> Floats:
+    """Embed the images that are not trained on (`other`), or those that are not of the task."""
     from compressor.models.embed import embed
+
+    others = run.images().part("validation", "holdout")
+    paths = run.ood_paths() if name == "ood" else others.paths
 
     return embed(
         run.teacher,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,22 +14,25 @@ from compressor.data.layout.class_counts import ClassCount
 from compressor.data.layout.layout import Layout
 from compressor.data.layout.listing import files_below
 from compressor.data.layout.names import class_names
+from compressor.data.sources.source import Root, Roots
 from compressor.pipeline.context import Run
 from compressor.pipeline.step import Step
 from compressor.pipeline.storage.digests import digest
+from compressor.recipe.places.addresses import LABEL_WORDS
 from runtime.errors import InputError
 from runtime.files import sha256_of
+from runtime.images.image_file import ImageFile
 
 
 def _inputs(run: Run) -> dict[str, object]:
     data, spec = run.plan.recipe.data, run.plan.recipe.distill
     labels = _labels(run)
-    csv = labels not in ("folders", "none")
-    folders = [each for each in (data.images, data.holdout, data.ood) if isinstance(each, Path)]
+    csv = labels not in LABEL_WORDS
     return {
         # Sizes and times alone could be those of another folder's files.
         "root": str(data.images),
-        "files": listing_digest(folders, data.images, run.folder.resolve()),
+        "files": listing_digest(run.roots, run.folder.resolve()),
+        **({"crops": True} if data.crops else {}),
         "labels": sha256_of(Path(labels)) if csv else labels,
         "labelling": run.plan.recipe.label is not None,
         "holdout": str(data.holdout),
@@ -51,49 +53,54 @@ def _returned(run: Run) -> dict[str, object]:
     return {
         "returned": [
             str(folder),
-            listing_digest([folder], folder, run.folder / "none"),
+            listing_digest(Roots(folder), run.folder / "none"),
             sha256_of(labels) if labels.is_file() else None,
         ]
     }
 
 
-def listing_digest(folders: Sequence[Path], root: Path, skipped: Path) -> str:
-    """Return the digest of names, sizes and times of all files in some folders.
+def listing_digest(roots: Roots, skipped: Path) -> str:
+    """Return the digest of names, sizes and times of all files; of a source, its own.
 
     Args:
-        folders: where to look, in depth.
-        root: names are relative to it.
+        roots: where the images are.
         skipped: a folder that is left out.
     """
-    found = []
-    for folder in folders:
-        for path in files_below(folder, [skipped]):
-            name = os.path.relpath(path, root)
+    found, others = [], list[object]()
+    for root in (roots.images, roots.holdout, roots.ood):
+        if root is None:
+            continue
+        if not isinstance(root, Path):
+            others.append(root.fingerprint())
+            continue
+        beside = roots.images if isinstance(roots.images, Path) else root
+        for path in files_below(root, [skipped]):
+            name = os.path.relpath(path, beside)
             try:
                 status = path.stat()
                 found.append([name, status.st_size, status.st_mtime_ns])
             except OSError:  # a dangling link: the audit names it
                 found.append([name, -1, 0])
-    return digest(sorted(found))
+    return digest([sorted(found), others] if others else sorted(found))
 
 
 def _labels(run: Run) -> str:
     """Return `data.labels` as `audit` takes it: none while the file is still to be written."""
     labels, waiting = run.plan.recipe.data.labels, run.plan.recipe.label is not None
-    missing = labels != "folders" and not Path(labels).is_file()
+    missing = labels not in LABEL_WORDS and not Path(labels).is_file()
     return "none" if waiting and missing else labels
 
 
 def settings_of(run: Run) -> AuditSettings:
     """Return how the images of a run are found, labelled and split."""
     recipe = run.plan.recipe
-    data = recipe.data
+    data, own = recipe.data, run.roots.holdout
     return AuditSettings(
         labels=_labels(run),
-        holdout=data.holdout,
+        holdout=own if own is not None else float(data.holdout),
         validation=recipe.distill.validation,
         seed=recipe.distill.seed,
-        exclude=[run.folder.resolve(), *([data.ood] if data.ood else [])],
+        exclude=[run.folder.resolve(), *_folders(run.roots.ood)],
         labelling=recipe.label is not None,
         class_level=data.class_level,
         split_folders=data.split_folders == "auto",
@@ -118,7 +125,7 @@ def look(run: Run) -> Found:
     Raises:
         InputError: as for `audit`.
     """
-    settings, root = settings_of(run), run.plan.recipe.data.images
+    settings, root = settings_of(run), run.roots.images
     found = audits.look(root, settings)
     names = class_names(found, root, settings.labels)
     first, *more = found.described(settings.labels, names)
@@ -126,12 +133,11 @@ def look(run: Run) -> Found:
 
 
 def _make(run: Run, work: Path) -> None:
-    data = run.plan.recipe.data
-    own = [run.folder.resolve()]
-    task = [data.images, *([data.holdout] if isinstance(data.holdout, Path) else [])]
-    found = audits.audit(data.images, settings_of(run), run.track)
-    outside = files_below(data.ood, [*own, *task]) if data.ood else []
-    ood = inspect(outside, run.track, max_megapixels=data.max_megapixels)
+    data, roots = run.plan.recipe.data, run.roots
+    found = audits.audit(roots.images, settings_of(run), run.track)
+    outside = _outside(run)
+    looked = inspect(list(outside), run.track, max_megapixels=data.max_megapixels)
+    ood = {outside[file]: info for file, info in looked.items()}
     if data.ood and not any(isinstance(info, DecodedInfo) for info in ood.values()):
         raise InputError(f"{data.ood}: data.ood has no usable image among {len(ood)} files")
     found.save(work, ood=ood)
@@ -151,6 +157,21 @@ def _make(run: Run, work: Path) -> None:
     except InputError:
         found.save(run.folder, ood=ood)  # so that the user finds rejected.csv
         raise
+
+
+def _outside(run: Run) -> dict[ImageFile, str]:
+    """Return the images of `data.ood` with their ids."""
+    roots, ood = run.roots, run.roots.ood
+    if ood is None:
+        return {}
+    if not isinstance(ood, Path):
+        return {ood / name: roots.id_of(ood / name, ood) for name in ood.names}
+    skipped = [run.folder.resolve(), *_folders(roots.images), *_folders(roots.holdout)]
+    return {path: roots.id_of(path, ood) for path in files_below(ood, skipped)}
+
+
+def _folders(*roots: Root | None) -> list[Path]:
+    return [root for root in roots if isinstance(root, Path)]
 
 
 STEP = Step(

@@ -110,7 +110,11 @@ def step(run: Run, *, more: int | None = None, among: Sequence[Path] | None = No
 def _open_rows(now: LabellingState, among: Sequence[Path]) -> Ints:
     """Return the rows of images that are neither labelled nor proposed."""
     wanted = set(among)
-    rows = [row for row, path in enumerate(now.pool.paths) if path.resolve() in wanted]
+    rows = [
+        row
+        for row, path in enumerate(now.pool.paths)
+        if isinstance(path, Path) and path.resolve() in wanted
+    ]
     return np.setdiff1d(np.array(rows, np.int64), now.settled)
 
 

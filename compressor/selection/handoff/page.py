@@ -9,21 +9,24 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from compressor.data.sources.source import Roots
 from compressor.selection.coverage import Coverage
 from compressor.selection.handoff.coverage_curve import coverage_curve
 from compressor.selection.handoff.label_map import MOST_POINTS, label_map
 from compressor.selection.handoff.label_sheet import LabelSheet, Row
 from compressor.selection.handoff.thumbnails import MOST_IMAGES, data_uri, side_for
 from compressor.selection.label_plan import LabelPlan
-from runtime.files import write_text
+from runtime.files import replacing, write_text
 from runtime.progress import Track, silent
 
 _HERE = Path(__file__).parent
+COPIES = "to_label_images"
+"""Folder beside the page with copies of the images that lie in shards and the like."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,8 @@ class Origin:
 
     name: str
     """The name of the recipe."""
-    root: Path
-    """The images folder."""
+    root: Path | Roots
+    """Where the images are found by their ids."""
     path: Path
     """The file of the page."""
 
@@ -54,9 +57,25 @@ class Origin:
         digest = hashlib.sha256(f"{self.name}\n{self.root}".encode()).hexdigest()
         return f"edge-compressor {digest[:16]}"
 
+    @property
+    def folder(self) -> Path:
+        """The folder in which people find the images: their own, or one of copies."""
+        own = self.root if isinstance(self.root, Path) else self.root.folder
+        return self.path.parent / COPIES if own is None else own
+
     def href(self, image: str) -> str:
-        """Return the link from the page to an image's own file."""
-        return quote(Path(os.path.relpath(self.root / image, self.path.parent)).as_posix())
+        """Return the link from the page to an image's own file, or to its copy."""
+        return quote(Path(os.path.relpath(self.folder / image, self.path.parent)).as_posix())
+
+    def copy(self, images: Iterable[str]) -> None:
+        """Copy images that lie in no one folder, so that they can be looked at."""
+        copies = self.folder == self.path.parent / COPIES
+        for image in images:
+            file, path = self.root / image, self.folder / image
+            if copies and not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with replacing(path) as temporary:
+                    temporary.write_bytes(file.read_bytes())
 
 
 @dataclass(frozen=True)

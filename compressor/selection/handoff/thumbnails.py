@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
-from pathlib import Path
 
 from PIL import Image
 
 from compressor.data.image_files import open_rgb
+from runtime.images.image_file import ImageFile
 
 SIDES = ((60, 640), (150, 400), (300, 256), (1_000, 128))
 """(images, longer side in pixels): the more images, the smaller; a page takes some 5 MB."""
@@ -21,7 +21,7 @@ def side_for(images: int) -> int:
     return next((side for count, side in SIDES if images <= count), SIDES[-1][1])
 
 
-def data_uri(path: Path, side: int) -> str:
+def data_uri(path: ImageFile, side: int) -> str:
     """Return an image as a JPEG of at most `side` pixels in a `data:` address.
 
     Raises:

@@ -37,7 +37,8 @@ def write_label_files(
     """
     folder = origin.path.parent
     files.write_csv(sheet, folder / files.CSV)
-    files.write_tasks(sheet, origin.root, folder / files.TASKS)
+    origin.copy(row.image for row in sheet.to_label)
+    files.write_tasks(sheet, origin.folder, folder / files.TASKS)
     if sheet.to_label:
         selected = measure_coverage(plan, embeddings) if sheet.open else None
         page.write(sheet, selected, origin, track=track)

@@ -17,7 +17,7 @@ import pytest
         (("init", "images"), "recipe.yaml: is there already; name another one with --recipe"),
         (("init", "imagse", "--recipe", "other.yaml"), "imagse: no such folder"),
         (("audit", "imagse"), "imagse: no such folder"),
-        (("audit", "recipe.yaml"), "recipe.yaml: no such folder"),
+        (("audit", "recipe.yaml"), "not the file of a YOLO data set"),
         (("audit", "images", "--labels", "lables.csv"), "lables.csv: No such file"),
         (("quickstart", "images"), "images: contains other files; name another folder"),
         (("quickstart", "recipe.yaml"), "recipe.yaml: not a folder; name another one"),

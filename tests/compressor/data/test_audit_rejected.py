@@ -86,7 +86,8 @@ def test_audit__a_file_name_that_is_not_utf_8_is_rejected_and_can_be_written_dow
         Rejected("caf\\xe9.png", reason),
         Rejected("class\\xff/2.png", reason),
     }
-    found.save(tmp_path, ood=inspect(files_below(root)))
+    looks = inspect(files_below(root)).values()
+    found.save(tmp_path, ood={f"ood/{number}.png": look for number, look in enumerate(looks)})
     rows = list(csv.reader((tmp_path / "rejected.csv").read_text("utf-8").splitlines()))
     assert rows[1:3] == [["caf\\xe9.png", reason], ["class\\xff/2.png", reason]]
 

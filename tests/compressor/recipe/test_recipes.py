@@ -152,10 +152,10 @@ def test_the_quickstart_folder_holds_what_its_recipe_names(tmp_path):
     folder = tmp_path / "quickstart"
     count = write_quickstart(folder)
     plan = plans.load(folder / "cpu.yaml")
-    assert plan.recipe.data.images == folder / "digits"
+    assert Path(plan.recipe.data.images) == folder / "digits"
     assert Path(plan.recipe.teacher.weights) == folder / "teacher.safetensors"
     assert Path(plan.recipe.student.weights) == folder / "student.safetensors"
-    images = sorted(plan.recipe.data.images.rglob("*.png"))
+    images = sorted(Path(plan.recipe.data.images).rglob("*.png"))
     assert len(images) == count
     assert {path.parent.name for path in images} == set("0123456789")
     times = [path.stat().st_mtime_ns for path in images]
@@ -188,7 +188,7 @@ def test_the_starter_recipe_loads_whatever_the_folder_is_called(tmp_path, name, 
     path.parent.mkdir()
     path.write_text(starter_recipe(first_look(folder), relative_to=path.parent), encoding="utf-8")
     loaded = plans.load(path).recipe
-    assert loaded.data.images == folder
+    assert Path(loaded.data.images) == folder
     assert loaded.data.labels == ("folders" if classes else "none")
     assert (loaded.require.agreement is None) == (classes == 0)
 
@@ -219,7 +219,8 @@ def test_labels_may_be_missing_while_they_are_being_given(write, tmp_path):
     )
     assert plans.load(write(text + "label:\n")).recipe.data.labels == str(tmp_path / "mine.csv")
     for wrong in ("floders", "nowhere/mine.csv", "photos"):
-        with pytest.raises(InputError, match=r"data\.labels: not folders, none, or a CSV file: "):
+        said = r"data\.labels: not folders, source, none, or a CSV file: "
+        with pytest.raises(InputError, match=said):
             plans.load(write(text.replace("mine.csv", wrong) + "label:\n"))
 
 

@@ -54,9 +54,9 @@ def test_paths_are_relative_to_the_recipe_wherever_the_command_runs(write, tmp_p
     monkeypatch.chdir(tmp_path / "elsewhere")
     loaded = plans.load(Path("../recipe.yaml")).recipe
     assert loaded == plans.load(path).recipe
-    assert loaded.data.images == tmp_path / "photos"
-    assert loaded.data.holdout == tmp_path / "held"
-    assert loaded.data.ood == tmp_path / "other"
+    assert loaded.data.images == str(tmp_path / "photos")
+    assert loaded.data.holdout == str(tmp_path / "held")
+    assert loaded.data.ood == str(tmp_path / "other")
     assert loaded.data.labels == str(tmp_path / "labels.csv")
     assert loaded.teacher.weights == str(tmp_path / "teacher.pth")
     assert loaded.student.weights == str(tmp_path / "student.safetensors")
@@ -64,7 +64,7 @@ def test_paths_are_relative_to_the_recipe_wherever_the_command_runs(write, tmp_p
 
 def test_an_absolute_path_stays(write, tmp_path):
     path = write(SMALLEST.replace("images: photos", f"images: {tmp_path}"))
-    assert plans.load(path).recipe.data.images == tmp_path
+    assert plans.load(path).recipe.data.images == str(tmp_path)
 
 
 def test_a_plan_knows_how_to_load_itself_again(write, tmp_path, monkeypatch):
@@ -85,8 +85,8 @@ def test_a_plan_knows_how_to_load_itself_again(write, tmp_path, monkeypatch):
         (SMALLEST.replace("photos", "photos\n  ood: x"), "4: data.ood: no such folder: "),
         (SMALLEST.replace("photos", "photos\n  holdout: x"), "4: data.holdout: no such folder: "),
         (SMALLEST.replace("photos", "photos\n  labels: no"),
-         "4: data.labels: not folders, none, or a CSV file: "),
-        (SMALLEST.replace("photos", "3"), "3: data.images: a path is wanted, got 3"),
+         "4: data.labels: not folders, source, none, or a CSV file: "),
+        (SMALLEST.replace("photos", "3"), "3: data.images: a path or an address is wanted"),
         (SMALLEST.replace("photos", "photos\n  min_images: 7"),
          "4: data.min_images: should be greater than or equal to 8 (got 7)"),
         (SMALLEST.replace("student:", "  weights: x.pth\nstudent:"),
@@ -153,7 +153,7 @@ def test_a_mistake_is_named_with_line_and_key(mistakes, text, message):
 
 def test_a_share_or_a_folder_is_held_out(write, mistakes):
     (write().parent / "held").mkdir()
-    for value, wanted in (("0.5", 0.5), ("1e-1", 0.1), ("held", write().parent / "held")):
+    for value, wanted in (("0.5", 0.5), ("1e-1", 0.1), ("held", str(write().parent / "held"))):
         path = write(SMALLEST.replace("photos", f"photos\n  holdout: {value}"))
         assert plans.load(path).recipe.data.holdout == wanted
     for value in ("0", "1", "1.0", "-0.1", "true", "[0.1]"):

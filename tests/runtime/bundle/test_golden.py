@@ -4,6 +4,7 @@ import json
 import pickle
 import struct
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -122,7 +123,9 @@ def test_the_root_is_relative_to_the_folder_or_absolute(given_set, tmp_path):
     given_set.save(tmp_path / "desk" / "holdout", root=str(tmp_path / "images"))
     assert golden.load(tmp_path / "desk" / "holdout").root == tmp_path / "images"
     given_set.save(tmp_path / "beside", root="../images")
-    assert golden.load(tmp_path / "beside").root.resolve() == (tmp_path / "images").resolve()
+    found = golden.load(tmp_path / "beside").root
+    assert isinstance(found, Path)
+    assert found.resolve() == (tmp_path / "images").resolve()
 
 
 def test_saving_leaves_two_files_and_nothing_temporary(saved):

@@ -58,7 +58,7 @@ FTYP = b"\0\0\0\x18ftyp%b\0\0\0\0%b"
     ],
 )
 def test_a_kind_is_told_by_its_first_bytes(tmp_path, head, kind):
-    found = kind_of(head, tmp_path / "a.jpg")
+    found = kind_of(head, ".jpg")
     assert (found.name if found else None) == kind
 
 

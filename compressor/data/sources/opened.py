@@ -1,0 +1,55 @@
+"""The source that an address names, opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from compressor.data.sources.source import Root
+from compressor.recipe.places.addresses import expanded, kind_of
+from runtime.errors import InputError
+
+
+def opened(address: str | Path, *, crops: bool = False) -> Root:
+    """Return the folder or source of an address, with the names of its images read.
+
+    Args:
+        address: as in `data.images`, with an absolute path.
+        crops: whether each annotated box is an image, as in `data.crops`.
+
+    Raises:
+        InputError: it is not there, or it cannot be read.
+        MissingDependencyError: a package that reads this kind is missing.
+    """
+    text = str(address)
+    kind = kind_of(text)
+    if crops and kind not in ("coco", "yolo"):
+        raise InputError(
+            f"{address}: data.crops is true, and boxes come with COCO's and YOLO's data sets only"
+        )
+    if kind == "folder":
+        if not Path(text).is_dir():
+            raise InputError(f"{address}: no such folder")
+        return Path(text)
+    paths = expanded(text)
+    if kind == "list":
+        from compressor.data.sources.list_file import ListFile
+
+        return ListFile(_only(paths, text))
+    if kind == "shards":
+        from compressor.data.sources.stored_file import local_files
+        from compressor.data.sources.tar_shards import TarShards
+
+        return TarShards(text, local_files(paths))
+    if kind in ("coco", "yolo"):
+        from compressor.data.sources import coco, yolo
+        from compressor.data.sources.boxes import Crops
+
+        whole = (coco if kind == "coco" else yolo).read(_only(paths, text))
+        return Crops(whole) if crops else whole
+    raise InputError(f"{address}: not a source of images that is read")
+
+
+def _only(paths: list[Path], address: str) -> Path:
+    if len(paths) > 1:
+        raise InputError(f"{address}: names {len(paths)} files; one is read")
+    return paths[0]

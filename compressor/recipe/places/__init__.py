@@ -1,0 +1,1 @@
+"""Places that a recipe names: sources of images, folders of weights. Checked, not opened."""
