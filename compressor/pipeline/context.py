@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from compressor.data import dataset
 from compressor.data.dataset import ImageSet
-from compressor.data.sources.opened import opened
+from compressor.data.sources.opened import opened_all
 from compressor.data.sources.source import Roots
 from compressor.distributed import group as groups
 from compressor.events import Observer, Reporter, ignore
@@ -22,7 +22,6 @@ from compressor.pipeline.storage.digests import FileDigests, digest
 from compressor.pipeline.storage.run_files import RunFiles
 from compressor.recipe.document import Section
 from compressor.recipe.networks import AUTO, WEIGHTS_WORDS, Network
-from compressor.recipe.places.addresses import has_boxes
 from compressor.recipe.plan import Plan
 from runtime.errors import InputError
 from runtime.images.image_file import ImageFile, ImageRoot
@@ -122,14 +121,7 @@ class Run:
         Raises:
             InputError: a source is damaged, or cannot be reached.
         """
-        data = self.plan.recipe.data
-        own, outside = None if isinstance(data.holdout, float) else data.holdout, data.ood
-        return Roots(
-            opened(data.images, crops=data.crops),
-            opened(own, crops=data.crops) if own is not None else None,
-            opened(outside, crops=data.crops and has_boxes(outside)) if outside else None,
-            data.returned,
-        )
+        return opened_all(self.plan.recipe.data)
 
     @property
     def root(self) -> Path | Roots:

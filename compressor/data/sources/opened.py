@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from compressor.data.sources.source import Root
-from compressor.recipe.places.addresses import expanded, kind_of
+from compressor.data.sources.source import Root, Roots
+from compressor.recipe.places.addresses import expanded, has_boxes, kind_of
+from compressor.recipe.schema import Data
 from runtime.errors import InputError
 
 
@@ -47,6 +48,24 @@ def opened(address: str | Path, *, crops: bool = False) -> Root:
         whole = (coco if kind == "coco" else yolo).read(_only(paths, text))
         return Crops(whole) if crops else whole
     raise InputError(f"{address}: not a source of images that is read")
+
+
+def opened_all(data: Data) -> Roots:
+    """Return where all images of a recipe are.
+
+    Args:
+        data: of a recipe whose paths are resolved.
+
+    Raises:
+        InputError: as for `opened`.
+    """
+    own, outside = None if isinstance(data.holdout, float) else data.holdout, data.ood
+    return Roots(
+        opened(data.images, crops=data.crops),
+        opened(own, crops=data.crops) if own is not None else None,
+        opened(outside, crops=data.crops and has_boxes(outside)) if outside else None,
+        data.returned,
+    )
 
 
 def _only(paths: list[Path], address: str) -> Path:
