@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from filelock import FileLock, Timeout
 
 from compressor.data import dataset
-from compressor.data.dataset import ImageSet
+from compressor.data.dataset import Dataset, ImageSet
 from compressor.data.sources.opened import opened_all
 from compressor.data.sources.source import Roots
 from compressor.distributed import group as groups
@@ -130,19 +130,19 @@ class Run:
 
     def images(self) -> ImageSet:
         """Return the usable images, as the first step left them."""
-        return self._dataset().images
+        return self._dataset()[0]
 
     def counts(self) -> dict[str, int]:
         """Return how many images of each kind there are."""
-        return self._dataset().counts
+        return self._dataset()[1].counts
 
     def ood_ids(self) -> list[str]:
         """Return the ids of the out-of-distribution images."""
-        return [name for name, _ in self._dataset().ood]
+        return [image.id for image in self._dataset()[1].ood_images]
 
     def ood_pixels(self) -> list[tuple[str, str]]:
         """Return the name of each out-of-distribution image and the digest of its pixels."""
-        return self._dataset().ood
+        return [(image.id, image.pixels_sha256) for image in self._dataset()[1].ood_images]
 
     def returned_ids(self) -> list[str]:
         """Return the usable images that came back from devices, in order."""
@@ -158,17 +158,16 @@ class Run:
 
     def pixels_digest(self) -> str:
         """Return the digest of the pixels and the order of all images."""
-        found = self._dataset()
-        ood = [{"id": name, "pixels_sha256": sha256} for name, sha256 in found.ood]
-        return digest([[[image.id, image.pixels_sha256] for image in found.images.records], ood])
+        ood = [{"id": name, "pixels_sha256": sha256} for name, sha256 in self.ood_pixels()]
+        return digest([[[image.id, image.pixels_sha256] for image in self.images().records], ood])
 
     def dataset_digest(self) -> str:
         """Return the digest of all images with their labels and splits: of what steps use."""
-        found = self._dataset()
-        records = [list(vars(image).values()) for image in found.images.records]
-        return digest([found.images.classes, records, found.ood])
+        found = self.images()
+        records = [list(vars(image).values()) for image in found.records]
+        return digest([found.classes, records, self.ood_pixels()])
 
-    def _dataset(self) -> _Dataset:
+    def _dataset(self) -> tuple[ImageSet, Dataset]:
         """Read dataset.json, which is large for many images, only when it has changed."""
         path = self.file("dataset.json")
         return _load_dataset(path.parent, self.root, path.stat().st_mtime_ns)
@@ -293,16 +292,7 @@ class Run:
                 shutil.rmtree(self.folder / name, ignore_errors=True)
 
 
-@dataclass(frozen=True)
-class _Dataset:
-    images: ImageSet
-    counts: dict[str, int]
-    ood: list[tuple[str, str]]
-    """Path and digest of the pixels of each out-of-distribution image."""
-
-
 @lru_cache(maxsize=1)
-def _load_dataset(folder: Path, root: ImageRoot, written: int) -> _Dataset:
+def _load_dataset(folder: Path, root: ImageRoot, written: int) -> tuple[ImageSet, Dataset]:
     found = dataset.load(folder)
-    ood = [(image.id, image.pixels_sha256) for image in found.ood_images]
-    return _Dataset(found.image_set(root), found.counts, ood)
+    return found.image_set(root), found
