@@ -36,7 +36,7 @@ def test_each_recipe_can_be_taken(project, name):
     assert done.exit_code == 0, done.output
     job = jobs.open_job(project / "mine.yaml", (), project / "run", lambda event: None)
     recipe = job.plan.recipe
-    assert recipe.data.images == project / "my photos"
+    assert recipe.data.images == str(project / "my photos")
     assert recipe.name == name
     for network in (recipe.teacher, recipe.student):
         if network.model != "auto":
