@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from compressor.distributed.joining import LAUNCHED, LOST, require_gpus
-from runtime.backends.cores import cores
 from runtime.errors import MissingDependencyError
 
 _ENDING_S = 600
@@ -39,7 +38,6 @@ def launch(command: Sequence[str], processes: int) -> int:
 
     require_gpus(processes)
     os.environ[LAUNCHED] = str(processes)
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // processes)))
     for name in list(logging.root.manager.loggerDict):  # each has a level of its own
         if name.startswith("torch.distributed.elastic"):
             logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -55,7 +55,8 @@ def together(run: Run, work: Callable[..., T], *arguments: Any) -> T:
         group.call(_COME)
         group.of_first(_Call(run.plan, run.folder, work, arguments))
     try:
-        return work(run, *arguments)
+        with _share_of_cores(group):
+            return work(run, *arguments)
     except BaseException:
         groups.be(ALONE)
         raise
@@ -80,6 +81,22 @@ def led(group: Group) -> Iterator[None]:
                 group.leave()
 
 
+@contextmanager
+def _share_of_cores(group: Group) -> Iterator[None]:
+    """Let networks use this process's part of the cores; the first has all when it is alone."""
+    if group.size == 1:
+        yield
+        return
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads // group.local_size))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def follow(group: Group) -> None:
     """Share the work of the first process until it lets this one go.
 
@@ -99,7 +116,8 @@ def follow(group: Group) -> None:
             run = Run(call.plan, call.folder)
         run.files = RunFiles(call.folder, writable=False)
         try:
-            call.work(run, *call.arguments)
+            with _share_of_cores(group):
+                call.work(run, *call.arguments)
         except groups.LostProcessError:
             raise
         except Exception as error:

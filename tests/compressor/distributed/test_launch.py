@@ -18,7 +18,6 @@ ENDS = "import os, sys, time; rank = int(os.environ['RANK']); size = os.environ[
 def as_before(monkeypatch):
     """Undo what the launcher, a process of its own, leaves: handlers, levels, variables."""
     monkeypatch.setenv(LAUNCHED, "")
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     handlers = {number: signal.getsignal(number) for number in (1, 2, 3, 15)}
     levels = {name: logging.getLogger(name).level for name in logging.root.manager.loggerDict}
     yield
