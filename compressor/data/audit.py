@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import get_args
@@ -23,9 +23,12 @@ from compressor.recipe.places.addresses import LABEL_WORDS
 from runtime.errors import InputError
 from runtime.files import replacing
 from runtime.images.decode import MAX_MEGAPIXELS, UNIDENTIFIED
+from runtime.images.image_file import ImageFile
 from runtime.images.kinds import has_image_suffix
 from runtime.progress import Track, silent
 from runtime.text import guarded
+
+Decode = Callable[[Sequence[ImageFile], float], dict[ImageFile, DecodedInfo | str]]
 
 FEWEST_IN_TRAINING = 3
 """Images of the smallest batch: statistics of one say nothing, angles need two."""
@@ -212,13 +215,16 @@ def look(root: Root, settings: AuditSettings) -> Layout:
     return found
 
 
-def audit(root: Root, settings: AuditSettings, track: Track = silent) -> Audit:
+def audit(
+    root: Root, settings: AuditSettings, track: Track = silent, decode: Decode | None = None
+) -> Audit:
     """Decode every image once and split the usable ones.
 
     Args:
         root: the images folder, or another source.
         settings: how to label and split.
         track: shows the progress.
+        decode: what decodes the files, given them and the largest size; None: `inspect`.
 
     Raises:
         InputError: there are no files, or folders or labels do not say which class an image has.
@@ -230,7 +236,10 @@ def audit(root: Root, settings: AuditSettings, track: Track = silent) -> Audit:
     names = {ids[path]: name for path, name in by_path.items()}
     if labels == "none" and names and found.returned_folder is not None:
         labels = str(found.returned_folder / returned.LABELS)
-    results = inspect(list(ids), track, max_megapixels=settings.max_megapixels)
+    limit = settings.max_megapixels
+    results = (
+        decode(list(ids), limit) if decode else inspect(list(ids), track, max_megapixels=limit)
+    )
     rejected = tuple(
         Rejected(ids[path], reason) for path, reason in results.items() if isinstance(reason, str)
     )

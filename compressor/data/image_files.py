@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
 from PIL import Image
 
+from compressor.distributed.group import ALONE, Group
 from runtime.backends.cores import cores
 from runtime.errors import ImageError, InputError
 from runtime.images.decode import MAX_MEGAPIXELS, MOST_MEGAPIXELS, decode
@@ -19,6 +20,8 @@ from runtime.progress import Track, silent
 
 _ROWS = 256
 """Rows of pixels that are digested at a time."""
+_ROUND = 512
+"""Images that a process decodes before it sends what it has found."""
 SIDE = 16
 """Cells of a thumbprint in each direction."""
 
@@ -35,15 +38,44 @@ class DecodedInfo:
 
 
 def inspect(
-    paths: Sequence[ImageFile], track: Track = silent, *, max_megapixels: float = MAX_MEGAPIXELS
+    paths: Sequence[ImageFile],
+    track: Track = silent,
+    *,
+    max_megapixels: float = MAX_MEGAPIXELS,
+    group: Group = ALONE,
 ) -> dict[ImageFile, DecodedInfo | str]:
-    """Decode every file once: its `DecodedInfo`, or the reason why it cannot be used."""
+    """Decode every file once: its `DecodedInfo`, or the reason why it cannot be used.
+
+    Args:
+        paths: the files.
+        track: shows the progress.
+        max_megapixels: the limit of an image's size, in 10^6 pixels.
+        group: its processes decode a part of the files each; only the first is given the results.
+    """
     decoded = partial(_decoded, max_megapixels=max_megapixels)
-    with warnings.catch_warnings(), ThreadPoolExecutor(cores()) as pool:
+    threads = max(1, cores() // group.local_size)
+    with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
         # Pillow's warnings about odd files: what matters of them is in the rejection's reason.
         warnings.simplefilter("ignore")
-        results = track(pool.map(decoded, paths), label="decoding every image", total=len(paths))
-        return dict(zip(paths, results, strict=True))
+        found = (
+            pool.map(decoded, paths) if group.size == 1 else _shared(paths, decoded, pool, group)
+        )
+        results = list(track(found, label="decoding every image", total=len(paths)))
+    return dict(zip(paths, results, strict=True)) if group.is_first else {}
+
+
+def _shared(
+    paths: Sequence[ImageFile],
+    decoded: Callable[[ImageFile], DecodedInfo | str],
+    pool: ThreadPoolExecutor,
+    group: Group,
+) -> Iterator[DecodedInfo | str]:
+    """Decode a few files in each process, and a few more, until all are done."""
+    each = max(1, min(_ROUND, -(-len(paths) // group.size)))
+    parts = [paths[at : at + each] for at in range(0, len(paths), each)]
+    made = (list(pool.map(decoded, part)) for part in group.dealt(parts))
+    for part in group.streamed(made, len(parts)):
+        yield from part
 
 
 def _decoded(path: ImageFile, *, max_megapixels: float) -> DecodedInfo | str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from compressor.data import audit as audits
@@ -15,7 +17,9 @@ from compressor.data.layout.layout import Layout
 from compressor.data.layout.listing import files_below
 from compressor.data.layout.names import class_names
 from compressor.data.sources.source import Root, Roots
+from compressor.distributed import group as groups
 from compressor.pipeline.context import Run
+from compressor.pipeline.crew import together
 from compressor.pipeline.step import Step
 from compressor.pipeline.storage.digests import digest
 from compressor.recipe.places.addresses import LABEL_WORDS
@@ -134,9 +138,10 @@ def look(run: Run) -> Found:
 
 def _make(run: Run, work: Path) -> None:
     data, roots = run.plan.recipe.data, run.roots
-    found = audits.audit(roots.images, settings_of(run), run.track)
+    decode = partial(together, run, _decoded)
+    found = audits.audit(roots.images, settings_of(run), decode=decode)
     outside = _outside(run)
-    looked = inspect(list(outside), run.track, max_megapixels=data.max_megapixels)
+    looked = decode(list(outside), data.max_megapixels)
     ood = {outside[file]: info for file, info in looked.items()}
     if data.ood and not any(isinstance(info, DecodedInfo) for info in ood.values()):
         raise InputError(f"{data.ood}: data.ood has no usable image among {len(ood)} files")
@@ -157,6 +162,12 @@ def _make(run: Run, work: Path) -> None:
     except InputError:
         found.save(run.folder, ood=ood)  # so that the user finds rejected.csv
         raise
+
+
+def _decoded(
+    run: Run, files: Sequence[ImageFile], max_megapixels: float
+) -> dict[ImageFile, DecodedInfo | str]:
+    return inspect(files, run.track, max_megapixels=max_megapixels, group=groups.current())
 
 
 def _outside(run: Run) -> dict[ImageFile, str]:

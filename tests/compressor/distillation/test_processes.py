@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 from timm.layers.norm_act import BatchNormAct2d
 from torch import nn
 
-from compressor.data import loading
+from compressor.data import image_files, loading
+from compressor.data.image_files import inspect
 from compressor.data.loading import Views, load_batches
 from compressor.distillation.start.closed_form import solve_start
 from compressor.distillation.teacher_features import OnlineFeatures, TeacherRunner, write_shard
@@ -96,6 +97,7 @@ def everything(given, folder, group):
     compute, own = CPU.over(group), folder / f"own{group.rank}"
     own.mkdir()
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(image_files, "_ROUND", 4)
         patch.setattr(loading, "BATCH", 7)  # five batches of 30 images, for two processes
         return made(data, weights, compute, own)
 
@@ -121,6 +123,7 @@ def made(data, weights, compute, own):
     return {
         **{case: two_steps(data, case, compute) for case in CASES},
         "norms": normed(compute.group),
+        "audit": inspect([*data[0].train.paths, own / "gone.png"], group=compute.group),
         "closed form": solved(data[0], weights, compute),
         "teacher": looked(data[1], compute, own),
         "trained": distill(create_student(CNN, seed=3), data[0], SPEC, compute, own, note=print),
@@ -198,6 +201,13 @@ def test_the_teacher_sees_every_image_once(one, two):
     for got in (each["teacher"] for each in two):
         for mine, expected in zip(got, one["teacher"], strict=True):
             assert np.allclose(mine, expected, atol=1e-5)
+
+
+def test_every_file_is_decoded_once_and_the_first_process_knows(one, two):
+    expected = list(one["audit"].values())
+    assert len(expected) == 31 and "No such file" in expected[-1]
+    first, second = (each["audit"] for each in two)
+    assert list(first.values()) == expected and second == {}
 
 
 def test_one_process_writes(one, two):

@@ -1,6 +1,7 @@
 """Tar shards are read in place: names, classes, and clear words for what is damaged."""
 
 import gzip
+import pickle
 import tarfile
 
 import pytest
@@ -23,6 +24,12 @@ def test_every_image_has_a_stable_name_and_its_own_content(webdataset, shards):
     source = shards()
     assert list(source.names) == sorted(webdataset)
     assert {name: source.read(name) for name in source.names} == webdataset
+
+
+def test_its_images_travel_to_another_process(webdataset, shards):
+    source = shards()
+    files = pickle.loads(pickle.dumps([source / name for name in source.names]))
+    assert [file.read_bytes() for file in files] == [webdataset[name] for name in source.names]
 
 
 def test_the_class_is_that_of_cls_then_of_json(webdataset, shards):
