@@ -14,16 +14,21 @@ import click
 from compressor.cli.options import FILE, json_option
 from runtime.cli import NOT_PASSED, say
 from runtime.errors import InputError
+from runtime.text import command
 
 if TYPE_CHECKING:
     from runtime.report.compare import Change
+    from runtime.results.report import Report
 
 
 @click.command()
 @click.argument("reports", metavar="REPORT...", type=FILE, nargs=-1, required=True)
 @click.option("--not-worse", is_flag=True, help="Exit 1 if a score is worse than in the first.")
+@click.option(
+    "--html", type=FILE, metavar="PAGE", help="Also write a page: with gates, losses and images."
+)
 @json_option
-def compare(reports: tuple[Path, ...], not_worse: bool, as_json: bool) -> None:
+def compare(reports: tuple[Path, ...], not_worse: bool, html: Path | None, as_json: bool) -> None:
     """Show reports side by side and say what is better or worse than in the first one.
 
     REPORT: a report.json, or the folder of a run or of a check. A difference within the 95 %
@@ -37,8 +42,20 @@ def compare(reports: tuple[Path, ...], not_worse: bool, as_json: bool) -> None:
         say(json.dumps(comparison.document(names, loaded)))
     else:
         say(comparison.text(names, loaded))
+    if html is not None:
+        _write_page(html, reports, loaded)
     if not_worse:
         _exit_unless_as_good(names, [comparison.changes(loaded[0], other) for other in loaded[1:]])
+
+
+def _write_page(path: Path, reports: Sequence[Path], loaded: Sequence[Report]) -> None:
+    from runtime.files import write_text
+    from runtime.report.comparison import page
+
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"--html {path}: name a file that ends with .html")
+    write_text(path, page.render(reports, loaded))
+    say(f"{path}   {command('compressor', 'open', path)}", err=True)
 
 
 def _exit_unless_as_good(names: Sequence[str], judged: Sequence[Sequence[Change]]) -> None:

@@ -86,7 +86,7 @@ def text(names: Sequence[str], reports: Sequence[Report]) -> str:
         [
             metric.title,
             *(score_cell(metric.of(entry), metric.digits) for entry in entries),
-            *(_outcome(found.get(metric.key)) for found in judged),
+            *(outcome(found.get(metric.key)) for found in judged),
         ]
         for metric in metric_table.METRICS
         if any(metric.of(entry) is not None for entry in entries)
@@ -94,14 +94,19 @@ def text(names: Sequence[str], reports: Sequence[Report]) -> str:
     verdicts = [_verdict(report) for report in reports]
     rows.append(["verdict", *verdicts, *("" for _ in judged)])
     against = [f"{name} against {names[0]}" for name in names[1:]]
-    parts = [Table.of(["metric", *names, *against], rows).markdown]
-    if any(report.golden.digest != reports[0].golden.digest for report in reports):
-        parts.append(
+    return "\n\n".join([Table.of(["metric", *names, *against], rows).markdown, *notes(reports)])
+
+
+def notes(reports: Sequence[Report]) -> list[str]:
+    """Return what the reports do not have in common, and what cannot be compared for it."""
+    found, first = [], reports[0]
+    if any(report.golden.digest != first.golden.digest for report in reports):
+        found.append(
             "These reports are of different held-out images or teachers: scores cannot be compared."
         )
-    if any(report.machine.cpu != reports[0].machine.cpu for report in reports):
-        parts.append("These reports are of different machines: latencies cannot be compared.")
-    return "\n\n".join(parts)
+    if any(report.machine.cpu != first.machine.cpu for report in reports):
+        found.append("These reports are of different machines: latencies cannot be compared.")
+    return found
 
 
 def document(names: Sequence[str], reports: Sequence[Report]) -> dict[str, Any]:
@@ -147,7 +152,8 @@ def _change(metric: Metric, was: Score, now: Score) -> Change:
     return Change(metric.key, found.by, found.low, found.high, found.outcome)
 
 
-def _outcome(change: Change | None) -> str:
+def outcome(change: Change | None) -> str:
+    """Return what a change means, with its size; empty where the two cannot be compared."""
     if change is None:
         return ""
     if change.outcome == "not distinguishable":

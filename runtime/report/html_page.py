@@ -70,7 +70,7 @@ def render(report: Report, images: ImageRoot | None) -> str:
     """
     view = view_of(report)
     return (
-        _environment()
+        environment()
         .get_template("report.html")
         .render(
             view=view,
@@ -98,6 +98,7 @@ def _titles(view: View) -> dict[str, str]:
         ("warnings", "Warnings", view.warnings),
         ("requirements", "Requirements", True),
         ("differs", "Where the file differs most from the teacher", view.disagreements),
+        ("label", "What to label next", view.label_next),
         ("kept", "What was kept at each step", True),
         ("worth", "Was it worth it?", view.worth),
         ("gap", "Was the gap still closing?", view.learning_curve),
@@ -106,6 +107,7 @@ def _titles(view: View) -> dict[str, str]:
         ("classes", "Classes", view.classes),
         ("corrupted", "Corrupted images", report.robustness is not UNSET),
         ("speed", "Speed", view.speed),
+        ("precision", "Precision of each file", view.precision),
         ("scores", "All scores", True),
         ("made", "Data, networks and machine", True),
     )
@@ -113,7 +115,8 @@ def _titles(view: View) -> dict[str, str]:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Return what fills the templates: escapes every value, refuses a name that is not given."""
     made = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -200,7 +203,7 @@ def students_svg(search: StudentSearch) -> str:
     drawing = _students(search)
     if drawing is None:
         raise InputError("no candidate has weights, so there is no faithfulness to draw")
-    template = _environment().get_template("charts.html")
+    template = environment().get_template("charts.html")
     css = (_TEMPLATES / "page.css").read_text(encoding="utf-8")
     drawn: str = template.module.scatter(drawing.chart, style=css, kind="alone")  # type: ignore[attr-defined]
     return drawn.strip() + "\n"
@@ -255,14 +258,14 @@ def _card(found: Disagreement, images: ImageRoot | None) -> Card:
     return Card(
         name=found.image,
         short_name=PurePosixPath(found.image).name,
-        picture=_thumbnail(images / found.image) if images is not None else "",
+        picture=thumbnail(images / found.image) if images is not None else "",
         label="" if found.label is UNSET or found.label is None else found.label,
         distance=found.distance,
         answers=answers,
     )
 
 
-def _thumbnail(path: ImageFile) -> str:
+def thumbnail(path: ImageFile) -> str:
     """Return a small JPEG in a `data:` address; empty where the image cannot be read any more."""
     try:
         image = decode(path, max_megapixels=MOST_MEGAPIXELS)

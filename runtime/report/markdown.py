@@ -68,9 +68,11 @@ def _head(view: View) -> list[str]:
     requirements = [requirements_table(view.requirements).markdown, view.preprocessing]
     said = [doubt.markdown for doubt in view.warnings]
     ledger = [f"**{theme}**\n\n{table.markdown}" for theme, table in view.ledger]
+    made = [f"Made on {view.made}."] if view.made else []
     return [
         f"# {inert(report.recipe.name)}: {view.verdict}",
         view.first_look,
+        *made,
         f"Target `{in_code(report.target.name)}`{elsewhere}. Recommended: {recommended}.",
         *([_section("Warnings", *said)] if said else []),
         _section("Requirements", *requirements),
@@ -99,6 +101,9 @@ def _findings(view: View) -> list[str]:
         table = tables.disagreements(shown.unsure)
         images = table.markdown if shown.unsure else ""
         found.append(_section("Where the teacher itself is unsure", shown.unsure_note, images))
+    if view.label_next:
+        lines = "\n".join(f"- {line}" for line in view.label_next)
+        found.append(_section("What to label next", lines))
     if view.classes:
         found.append(_section("Classes", view.classes.markdown))
     if view.robustness is not None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from runtime.evaluation import metric_table
 from runtime.report import doubts
@@ -18,6 +19,11 @@ _LOSSES = (
     "Above zero: worse. Intervals come from a paired bootstrap, with the same images for every "
     "entry; one that holds zero shows no loss on these images."
 )
+
+_MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September",
+    "October", "November", "December",
+)  # fmt: skip
 
 CURVE_END = (
     "The learning rate falls to 1 % of its highest value, so the end of every curve is flat; that "
@@ -37,6 +43,15 @@ def verdict(report: Report) -> str:
         words.append("counts as met by require.undecided")
     outcome = ", ".join(part for part in (report.verdict.outcome, doubts.counted(report)) if part)
     return f"{outcome} ({'; '.join(words)})" if words else outcome
+
+
+def day(made: str | UnsetType) -> str:
+    """Return the day of a time such as `2026-11-29T20:15:00Z`: 29 November 2026."""
+    try:
+        when = datetime.fromisoformat("" if made is UNSET else made.removesuffix("Z"))
+    except ValueError:
+        return ""
+    return f"{when.day} {_MONTHS[when.month - 1]} {when.year}"
 
 
 def losses(report: Report) -> str:

@@ -10,7 +10,16 @@ from msgspec import UNSET
 
 from runtime.report import doubts, first_look, sentences, tables
 from runtime.report.cells import Cell, Table
-from runtime.report.sections import data, precision, rounds, speed, students, training, worth
+from runtime.report.sections import (
+    data,
+    label_next,
+    precision,
+    rounds,
+    speed,
+    students,
+    training,
+    worth,
+)
 from runtime.report.sections.speed import Speed
 from runtime.report.sections.worth import Worth
 from runtime.results.findings import Disagreement, Doubt
@@ -97,6 +106,10 @@ class View:
     timings: Table
     rounds: Table
     """What each round of labels gained; nothing where there was one round."""
+    label_next: Sequence[str]
+    precision: Sequence[str]
+    made: str
+    """The day, such as 29 November 2026; empty where the report does not say it."""
     machine: Sequence[str]
 
 
@@ -134,6 +147,9 @@ def view_of(report: Report) -> View:
         data_classes=data.classes(report),
         timings=tables.timings({} if report.timings_s is UNSET else report.timings_s),
         rounds=rounds.table(report.rounds),
+        label_next=label_next.lines(report),
+        precision=precision.lines(report),
+        made=sentences.day(report.made),
         machine=sentences.named(
             {key: value for key, value in to_json(report.machine).items() if value is not None}
         ),

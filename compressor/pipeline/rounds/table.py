@@ -18,6 +18,7 @@ from compressor.pipeline.context import Run
 from runtime.bundle import golden
 from runtime.documents import read_object
 from runtime.files import sha256_of, write_json
+from runtime.report.comparison import answers
 from runtime.results.report import FILE, Report
 from runtime.results.rounds import DeviceStream, Round
 from runtime.results.scores import from_json, to_json
@@ -97,6 +98,7 @@ def save(folder: Path, report: Report) -> None:
     kept = folder / FOLDER / str(report.rounds[-1].round)
     kept.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(folder / FILE, kept / FILE)
+    answers.save(folder / "bundle" / "golden", kept)
 
 
 def with_device(folder: Path, device: Path, seen: Mapping[str, Stream]) -> tuple[Round, ...]:

@@ -85,15 +85,19 @@ def test_every_disagreement_has_its_picture(tab, made, found):
     assert all(size > 0 for size in sizes)
 
 
-def test_the_first_screen_says_how_good_the_student_is(tab, made, found):
-    """Questions that five seconds must answer, and where: all above the fold of a laptop."""
-    tab.open(made, 1280, 800)
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
+def test_the_first_screen_says_how_good_the_student_is(tab, made, found, width, height):
+    """Questions that five seconds must answer, and where: docs/five-seconds.md."""
+    tab.open(made, width, height)
     where = "e => e.getBoundingClientRect().bottom"
     first, verdict, drawing = (
         tab.run(f"({where})(document.querySelector('{each}'))")
-        for each in (".first", "h1", "figure.first svg")
+        for each in (".first", "h1", f"figure.first svg.{'wide' if width > 640 else 'narrow'}")
     )
-    assert max(first, verdict, drawing) <= 800
+    assert max(first, verdict, drawing) <= height
+    words = tab.run("document.querySelector('.over').innerText")
+    assert words.startswith(found.recipe.name)
+    assert words.endswith(found.made[:4])  # the year
     sentence = tab.run("document.querySelector('.first').innerText")
     score = found.recommended_entry.scores["agreement_linear"]
     assert f"answers as the teacher does on {100 * score.value:.1f} %" in sentence  # how good

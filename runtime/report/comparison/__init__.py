@@ -1,0 +1,1 @@
+"""Reports side by side, as a page: figures, gates, losses, images answered differently."""
