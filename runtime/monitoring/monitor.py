@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from runtime import metrics
+from runtime.arrays import Floats
 from runtime.bundle import golden
 from runtime.errors import InputError
 from runtime.files import write_text
@@ -219,12 +220,7 @@ class Monitor:
         probable classes), and how strange the image is (1 less the share of the reference that is
         less like the training images).
         """
-        below = np.searchsorted(self._usual, prediction.likeness) / len(self._usual)
-        unsure = 0.0
-        if prediction.probabilities is not None and len(prediction.probabilities) > 1:
-            second, first = np.sort(prediction.probabilities)[-2:]
-            unsure = 1 - float(first - second)
-        return round(max(unsure, 1 - float(below)), 6)
+        return interest(prediction.probabilities, prediction.likeness, self._usual)
 
     def _write(self, event: dict[str, Any]) -> None:
         """Append a line to `events.jsonl`; a line that a stopped process left half is ended."""
@@ -235,6 +231,22 @@ class Monitor:
             if file.tell() and file.seek(-1, 2) and file.read(1) != b"\n":
                 file.write(b"\n")
             file.write(json.dumps(moment | event, ensure_ascii=False).encode() + b"\n")
+
+
+def interest(probabilities: Floats | None, likeness: float, usual: Floats) -> float:
+    """Return the interest of an answer: see `Monitor.interest`.
+
+    Args:
+        probabilities: [K]; None of a student without classes.
+        likeness: cosine to the nearest training image.
+        usual: [R] that of the reference, ascending.
+    """
+    below = np.searchsorted(usual, likeness) / len(usual)
+    unsure = 0.0
+    if probabilities is not None and len(probabilities) > 1:
+        second, first = np.sort(probabilities)[-2:]
+        unsure = 1 - float(first - second)
+    return round(max(unsure, 1 - float(below)), 6)
 
 
 def _held_out(student: Student) -> Reference:
