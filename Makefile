@@ -6,6 +6,7 @@
 #   make lowest        the tests with the lowest version of each dependency that pyproject.toml allows
 #   make newest        the tests of images with the newest Pillow and pillow-heif there are
 #   make jetson        the tests of the runtime as a Jetson has it: Python 3.10
+#   make site          the documentation as a site, in build/site
 #   make drill         10,000 hostile inputs, 120 signals to real runs; what has a fault is kept in build/drill
 PYTHON ?= python3
 PYTHON310 ?= python3.10
@@ -13,7 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: quickstart test quick static unit programs wheel base lowest newest jetson drill fix clean
+.PHONY: quickstart test quick static unit programs wheel base lowest newest jetson site drill fix clean
 
 quickstart: $(STAMP)
 	$(BIN)/compressor quickstart quickstart
@@ -82,6 +83,10 @@ jetson: wheel
 	$(PYTHON310) -m venv build/jetson
 	build/jetson/bin/python -m pip install --quiet --constraint constraints-jetson.txt "$$(ls build/wheel/*.whl)[cpu,test]" 'cuda-bindings>=12.9,<13'
 	cd build/jetson && OMP_NUM_THREADS=1 bin/pytest --numprocesses 2 --dist loadfile -c ../../pyproject.toml --rootdir ../.. ../../tests/runtime ../../tests/test_base_install.py
+
+# The documentation as a site, in build/site; the tests build it too.
+site: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # Hostile inputs through the real command line, and real runs that are killed; it says how long it will take.
 drill: $(STAMP)

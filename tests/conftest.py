@@ -54,6 +54,7 @@ SLOW = (
     "test_packaging.py",
     "test_readme_commands.py",
     "test_selection_benchmarks.py",
+    "test_site.py",
 )
 """Files that train, export, or start processes: marked `slow`, as are all tests with a browser."""
 
