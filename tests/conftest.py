@@ -16,6 +16,7 @@ pytest_plugins = [
     "browser",
     "hand_made_bundle",
     "local_hub",
+    "object_store",
     "one_student",
     "opened_images",
     "stand_in_gpu",

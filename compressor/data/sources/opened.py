@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from compressor.data.sources.source import Root, Roots
-from compressor.recipe.places.addresses import expanded, has_boxes, kind_of
+from compressor.data.sources.source import Root, Roots, Source
+from compressor.recipe.places.addresses import (
+    Kind,
+    expanded,
+    has_boxes,
+    is_remote,
+    kind_of,
+    mistake_in,
+    shown,
+)
 from compressor.recipe.schema import Data
 from runtime.errors import InputError
 
@@ -31,6 +39,8 @@ def opened(address: str | Path, *, crops: bool = False) -> Root:
         if not Path(text).is_dir():
             raise InputError(f"{address}: no such folder")
         return Path(text)
+    if is_remote(text) or kind == "store":
+        return _remote(text, kind)
     paths = expanded(text)
     if kind == "list":
         from compressor.data.sources.list_file import ListFile
@@ -48,6 +58,26 @@ def opened(address: str | Path, *, crops: bool = False) -> Root:
         whole = (coco if kind == "coco" else yolo).read(_only(paths, text))
         return Crops(whole) if crops else whole
     raise InputError(f"{address}: not a source of images that is read")
+
+
+def _remote(address: str, kind: Kind) -> Source:
+    """Open what lies in a store; a ZIP file on this disk is one too."""
+    from compressor.data.sources import remote
+
+    if secret := mistake_in(address):
+        raise InputError(f"{shown(address)}: {secret}")
+    if kind == "store":
+        return remote.images_below(address if is_remote(address) else f"zip://::{address}")
+    if kind == "list":
+        return remote.listed(address)
+    if kind == "shards":
+        from compressor.data.sources.tar_shards import TarShards
+
+        return TarShards(shown(address), remote.remote_files(address))
+    raise InputError(
+        f"{shown(address)}: this kind of source is read from a disk only; copy it, or name a "
+        "folder, a list or tar shards of the store"
+    )
 
 
 def opened_all(data: Data) -> Roots:

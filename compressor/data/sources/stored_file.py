@@ -31,7 +31,10 @@ class StoredFile(Protocol):
         """Return a JSON value that changes with its content."""
 
     def reading(self) -> AbstractContextManager[Reader]:
-        """Open it."""
+        """Open it to read most of it, from its beginning to its end."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return one part of it; less at its end."""
 
     def __str__(self) -> str:
         """Where it lies, for messages."""
@@ -57,6 +60,11 @@ class LocalFile:
             yield lambda offset, length: os.pread(descriptor, length, offset)
         finally:
             os.close(descriptor)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return one part of it; less at its end."""
+        with self.reading() as read:
+            return read(offset, length)
 
     def __str__(self) -> str:
         """Its path."""

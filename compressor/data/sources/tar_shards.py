@@ -72,8 +72,7 @@ class TarShards(Source):
             InputError: the shard was changed since.
         """
         number, offset, size = self._place(name)
-        with self._shards[number].reading() as read:
-            content = read(offset, size)
+        content = self._shards[number].read(offset, size)
         if len(content) < size:
             raise InputError(f"{self._shards[number]}: was changed while it was read; run again")
         return io.BytesIO(content)

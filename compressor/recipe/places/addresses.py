@@ -19,6 +19,7 @@ _SUFFIXES: dict[str, Kind] = {
     ".yaml": "yolo",
     ".yml": "yolo",
     ".parquet": "parquet",
+    ".zip": "store",
     **dict.fromkeys((".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg"), "video"),
 }
 LABEL_WORDS = ("folders", "source", "none")

@@ -1,0 +1,335 @@
+"""Images in any store that fsspec reaches (S3, GCS, http, zip), and files that hold many of them.
+
+A request that fails for a while is made again. No message has a password, a key or a signature.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO, TypeVar
+
+from compressor.data.layout.service_folders import is_service_folder
+from compressor.data.sources.source import Source, clean
+from compressor.data.sources.stored_file import Reader
+from compressor.recipe.places.addresses import braces, shown
+from runtime.errors import InputError, MissingDependencyError
+from runtime.images.kinds import has_image_suffix
+
+T = TypeVar("T")
+
+WAITS_S = (1.0, 5.0)
+"""Seconds before a request is made again; s3fs and gcsfs have tried five times by then."""
+_BLOCK_BYTES = 8_000_000
+"""Read ahead while the headers of a shard are read: a request for each would take far longer."""
+_AGAIN = (408, 425, 429)
+"""Codes of 400 to 499 that pass: too slow, too early, too many."""
+_VERSIONS = (
+    "ETag", "etag", "md5Hash", "LastModified", "last_modified", "mtime", "CRC", "date_time",
+)  # fmt: skip
+_SECRET_NAME = re.compile(r"SECRET|TOKEN|PASSWORD|KEY|CREDENTIAL", re.IGNORECASE)
+
+
+class Store:
+    """A store at an address: its file system, and the path in it."""
+
+    def __init__(self, address: str) -> None:
+        """Connect to the store; nothing is asked of it yet.
+
+        Raises:
+            InputError: there is no such kind of store.
+            MissingDependencyError: a package for it is missing.
+        """
+        self.address = shown(address)
+        try:
+            from fsspec.core import url_to_fs
+
+            # A file system that an earlier run made would remember its listings.
+            alone = {} if "::" in address else {"skip_instance_cache": True}
+            self._fs, self.path = url_to_fs(address, **alone)
+        except ImportError as error:
+            raise MissingDependencyError(
+                f"{self.address}: {_scrubbed(error)}\n  pip install 'edge-compressor[remote]', or "
+                "[s3]; for other stores the package that is named"
+            ) from None
+        except ValueError as error:
+            raise InputError(f"{self.address}: {_scrubbed(error)}") from None
+        except OSError as error:
+            raise InputError(f"{self.address}: {_scrubbed(error)}") from None
+
+    def find(self) -> dict[str, Mapping[str, Any]]:
+        """Return every file below the path, or those that match it, with what the store says.
+
+        Raises:
+            InputError: the store refuses, or cannot be reached.
+        """
+        several = re.search(r"[*?\[]", self.path)
+        ask = self._fs.glob if several else self._fs.find
+        found: dict[str, Mapping[str, Any]] = self._tried(
+            lambda: ask(self.path, detail=True), self.address
+        )
+        if not found and not several:
+            self.info()  # some stores call a folder empty that they cannot reach
+        return found
+
+    def info(self) -> Mapping[str, Any]:
+        """Return what the store says of the file at the path."""
+        found: Mapping[str, Any] = self._tried(lambda: self._fs.info(self.path), self.address)
+        return found
+
+    def read(self, path: str, offset: int | None = None, length: int | None = None) -> bytes:
+        """Return the content of a file, or a part of it.
+
+        Raises:
+            InputError: the store refuses, or cannot be reached.
+        """
+        where = self.where(path)
+        if offset is None or length is None:
+            return self._tried(lambda: bytes(self._fs.cat_file(path)), where)
+        end = offset + length
+        content = self._tried(lambda: bytes(self._fs.cat_file(path, start=offset, end=end)), where)
+        # A server that knows no ranges sends the whole file.
+        return content if len(content) <= length else content[offset:end]
+
+    @contextmanager
+    def reading(self, path: str) -> Iterator[Reader]:
+        """Open a file to read it from its beginning to its end, in parts."""
+        where = self.where(path)
+        file = self._tried(
+            lambda: self._fs.open(path, "rb", block_size=_BLOCK_BYTES, cache_type="readahead"),
+            where,
+        )
+
+        def read(offset: int, length: int) -> bytes:
+            def once() -> bytes:
+                file.seek(offset)
+                return bytes(file.read(length))
+
+            return self._tried(once, where)
+
+        with file:
+            yield read
+
+    def where(self, path: str) -> str:
+        """Return a path as an address, for messages."""
+        return shown(str(self._fs.unstrip_protocol(path)))
+
+    def _tried(self, call: Callable[[], T], where: str) -> T:
+        for wait in (*WAITS_S, None):
+            try:
+                return call()
+            # Every store has errors of its own, and only `call` is in here
+            except Exception as error:
+                if (final := _final(error)) is not None:
+                    raise InputError(f"{where}: {final}") from None
+                if wait is None:
+                    tries = len(WAITS_S) + 1
+                    raise InputError(
+                        f"{where}: cannot be reached, after {tries} tries: {_scrubbed(error)}"
+                    ) from None
+                time.sleep(wait)
+        raise AssertionError("the last try returns or raises")
+
+
+class RemoteFile:
+    """A file of a store that holds many images."""
+
+    def __init__(self, store: Store, path: str, name: str, info: Mapping[str, Any]) -> None:
+        self.name, self._store, self._path, self._info = name, store, path, info
+        self.size = int(info.get("size") or 0)
+
+    def stamp(self) -> object:
+        """Return its name and size, and its version if the store has one."""
+        return [self.name, *_stamp(self._info)]
+
+    @contextmanager
+    def reading(self) -> Iterator[Reader]:
+        """Open it to read it from its beginning to its end."""
+        with self._store.reading(self._path) as read:
+            yield read
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return a part of it, with one request."""
+        return self._store.read(self._path, offset, length)
+
+    def __str__(self) -> str:
+        """Its address, for messages."""
+        return self._store.where(self._path)
+
+
+class RemoteImages(Source):
+    """Images that are files of a store: those below an address, or those of a list."""
+
+    def __init__(self, store: Store, files: Mapping[str, tuple[str, object]]) -> None:
+        """Keep the names.
+
+        Args:
+            store: where they are.
+            files: path in the store and version of each image, by its name.
+
+        Raises:
+            InputError: there are none.
+        """
+        super().__init__(store.address)
+        self._store, self._files = store, files
+        self._names = sorted(files)
+        if not files:
+            raise InputError(f"{store.address}: no image files")
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The name of each image, sorted."""
+        return self._names
+
+    def open(self, name: str) -> BinaryIO:
+        """Read a file, with one request."""
+        return io.BytesIO(self._store.read(self._files[name][0]))
+
+    def fingerprint(self) -> object:
+        """Return names, sizes and versions."""
+        return [[name, self._files[name][1]] for name in self._names]
+
+
+def images_below(address: str) -> RemoteImages:
+    """Return the images below an address; other files are left out and counted.
+
+    Raises:
+        InputError: the store refuses, cannot be reached, or has no images there.
+        MissingDependencyError: a package for it is missing.
+    """
+    store = Store(address)
+    found = store.find()
+    files, others = dict[str, tuple[str, object]](), 0
+    pattern = re.split(r"[*?\[]", store.path)[0]
+    begin = pattern if pattern == store.path else pattern.rpartition("/")[0]
+    for path, info in found.items():
+        if info.get("type") == "directory":
+            continue
+        inside = path[len(begin) :] if path.startswith(begin) else path
+        name = clean(inside) or clean(PurePosixPath(path).name)
+        hidden = any(part.startswith(".") or is_service_folder(part) for part in name.split("/"))
+        if hidden or not has_image_suffix(name.partition("?")[0]):
+            others += 1
+            continue
+        files[name] = (path, _stamp(info))
+    source = RemoteImages(store, files)
+    if others:
+        source.notes = [f"left out: {others} files that are not named like images"]
+    return source
+
+
+def listed(address: str) -> RemoteImages:
+    """Return the images of a list in a store: a path a line, relative to the list's folder.
+
+    Raises:
+        InputError: as for `images_below`; or a line is no relative path.
+    """
+    store = Store(address)
+    folder, stamp = store.path.rpartition("/")[0], _stamp(store.info())
+    try:
+        text = store.read(store.path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{store.address}: not UTF-8 text, so not a list of images") from error
+    files = dict[str, tuple[str, object]]()
+    for number, line in enumerate(text.splitlines(), 1):
+        name = line.strip()
+        if "://" in name or name.startswith("/") or ".." in name.split("/"):
+            raise InputError(
+                f"{store.address}:{number}: a path below the list's own folder is wanted"
+            )
+        if name:
+            files[clean(name)] = (f"{folder}/{name}", stamp)
+    return RemoteImages(store, files)
+
+
+def remote_files(address: str) -> list[RemoteFile]:
+    """Return the files that an address with `{000..010}` or `*` names, sorted.
+
+    Raises:
+        InputError: one is missing, or none matches.
+    """
+    files = list[tuple[Store, str, Mapping[str, Any]]]()
+    for each in braces(address):
+        store = Store(each)
+        if not re.search(r"[*?\[]", store.path):
+            files.append((store, store.path, store.info()))
+            continue
+        found = store.find()
+        if not found:
+            raise InputError(f"{store.address}: no file matches")
+        files += [(store, path, info) for path, info in found.items()]
+    folders = [path.split("/")[:-1] for _, path, _ in files]
+    first, last = min(folders), max(folders)
+    shared = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
+    begin = sum(len(part) + 1 for part, _ in shared)
+    return sorted(
+        (RemoteFile(store, path, path[begin:], info) for store, path, info in files),
+        key=lambda file: file.name,
+    )
+
+
+def _stamp(info: Mapping[str, Any]) -> list[object]:
+    """Return size and version of a file, by whatever the store calls it."""
+    version = next((info[key] for key in _VERSIONS if info.get(key)), None)
+    return [info.get("size"), str(version)]
+
+
+def _final(error: BaseException) -> str | None:
+    """Return why a request will never succeed; None if it may the next time."""
+    codes = {status for each in _chain(error) if (status := _status(each))}
+    names = {type(each).__name__ for each in _chain(error)}
+    if codes & {401, 403} or isinstance(error, PermissionError) or "NoCredentialsError" in names:
+        return (
+            "access denied. Credentials are read where the store's own tools read them, for S3 "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or ~/.aws: docs/sources.md"
+        )
+    if codes & {404, 410} or (isinstance(error, FileNotFoundError) and _was_reached(error)):
+        return "not there"
+    if any(400 <= code < 500 and code not in _AGAIN for code in codes):
+        return f"refused: {_scrubbed(error)}"
+    return None
+
+
+def _was_reached(error: BaseException) -> bool:
+    """Whether a store itself says that a file is not there: some say so of a lost connection."""
+    return not any(
+        _status(each) or (isinstance(each, OSError) and not isinstance(each, FileNotFoundError))
+        for each in _chain(error)
+    )
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__ or seen.__context__
+
+
+def _status(error: BaseException) -> int | None:
+    """Return the HTTP code of an error of aiohttp, gcsfs or botocore."""
+    for name in ("status", "status_code", "code"):
+        value = getattr(error, name, None)
+        if isinstance(value, int):
+            return value
+    response = getattr(error, "response", None)
+    if isinstance(response, dict):
+        code = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        return code if isinstance(code, int) else None
+    return None
+
+
+def _scrubbed(error: BaseException) -> str:
+    """Return an error in one line, without what could be a secret."""
+    text = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+    text = re.sub(r"//[^/@\s]*@", "//", text)
+    text = re.sub(r"\?[^\s'\")]*", "", text)
+    for name, value in os.environ.items():
+        if _SECRET_NAME.search(name) and len(value) >= 6:
+            text = text.replace(value, "***")
+    return text if type(error).__name__ in text else f"{type(error).__name__}: {text}"
