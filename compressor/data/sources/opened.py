@@ -52,8 +52,8 @@ def opened(address: str | Path, *, crops: bool = False) -> Root:
 
         return TarShards(text, local_files(paths))
     if kind in ("coco", "yolo"):
-        from compressor.data.sources import coco, yolo
-        from compressor.data.sources.boxes import Crops
+        from compressor.data.sources.annotated import coco, yolo
+        from compressor.data.sources.annotated.boxes import Crops
 
         whole = (coco if kind == "coco" else yolo).read(_only(paths, text))
         return Crops(whole) if crops else whole
@@ -62,7 +62,7 @@ def opened(address: str | Path, *, crops: bool = False) -> Root:
 
 def _remote(address: str, kind: Kind) -> Source:
     """Open what lies in a store; a ZIP file on this disk is one too."""
-    from compressor.data.sources import remote
+    from compressor.data.sources.stores import remote
 
     if secret := mistake_in(address):
         raise InputError(f"{shown(address)}: {secret}")

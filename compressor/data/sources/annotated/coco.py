@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from compressor.data.layout.class_folders import class_name
-from compressor.data.sources.boxes import Annotated, Box, BoxedImages, clipped
+from compressor.data.sources.annotated.boxes import Annotated, Box, BoxedImages, clipped
 from compressor.data.sources.source import clean
 from runtime.errors import InputError
 

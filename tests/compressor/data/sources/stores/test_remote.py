@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from compressor.cli.app import commands
-from compressor.data.sources import remote
 from compressor.data.sources.opened import opened
+from compressor.data.sources.stores import store
 from compressor.pipeline import runner
 from compressor.pipeline.context import Run
 from compressor.recipe.plan import load
@@ -20,7 +20,7 @@ from runtime.errors import InputError, MissingDependencyError
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
-    monkeypatch.setattr(remote, "WAITS_S", (0.01, 0.02))
+    monkeypatch.setattr(store, "WAITS_S", (0.01, 0.02))
 
 
 @pytest.fixture

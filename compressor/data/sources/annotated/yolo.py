@@ -11,7 +11,7 @@ from pathlib import Path
 
 from compressor.data.layout.class_folders import class_name
 from compressor.data.layout.listing import files_below
-from compressor.data.sources.boxes import Annotated, Box, BoxedImages, clipped
+from compressor.data.sources.annotated.boxes import Annotated, Box, BoxedImages, clipped
 from compressor.data.sources.source import name_of
 from compressor.recipe import yaml_text
 from compressor.recipe.yaml_text import YamlTextError

@@ -1,0 +1,1 @@
+"""Data sets with annotated boxes: whole images, or each box as an image."""

@@ -1,0 +1,1 @@
+"""Stores that fsspec reaches: asked again where that helps, and no secret in a message."""
