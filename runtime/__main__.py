@@ -46,7 +46,7 @@ def check(
 
 @main.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.argument("images", metavar="IMAGE...", type=click.Path(path_type=Path), nargs=-1)
+@click.argument("images", metavar="IMAGE...", nargs=-1)
 @click.option("--file", help="Which of its files, such as onnx-int8. Default: the recommended.")
 @click.option("--openvino", is_flag=True, help="Let OpenVINO run it, in place of ONNX Runtime.")
 @click.option("--nearest", default=3, show_default=True, help="Training images to name.")
@@ -58,22 +58,39 @@ def check(
     type=click.Path(path_type=Path, file_okay=False),
     help="Write a copy of each image there, with its answer on it.",
 )
+@click.option(
+    "--monitor",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Tell changes of the images, and keep those worth labelling there.",
+)
+@click.option(
+    "--every", type=click.FloatRange(0), default=1.0, help="Seconds between frames; 0: all. [1]"
+)
+@click.option(
+    "--frames", type=click.IntRange(1), help="Of a video or camera, at most. Default: to its end."
+)
 def predict(
     bundle: Path,
-    images: tuple[Path, ...],
+    images: tuple[str, ...],
     file: str | None,
     openvino: bool,
     nearest: int,
     as_json: bool,
     as_csv: bool,
     annotate: Path | None,
+    monitor: Path | None,
+    every: float,
+    frames: int | None,
 ) -> None:
     """Predict each IMAGE with the student of BUNDLE. `?` marks images that are not of its task.
 
-    An IMAGE may be a folder, with all that lie below it, or a pattern such as 'photos/*.jpg'. One
-    that cannot be read is an error on stderr; the others are answered, and the exit code is 2.
+    An IMAGE may be a folder, with all that lie below it, or a pattern such as 'photos/*.jpg'; a
+    video file; a camera such as /dev/video0 or rtsp://host/stream, until Ctrl-C. One that cannot
+    be read is an error on stderr; the others are answered, and the exit code is 2.
     """
-    from runtime.prediction import many, shown
+    from runtime.monitoring.monitor import Monitor
+    from runtime.prediction import many, shown, streams
     from runtime.prediction.student import load
 
     if not images:
@@ -82,22 +99,35 @@ def predict(
         raise click.UsageError("--json and --csv cannot both be printed")
     if annotate is not None:
         many.require_new(annotate)
-    paths = many.find_images(images)
+    named = {word: streams.stream_of(word) for word in images}
+    videos = [stream for stream in named.values() if stream is not None]
+    if videos:
+        streams.require_package()
+    paths = many.find_images([Path(word) for word, stream in named.items() if stream is None])
     student = load(bundle, file=file, neighbours=nearest, openvino=openvino)
     if student.no_outliers:
         say(f"warning: {student.no_outliers}", err=True)
     output = shown.CsvLines(say) if as_csv else shown.Json(say) if as_json else shown.Table(say)
-    unread = 0
-    for answer in many.predict(student, paths, track=bar):
-        output.add(answer)
-        if answer.error:
-            unread += 1
-            say(f"error: {answer.error}", err=True)
-        elif annotate is not None:
-            many.annotate(answer, annotate)
-    output.end()
+    watch = None if monitor is None else Monitor(student, monitor)
+    total, unread = 0, 0
+    try:
+        for answer in many.all_of(student, paths, videos, every_s=every, most=frames, track=bar):
+            total += 1
+            output.add(answer)
+            if answer.error:
+                unread += 1
+                say(f"error: {answer.error}", err=True)
+                continue
+            if annotate is not None:
+                many.annotate(answer, annotate)
+            if watch is not None and answer.prediction is not None:
+                image = answer.path if answer.frame is None else answer.frame
+                for alarm in watch.see(answer.prediction, image):
+                    say(f"changed: {alarm.text}", err=True)
+    finally:
+        output.end()  # a camera is stopped with Ctrl-C
     if unread:
-        say(f"{unread} of {len(paths)} images could not be predicted", err=True)
+        say(f"{unread} of {total} images could not be predicted", err=True)
         raise SystemExit(InputError.exit_code)
 
 

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 from runtime.errors import InputError
 from runtime.images.decode import decode
 from runtime.images.kinds import has_image_suffix
+from runtime.prediction import streams
 from runtime.prediction.prediction import Prediction
+from runtime.prediction.streams import Stream
 from runtime.prediction.student import BATCH, Student
 from runtime.progress import Track, silent
 
@@ -28,13 +30,22 @@ class Named:
     path: Path
     below: Path
     """Its name below the folder that was named; its own name otherwise."""
+    frame: npt.NDArray[np.uint8] | None = None
+    """[H, W, 3], RGB: of a video or a camera; None of a file."""
+    address: str = ""
+    """Of such a frame: the stream's name and the time."""
+
+    @property
+    def name(self) -> str:
+        """Its whole name, as it is printed."""
+        return self.address or str(self.path)
 
 
 @dataclass(frozen=True)
 class Answer(Named):
     """The prediction of an image, or why there is none."""
 
-    prediction: Prediction | None
+    prediction: Prediction | None = None
     error: str = ""
 
 
@@ -85,12 +96,64 @@ def predict(
         answers = iter(each_answer(student, sound))
         for named, each in zip(batch, pixels, strict=True):
             answer = each if isinstance(each, InputError) else next(answers)
-            if isinstance(answer, InputError):
-                why = str(answer)
-                error = why if str(named.path) in why else f"{named.path}: {why}"
-                yield Answer(named.path, named.below, None, error)
-            else:
-                yield Answer(named.path, named.below, answer)
+            yield _answer(named, answer)
+
+
+def predict_frames(
+    student: Student, stream: Stream, *, every_s: float = 1.0, most: int | None = None
+) -> Iterator[Answer]:
+    """Yield the answers to frames of a video or a camera, each as soon as it is there.
+
+    Args:
+        student: as `load` opened it.
+        stream: as `streams.stream_of` found it.
+        every_s: seconds from one frame to the next; 0: all.
+        most: the number after which to stop; None: at the end.
+
+    Raises:
+        InputError: see `streams.frames`; what was yielded before holds.
+    """
+    last = Path(stream.name.rstrip("/").rpartition("/")[2] or "stream")
+    for frame in streams.frames(stream, every_s=every_s, most=most):
+        at = f"#t={frame.seconds:.3f}"
+        named = Named(last, last.with_name(f"{last.name}{at}"), frame.pixels, f"{stream.name}{at}")
+        (answer,) = each_answer(student, [student.pixels(frame.pixels)])
+        yield _answer(named, answer)
+
+
+def all_of(
+    student: Student,
+    images: Sequence[Named],
+    videos: Sequence[Stream],
+    *,
+    every_s: float,
+    most: int | None,
+    track: Track = silent,
+) -> Iterator[Answer]:
+    """Yield the answers to images, then to each video or camera; one that fails is an answer too.
+
+    Args:
+        student: as `load` opened it.
+        images: as `find_images` found them.
+        videos: as `streams.stream_of` found them.
+        every_s: seconds from one frame to the next; 0: all.
+        most: frames of each video or camera, at most; None: to its end.
+        track: shows progress of the images.
+    """
+    yield from predict(student, images, track=track)
+    for video in videos:
+        try:
+            yield from predict_frames(student, video, every_s=every_s, most=most)
+        except InputError as error:
+            yield Answer(Path(video.name), Path(video.name), None, video.name, None, str(error))
+
+
+def _answer(named: Named, found: Prediction | InputError) -> Answer:
+    of = (named.path, named.below, named.frame, named.address)
+    if not isinstance(found, InputError):
+        return Answer(*of, found)
+    why = str(found)
+    return Answer(*of, None, why if named.name in why else f"{named.name}: {why}")
 
 
 def require_new(folder: Path) -> None:
@@ -112,7 +175,7 @@ def annotate(answer: Answer, folder: Path) -> Path:
     """
     if answer.prediction is None:
         raise ValueError("an image without a prediction has nothing to show")
-    image = decode(answer.path)
+    image = decode(answer.path) if answer.frame is None else Image.fromarray(answer.frame)
     size = max(12, min(image.size) // 16)
     left, top, right, bottom = (size // 3, size // 4, size // 3, size // 4)
     font, words = ImageFont.load_default(size), _words(answer.prediction)

@@ -60,7 +60,7 @@ class Json:
     def add(self, answer: Answer) -> None:
         """Take the next one."""
         told = {"error": answer.error} if answer.prediction is None else answer.prediction.to_dict()
-        self._found.append({"image": str(answer.path), **told})
+        self._found.append({"image": answer.name, **told})
 
     def end(self) -> None:
         """Print the document."""
@@ -81,13 +81,13 @@ class CsvLines:
         """Print the next one."""
         found, error = answer.prediction, answer.error.split("\n")[0]
         if found is None:
-            self._print((answer.path, *[""] * 5, error))
+            self._print((answer.name, *[""] * 5, error))
             return
         outlier = "" if found.is_outlier is None else str(found.is_outlier).lower()
         confidence = "" if found.confidence is None else f"{found.confidence:.6f}"
         nearest = found.nearest[0].image if found.nearest else ""
         likeness = f"{found.likeness:.6f}"
-        cells = (answer.path, found.label or "", confidence, outlier, likeness, nearest, "")
+        cells = (answer.name, found.label or "", confidence, outlier, likeness, nearest, "")
         self._print(cells)
 
     def end(self) -> None:
