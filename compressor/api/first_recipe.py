@@ -12,6 +12,7 @@ from compressor.data.layout import layout
 from compressor.data.layout.class_counts import ClassCount
 from compressor.data.layout.layout import Layout, Question
 from compressor.data.layout.names import class_names
+from compressor.data.sources.hints import others_in
 from compressor.data.sources.opened import opened
 from compressor.data.sources.source import Source
 from compressor.recipe import target
@@ -57,6 +58,8 @@ class FirstLook:
     has_own_labels: bool
     """Whether the classes come with the images, not from folders."""
     classes: dict[str, ClassCount]
+    others: tuple[str, ...] = ()
+    """Addresses of other sources in the folder."""
 
     @property
     def labels(self) -> str:
@@ -77,7 +80,9 @@ class FirstLook:
     @property
     def lines(self) -> list[str]:
         """Return classes, split and what was left out, as sentences."""
-        return [printable(line) for line in self.layout.described(self.labels, self.names)]
+        lines = self.layout.described(self.labels, self.names)
+        lines += [f"not read: {each}, which has images too, or boxes" for each in self.others]
+        return [printable(line) for line in lines]
 
     @property
     def is_open(self) -> bool:
@@ -94,9 +99,13 @@ def first_look(images: str | Path, skipped: Sequence[Path] = ()) -> FirstLook:
     address = addresses.from_here(images)
     root = opened(address)
     found = layout.read(Question(root, skipped=skipped, propose=True))
+    others = others_in(root) if isinstance(root, Path) else []
+    if others and not found.images:
+        first = command("compressor", "init", others[0])
+        raise InputError(f"{images}: no image files in this folder. Is this meant?\n  {first}")
     own = isinstance(root, Source) and root.has_labels
     names = class_names(found, root, "source") if own else found.class_of
-    return FirstLook(address, found, names, own, found.classes(names))
+    return FirstLook(address, found, names, own, found.classes(names), tuple(others))
 
 
 def guesses(look: FirstLook) -> tuple[Guess, ...]:

@@ -17,6 +17,7 @@ from compressor.data.layout import layout, returned
 from compressor.data.layout.labels import UNLABELLED, index_classes
 from compressor.data.layout.layout import Layout, Question
 from compressor.data.layout.names import class_names, roots_of
+from compressor.data.sources.hints import others_in
 from compressor.data.sources.source import Root, Source
 from compressor.data.split import assign_splits
 from compressor.recipe.places.addresses import LABEL_WORDS
@@ -210,6 +211,10 @@ def look(root: Root, settings: AuditSettings) -> Layout:
             returned=settings.returned,
         )
     )
+    if isinstance(root, Path) and not found.images and (others := others_in(root)):
+        named = "\n  ".join(f"images: {each}" for each in others)
+        what = "no image files in this folder. Is one of these meant?"
+        raise InputError(f"{root}: {what}\n  {named}")
     if not found.files:
         raise InputError(f"{root}: no files in this folder")
     return found

@@ -56,6 +56,9 @@ class Data(Section):
     crops: bool = Field(
         False, description="COCO and YOLO data sets: each annotated box is an image"
     )
+    frame_seconds: Annotated[float, Field(ge=0, le=86_400)] = Field(
+        1.0, description="videos: the least time between two frames; only key frames are taken"
+    )
     labels: str = Field(
         "none",
         description="`folders` (one for each class), `source` (the classes that come with shards "

@@ -25,7 +25,7 @@ OPEN_S, SILENCE_S = 10.0, 10.0
 _CAMERA = re.compile(r"/dev/video\d+")
 _LIVE = ("rtsp://", "rtsps://", "rtmp://", "udp://", "tcp://", "srt://")
 _ADDRESSES = (*_LIVE, "http://", "https://")
-_VIDEOS = (
+VIDEO_SUFFIXES = (
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv",
     ".3gp", ".mjpeg", ".mjpg",
 )  # fmt: skip
@@ -60,7 +60,7 @@ def stream_of(word: str) -> Stream | None:
     lower = word.lower()
     if _CAMERA.fullmatch(word) or lower.startswith(_LIVE):
         return Stream(word, live=True)
-    if lower.startswith(_ADDRESSES) or lower.endswith(_VIDEOS):
+    if lower.startswith(_ADDRESSES) or lower.endswith(VIDEO_SUFFIXES):
         return Stream(word, live=False)
     return None
 

@@ -12,6 +12,7 @@ from compressor.cli.app import commands
 from compressor.pipeline import labelling, runner
 from compressor.pipeline.context import Run
 from compressor.recipe.plan import load
+from runtime.errors import InputError
 
 
 def pack(paths, shard):
@@ -105,6 +106,15 @@ def _classes(run):
 
     found = images.look(run)
     return [name for name, count in found.classes.items() for _ in range(count.total)]
+
+
+def test_a_folder_of_shards_names_the_address_that_is_meant(place, monkeypatch):
+    monkeypatch.chdir(place)
+    for command in ("init", "audit"):
+        said = CliRunner().invoke(commands, [command, "shards"])
+        assert isinstance(said.exception, InputError)
+        assert "no image files in this folder" in str(said.exception)
+        assert "shards/*.tar" in str(said.exception)
 
 
 def test_init_and_audit_know_shards_and_lists(place, monkeypatch):

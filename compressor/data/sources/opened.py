@@ -18,12 +18,13 @@ from compressor.recipe.schema import Data
 from runtime.errors import InputError
 
 
-def opened(address: str | Path, *, crops: bool = False) -> Root:
+def opened(address: str | Path, *, crops: bool = False, frame_seconds: float = 1.0) -> Root:
     """Return the folder or source of an address, with the names of its images read.
 
     Args:
         address: as in `data.images`, with an absolute path.
         crops: whether each annotated box is an image, as in `data.crops`.
+        frame_seconds: the least time between two frames of a video, as in `data.frame_seconds`.
 
     Raises:
         InputError: it is not there, or it cannot be read.
@@ -51,13 +52,21 @@ def opened(address: str | Path, *, crops: bool = False) -> Root:
         from compressor.data.sources.tar_shards import TarShards
 
         return TarShards(text, local_files(paths))
+    if kind == "parquet":
+        from compressor.data.sources.parquet import ParquetImages
+        from compressor.data.sources.stored_file import local_files
+
+        return ParquetImages(text, local_files(paths))
     if kind in ("coco", "yolo"):
         from compressor.data.sources.annotated import coco, yolo
         from compressor.data.sources.annotated.boxes import Crops
 
         whole = (coco if kind == "coco" else yolo).read(_only(paths, text))
         return Crops(whole) if crops else whole
-    raise InputError(f"{address}: not a source of images that is read")
+    from compressor.data.sources.stored_file import local_files
+    from compressor.data.sources.video import Videos
+
+    return Videos(text, local_files(paths), frame_seconds)
 
 
 def _remote(address: str, kind: Kind) -> Source:
@@ -66,10 +75,16 @@ def _remote(address: str, kind: Kind) -> Source:
 
     if secret := mistake_in(address):
         raise InputError(f"{shown(address)}: {secret}")
+    if kind == "store" and address.startswith("hf://"):  # data sets of the hub are Parquet files
+        address, kind = f"{address.rstrip('/')}/**/*.parquet", "parquet"
     if kind == "store":
         return remote.images_below(address if is_remote(address) else f"zip://::{address}")
     if kind == "list":
         return remote.listed(address)
+    if kind == "parquet":
+        from compressor.data.sources.parquet import ParquetImages
+
+        return ParquetImages(shown(address), remote.remote_files(address))
     if kind == "shards":
         from compressor.data.sources.tar_shards import TarShards
 
@@ -89,11 +104,15 @@ def opened_all(data: Data) -> Roots:
     Raises:
         InputError: as for `opened`.
     """
+
+    def at(address: str, *, crops: bool) -> Root:
+        return opened(address, crops=crops, frame_seconds=data.frame_seconds)
+
     own, outside = None if isinstance(data.holdout, float) else data.holdout, data.ood
     return Roots(
-        opened(data.images, crops=data.crops),
-        opened(own, crops=data.crops) if own is not None else None,
-        opened(outside, crops=data.crops and has_boxes(outside)) if outside else None,
+        at(data.images, crops=data.crops),
+        at(own, crops=data.crops) if own is not None else None,
+        at(outside, crops=data.crops and has_boxes(outside)) if outside else None,
         data.returned,
     )
 

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from runtime.errors import InputError
+from runtime.prediction.streams import VIDEO_SUFFIXES
 
 Kind = Literal["folder", "list", "shards", "coco", "yolo", "parquet", "video", "store"]
 _SUFFIXES: dict[str, Kind] = {
@@ -20,7 +21,7 @@ _SUFFIXES: dict[str, Kind] = {
     ".yml": "yolo",
     ".parquet": "parquet",
     ".zip": "store",
-    **dict.fromkeys((".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg"), "video"),
+    **dict.fromkeys(VIDEO_SUFFIXES, "video"),
 }
 LABEL_WORDS = ("folders", "source", "none")
 """What `data.labels` may be besides a CSV; `source`: the classes that come with the images."""

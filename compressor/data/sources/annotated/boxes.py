@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
+from compressor.data.sources.rendered import TO_DECODE, TO_KEEP, png
 from compressor.data.sources.source import Source
 from runtime.errors import ImageError, InputError
 from runtime.images.decode import MOST_MEGAPIXELS, decode
@@ -170,11 +170,11 @@ class Crops(Source):
         Raises:
             ImageError: the image cannot be used, or has another shape than the annotations say.
         """
-        return _png(self._crop(name), level=0)
+        return png(self._crop(name), TO_DECODE)
 
     def read(self, name: str) -> bytes:
         """Return a crop as a compressed PNG."""
-        return _png(self._crop(name), level=6).getvalue()
+        return png(self._crop(name), TO_KEEP).getvalue()
 
     def _crop(self, name: str) -> Image.Image:
         image, box = self._images[name]
@@ -233,10 +233,3 @@ def _whole_pixels(low: float, high: float, side: int) -> tuple[int, int]:
     """Return the whole pixels that a stretch of a side touches: one at least."""
     first = min(side - 1, math.floor(low * side))
     return first, max(first + 1, min(side, math.ceil(high * side)))
-
-
-def _png(image: Image.Image, *, level: int) -> io.BytesIO:
-    file = io.BytesIO()
-    image.save(file, "PNG", compress_level=level)
-    file.seek(0)
-    return file
