@@ -38,7 +38,7 @@ def main(
     import torch
     from safetensors.numpy import load_file
 
-    from compressor.distillation.centring import Centring
+    from compressor.distillation.methods.centring import Centring
     from compressor.distillation.teacher_features import CachedFeatures
     from compressor.pipeline.storage.run_files import RunFiles
     from runtime.text import table

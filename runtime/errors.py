@@ -85,7 +85,9 @@ def _translated(error: OSError) -> ToolError | None:
 
 
 def lacking(error: BaseException) -> MissingDependencyError | None:
-    """Return the full disk or memory behind an error of a library, which names it in its own words.
+    """Return what is missing behind an error: disk, memory, or a package that others need.
+
+    A library names the first two in its own words.
 
     Args:
         error: of any kind; what it was raised from is looked at too.
@@ -105,6 +107,12 @@ def lacking(error: BaseException) -> MissingDependencyError | None:
                 "other programs, or lower distill.batch or distill.workers, and run the same "
                 "command again."
             )
+        package = (getattr(seen, "name", None) or "").partition(".")[0]
+        if isinstance(seen, ModuleNotFoundError) and package and package not in _OURS:
+            return MissingDependencyError(
+                f"the Python package {package} is not installed. Install edge-compressor with all "
+                f"it needs, as pip install 'edge-compressor[cpu]' does, or pip install {package}"
+            )
         is_full = isinstance(seen, OSError) and seen.errno in _FULL
         if is_full or any(words in text for words in _DISK_WORDS):
             return _disk_full(_first_line(text))
@@ -117,6 +125,7 @@ def is_about_memory(text: str) -> bool:
     return any(words in text for words in _MEMORY_WORDS)
 
 
+_OURS = ("compressor", "export", "runtime")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _MEMORY_ERRORS = {"MemoryError", "OutOfMemoryError", "_ArrayMemoryError"}
 _MEMORY_WORDS = ("can't allocate memory", "Failed to allocate memory", "bad_alloc")

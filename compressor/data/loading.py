@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -126,7 +126,7 @@ def in_batches(items: Sequence[T]) -> list[Sequence[T]]:
 
 
 def load_batches(
-    dataset: Dataset[T], batches: Iterable[Sequence[T]], workers: int
+    dataset: Dataset[T], batches: Iterable[Sequence[T]], workers: int, *, pinned: bool = False
 ) -> Generator[tuple[Tensor, ...]]:
     """Yield batches of a dataset's items in order, each array stacked; threads read ahead.
 
@@ -137,31 +137,37 @@ def load_batches(
         dataset: where the items come from.
         batches: the items of each batch; read a few batches ahead.
         workers: number of threads; 0 reads each batch only when it is needed.
+        pinned: whether the batches lie in page-locked memory, which a GPU copies without waiting.
 
     Raises:
         InputError: an image can no longer be read.
     """
     if not workers:
         for batch in batches:
-            yield _stack([dataset[item] for item in batch])
+            yield _stack([dataset[item] for item in batch], pinned=pinned)
         return
-    ahead: deque[list[Future[list[Arrays]]]] = deque()
-    pool = ThreadPoolExecutor(workers)
+    ahead: deque[Future[tuple[Tensor, ...]]] = deque()
+    pool, stacker = ThreadPoolExecutor(workers), ThreadPoolExecutor(1)
 
     def read(items: Sequence[T]) -> list[Arrays]:
         return [dataset[item] for item in items]
+
+    def stacked(parts: Sequence[Future[list[Arrays]]]) -> tuple[Tensor, ...]:
+        return _stack([item for part in parts for item in part.result()], pinned=pinned)
 
     try:
         for batch in batches:
             share = -(-len(batch) // workers)
             parts = [batch[at : at + share] for at in range(0, len(batch), share)]
-            ahead.append([pool.submit(read, part) for part in parts])
+            ahead.append(stacker.submit(stacked, [pool.submit(read, part) for part in parts]))
             if len(ahead) > _AHEAD:
-                yield _stack(_joined(ahead.popleft()))
+                yield ahead.popleft().result()
         while ahead:
-            yield _stack(_joined(ahead.popleft()))
+            yield ahead.popleft().result()
     finally:  # also where the caller stops early
+        stacker.shutdown(wait=False, cancel_futures=True)
         pool.shutdown(cancel_futures=True)
+        stacker.shutdown()
 
 
 def to_input(pixels: Tensor, preprocess: Preprocess, device: torch.device) -> Tensor:
@@ -172,18 +178,23 @@ def to_input(pixels: Tensor, preprocess: Preprocess, device: torch.device) -> Te
         preprocess: gives mean and std.
         device: of the network.
     """
-    mean = torch.tensor(preprocess.mean, dtype=torch.float64)
-    std = torch.tensor(preprocess.std, dtype=torch.float64)
-    scale, shift = 1 / (255 * std), -mean / std
-    values = pixels.to(device).float()
-    values.mul_(scale.float().to(device)).add_(shift.float().to(device))
+    scale, shift = _normalisation(tuple(preprocess.mean), tuple(preprocess.std), device)
+    values = pixels.to(device, non_blocking=True).float()
+    values.mul_(scale).add_(shift)
     # [B, S, S, 3] -> [B, 3, S, S]: the memory stays as it is, which is channels-last
     return values.permute(0, 3, 1, 2)
 
 
-def _joined(parts: Sequence[Future[list[Arrays]]]) -> list[Arrays]:
-    return [item for part in parts for item in part.result()]
+@cache
+def _normalisation(
+    mean: tuple[float, ...], std: tuple[float, ...], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return what pixels are multiplied by, and what is added then; copied to a device once."""
+    means, stds = (torch.tensor(each, dtype=torch.float64) for each in (mean, std))
+    return (1 / (255 * stds)).float().to(device), (-means / stds).float().to(device)
 
 
-def _stack(items: Sequence[Arrays]) -> tuple[Tensor, ...]:
-    return tuple(torch.from_numpy(np.stack(arrays)) for arrays in zip(*items, strict=True))
+def _stack(items: Sequence[Arrays], *, pinned: bool) -> tuple[Tensor, ...]:
+    """Stack each array; a pinned block is used again when a GPU has copied from it (by torch)."""
+    stacked = (torch.from_numpy(np.stack(arrays)) for arrays in zip(*items, strict=True))
+    return tuple(each.pin_memory() if pinned else each for each in stacked)

@@ -54,16 +54,22 @@ def interrupted_between_steps() -> Iterator[Interruption]:
 
 
 def save(training: Training, path: Path) -> None:
-    """Write a checkpoint, whole or not at all."""
-    best = training.best
+    """Write a checkpoint, whole or not at all.
+
+    Raises:
+        InputError: the loss is no longer finite: then the checkpoint before stays.
+    """
+    training.losses.read()
+    best, device = training.best, training.compute.device
     state = {
         "student": training.student.state_dict(),
         "objective": training.method.state_dict(),
         "optimizer": training.optimizer.state_dict(),
         "scaler": training.scaler.state_dict(),
         "random": torch.get_rng_state(),
+        "random_on_gpu": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
         "done": training.done,
-        "sums": training.sums,
+        "sums": training.losses.sums,
         "log": json.dumps([to_line(ended) for ended in training.log]),
         "best": {"quality": best.quality, "epoch": best.epoch, "state": best.state},
     }
@@ -91,11 +97,14 @@ def load(training: Training, path: Path) -> None:
     training.scaler.load_state_dict(state["scaler"])
     if training.group.is_first:
         torch.set_rng_state(state["random"].cpu())
+        on_gpu = state.get("random_on_gpu")  # of older checkpoints, and of a CPU's, there is none
+        if on_gpu is not None and training.compute.device.type == "cuda":
+            torch.cuda.set_rng_state(on_gpu.cpu(), training.compute.device)
     else:
         torch.manual_seed(
             training.spec.seed + state["done"] * training.group.size + training.group.rank
         )
-    training.done, training.sums = state["done"], state["sums"]
+    training.done, training.losses.sums = state["done"], state["sums"]
     training.best = Best(**state["best"])
     lines = json.loads(state["log"])
     training.log = [from_line(line, path, epochs=training.schedule.epochs) for line in lines]

@@ -100,7 +100,9 @@ def write_shard(
     rows = range(start, min(start + SHARD_IMAGES, len(dataset.paths)))
     jobs = [(row, number) for row in rows]
     batches, group = in_batches(jobs), runner.compute.group
-    loaded = load_batches(dataset, group.dealt(batches), runner.compute.workers)
+    loaded = load_batches(
+        dataset, group.dealt(batches), runner.compute.workers, pinned=runner.compute.on_gpu
+    )
     records = group.streamed(_records(runner, loaded), len(batches))
     if not group.is_first:
         for _ in records:
@@ -231,7 +233,7 @@ class OnlineFeatures:
         number = next(n for n in count(PLAIN + 1) if n not in mixed)
         jobs, compute = [(int(row), number) for row in rows], self.runner.compute
         own = compute.group.dealt(in_batches(jobs))
-        loaded = load_batches(self.dataset, own, compute.workers)
+        loaded = load_batches(self.dataset, own, compute.workers, pinned=compute.on_gpu)
         cpu = torch.device("cpu")
         seen = [self.runner.run(pixels).to(cpu) for (pixels,) in loaded]
         return joined(compute.group.collected(seen))

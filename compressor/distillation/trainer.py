@@ -22,7 +22,7 @@ from compressor.distillation.training import Start, Training
 from compressor.distillation.training_data import TrainingData
 from compressor.distributed.group import told_of_lost_processes
 from compressor.events import EpochEnded
-from compressor.models.compute import Compute, within_memory
+from compressor.models.compute import Compute, same_bits, within_memory
 from compressor.models.encoder import Encoder
 from compressor.recipe.schema import Distill
 from runtime.files import write_json
@@ -76,7 +76,9 @@ def distill(
         MissingDependencyError: the chosen precision does not run here.
     """
     group = compute.group
-    with torch.random.fork_rng(devices=[]):  # dropout and drop path draw from torch's own generator
+    gpus = [compute.device] if compute.device.type == "cuda" else []
+    # Dropout and drop path draw from torch's own generators
+    with torch.random.fork_rng(devices=gpus), same_bits(spec.deterministic):
         torch.manual_seed(spec.seed + group.rank)
         training = Training(student, data, spec, compute, note)
         schedule = training.schedule
@@ -95,7 +97,9 @@ def distill(
         # Processes see other images in each epoch: each would fill a cache of its own
         keep_views = data.keep_views and group.size == 1
         dataset = ViewCache(views, schedule.views, work) if keep_views else views
-        loaded = load_batches(dataset, own_batches(training), compute.workers)
+        loaded = load_batches(
+            dataset, own_batches(training), compute.workers, pinned=compute.on_gpu
+        )
         batches = zip(own_batches(training), loaded, strict=True)
         tracked = track(batches, label="distilling", total=schedule.steps - training.done)
         with interrupted_between_steps() as interruption:

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from compressor.data.loading import ViewId, to_input
-from compressor.distillation.centring import Centring
 from compressor.distillation.epochs import Best
+from compressor.distillation.methods.centring import Centring
 from compressor.distillation.methods.method import Method, Setup, method_class
+from compressor.distillation.running_loss import RunningLoss
 from compressor.distillation.schedule import Schedule, parameter_groups
 from compressor.distillation.start.synthetic import SyntheticAnswers
 from compressor.distillation.training_data import TrainingData
@@ -27,7 +28,6 @@ from compressor.models.embedding_net import WithFeatures, freeze_statistics
 from compressor.models.encoder import Encoder
 from compressor.models.features import Features
 from compressor.recipe.schema import Distill
-from runtime.errors import InputError
 from runtime.sampling import evenly
 
 
@@ -91,8 +91,7 @@ class Training:
         self.scaler = torch.amp.GradScaler(enabled=self.precision is torch.float16)
         self.done = 0
         """Steps done."""
-        self.sums = [0.0, 0.0]
-        """Head's and student's loss, summed over the steps of this epoch."""
+        self.losses = RunningLoss(self.group, self.schedule.steps)
         self.log: list[EpochEnded] = []
         self.best = Best()
 
@@ -131,7 +130,7 @@ class Training:
 
     def validation(self) -> Validation:
         """Decode validation images, with the teacher's embeddings of them, centred."""
-        centred = self.data.validation_features - self.centring.pooled.numpy()
+        centred = self.data.validation_features - self.centring.pooled.cpu().numpy()
         return Validation.load(self.data.validation, centred, self.encoder, self.compute)
 
     def load(self, start: Start) -> None:
@@ -168,7 +167,7 @@ class Training:
                 teacher's size where it runs at every step, and at the student's size.
 
         Raises:
-            InputError: the loss is no longer finite.
+            InputError: the loss of this step or of one shortly before is not finite.
         """
         student = self.replicated  # made before the first gradient
         for group in self.optimizer.param_groups:
@@ -181,7 +180,7 @@ class Training:
         self.student.train()
         if self.spec.batch_norm == "frozen":
             freeze_statistics(self.student)
-        losses = [0.0 if head_loss is None else head_loss.item(), 0.0]
+        seen = torch.zeros((), dtype=torch.float64, device=self.compute.device)
         whole = len(jobs) if self.group.size == 1 else self.schedule.batch
         parts = (each.tensor_split(self.spec.accumulate) for each in (pixels, target))
         for number, (pixels_part, target_part) in enumerate(zip(*parts, strict=True), 1):
@@ -191,14 +190,13 @@ class Training:
                     features = student(images).float()
                 loss = self.method.distance(features, target_part).sum() / whole
                 self._backward(loss)
-            losses[1] += loss.item()
+            seen += loss.detach()
         self.group.mean_gradients(self.method.parameters())
-        losses = self.group.total_of(losses)
-        self._require_finite(losses)
+        head = None if head_loss is None else head_loss.detach().double()
+        self.losses.add(self.done + 1, self.lr, head, seen)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        self.sums = [total + loss for total, loss in zip(self.sums, losses, strict=True)]
         self.done += 1
 
     def end_epoch(self, scores: dict[str, float], seconds: float) -> EpochEnded:
@@ -208,8 +206,7 @@ class Training:
         is_best = quality > self.best.quality
         if is_best:
             self.best = Best(quality, epoch, self.student_state())
-        head, student = (total / self.schedule.steps_per_epoch for total in self.sums)
-        self.sums = [0.0, 0.0]
+        head, student = self.losses.end_epoch(self.schedule.steps_per_epoch)
         ended = EpochEnded(
             epoch=epoch,
             epochs=self.schedule.epochs,
@@ -260,11 +257,3 @@ class Training:
         """Let the processes exchange gradients after the last part of a batch only."""
         alone = last or self.group.size == 1
         return nullcontext() if alone else self.replicated.no_sync()
-
-    def _require_finite(self, losses: Sequence[float]) -> None:
-        if self.group.is_first and not math.isfinite(sum(losses)):
-            raise InputError(
-                f"the loss is no longer finite at step {self.done + 1} of {self.schedule.steps} "
-                f"(learning rate {self.lr:.2g}, head {losses[0]:.3g}, student {losses[1]:.3g}).\n"
-                "  Lower distill.lr, raise distill.warmup_epochs, or set distill.precision to fp32."
-            )

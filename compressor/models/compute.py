@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,7 +47,14 @@ class Compute:
         chosen = "cuda" if device == "auto" and torch.cuda.is_available() else device
         if workers is None:
             workers = min(16, cores())
+        if chosen == "cuda":  # or convolutions in "float32" would compute in TensorFloat-32
+            torch.backends.cudnn.allow_tf32 = False
         return cls(torch.device("cpu" if chosen == "auto" else chosen), workers)
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the networks run on a GPU."""
+        return self.device.type == "cuda"
 
     def over(self, group: Group) -> Compute:
         """Return the share of this process: its own GPU, and its part of the threads."""
@@ -88,6 +96,27 @@ def teacher_dtype(wanted: Precision, compute: Compute, *, transformer: bool) -> 
 def autocast(dtype: torch.dtype | None, compute: Compute) -> torch.autocast:
     """Return a context in which networks compute in `dtype`; None leaves them in float32."""
     return torch.autocast(compute.device.type, dtype=dtype, enabled=dtype is not None)
+
+
+@contextmanager
+def same_bits(wanted: bool) -> Iterator[None]:
+    """Let torch take only algorithms that give the same bits each time, while this context lasts.
+
+    A CPU's do without it. On a GPU they are slower, and an operation that has none is an error of
+    torch's that names it.
+    """
+    if not wanted:
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for one of two
+    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.backends.cudnn.benchmark = before[1]
 
 
 @contextmanager

@@ -51,9 +51,8 @@ def embed(
             parts.append(np.load(part))
             continue
         batches = group.dealt(in_batches(rows))
-        loaded = load_batches(
-            PreprocessedImages(paths, encoder.preprocess), batches, compute.workers
-        )
+        images = PreprocessedImages(paths, encoder.preprocess)
+        loaded = load_batches(images, batches, compute.workers, pinned=compute.on_gpu)
         tracked = track(loaded, label=label, total=len(batches))
         with autocast(precision, compute):
             parts.append(_embed(encoder, tracked, compute))

@@ -159,6 +159,11 @@ class Distill(Section):
     precision: Precision = Field(
         "auto", description="number type of training; auto: fp32 on a CPU, bf16 or fp16 on a GPU"
     )
+    deterministic: bool = Field(
+        False,
+        description="on a GPU take only algorithms that give the same bits each time, which are "
+        "slower; a CPU gives them anyway",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to train and embed")
     workers: Annotated[int, Field(ge=0)] | None = Field(
         None, description="threads that read images; null: as many as there are cores, up to 16"

@@ -139,6 +139,15 @@ def test_a_full_disk_or_memory_inside_a_library(monkeypatch, capsys, error, said
     assert said in err and "What was finished is kept" in err
 
 
+def test_a_package_of_ours_that_is_not_installed(monkeypatch, capsys):
+    missing = ModuleNotFoundError("No module named 'msgspec.json'", name="msgspec.json")
+    code, _, err = guard(monkeypatch, capsys, raising(missing))
+    assert code == 3
+    assert "the Python package msgspec is not installed" in err and "pip install msgspec" in err
+    ours = ModuleNotFoundError("No module named 'runtime.gone'", name="runtime.gone")
+    assert guard(monkeypatch, capsys, raising(ours))[0] == 70  # a bug
+
+
 STOPPED = """
 import sys, time, click
 from runtime.cli import guarded

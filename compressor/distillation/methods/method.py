@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from torch import Tensor, nn
 
-from compressor.distillation.centring import Centring
+from compressor.distillation.methods.centring import Centring
 from compressor.models.encoder import Encoder
 from compressor.models.features import Features
 from compressor.recipe.choices import METHODS

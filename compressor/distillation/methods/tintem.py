@@ -8,9 +8,9 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from compressor.distillation.centring import Centring
 from compressor.distillation.least_squares.layer import solve_layer
 from compressor.distillation.methods import tintem_head
+from compressor.distillation.methods.centring import Centring
 from compressor.distillation.methods.head_fidelity import head_fidelity
 from compressor.distillation.methods.losses import cosine_distance, sne_divergence
 from compressor.distillation.methods.method import Method, Setup

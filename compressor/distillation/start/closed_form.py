@@ -224,7 +224,9 @@ def _batches(
     """Yield this process's batches: the teacher's features, centred, and the student's input."""
     batches = training.compute.group.dealt(in_batches(jobs))
     dataset = training.data.views(training.encoder)
-    loaded = load_batches(dataset, batches, training.compute.workers)
+    loaded = load_batches(
+        dataset, batches, training.compute.workers, pinned=training.compute.on_gpu
+    )
     tracked = track(loaded, label="solving", total=len(batches))
     for batch, (*for_teacher, pixels) in zip(batches, tracked, strict=True):
         teacher = training.teacher_features(batch, for_teacher)

@@ -41,7 +41,7 @@ def restore_mean(training: Training, validation: Validation) -> Restored | None:
     Returns:
         None where there is no layer, no mean, or too few images to choose by.
     """
-    student, mean = training.student, training.centring.pooled
+    student, mean = training.student, training.centring.pooled.cpu()
     if student.constant is None or not training.method.is_linear or not mean.any():
         return None
     own = validation.embed(student.centred)

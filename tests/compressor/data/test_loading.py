@@ -1,6 +1,7 @@
 """Images on their way into a network: the same bits however they come."""
 
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -193,6 +194,26 @@ def test_load_batches__reads_a_few_batches_ahead_and_no_more():
     batches.close()  # stops half way: nothing more is read
     assert asked[:1] == [0]
     assert len(asked) <= 3
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_load_batches__for_a_gpu_they_lie_in_page_locked_memory(images, monkeypatch, workers):
+    """Without a GPU there is no such memory: a stand-in notes which tensors would go there."""
+    pinned = []
+
+    def pin(self):
+        pinned.append((self.data_ptr(), threading.current_thread()))
+        return self
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    views, jobs = Views(images, AUGMENT, (LARGE, SMALL)), batches_of(all_jobs(images))
+    plain = list(load_batches(views, jobs, workers))
+    assert pinned == []
+    for_gpu = list(load_batches(views, jobs, workers, pinned=True))
+    assert all(same(one, other) for one, other in zip(plain, for_gpu, strict=True))
+    assert [at for at, _ in pinned] == [each.data_ptr() for batch in for_gpu for each in batch]
+    here = {thread is threading.main_thread() for _, thread in pinned}
+    assert here == {not workers}  # the thread that trains stacks nothing
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -4,6 +4,7 @@ import torch
 from compressor.models.compute import (
     Compute,
     autocast,
+    same_bits,
     teacher_dtype,
     training_dtype,
     within_memory,
@@ -103,6 +104,24 @@ def test_on_a_gpu(monkeypatch, dtype_of, key, has_bf16):
 def test_a_torch_that_cannot_tell_computes_in_float32(monkeypatch):
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     assert teacher_dtype("auto", CPU, transformer=True) is None
+
+
+def test_float32_on_a_gpu_is_not_tensorfloat32(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert Compute.choose("cpu", 0).on_gpu is False
+    assert torch.backends.cudnn.allow_tf32
+    assert Compute.choose("auto", 0).on_gpu
+    assert not torch.backends.cudnn.allow_tf32
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_algorithms_of_the_same_bits_are_asked_for_and_for_no_longer(wanted):
+    with same_bits(wanted):
+        assert torch.are_deterministic_algorithms_enabled() is wanted
+    with pytest.raises(RuntimeError, match="a fault"), same_bits(wanted):
+        raise RuntimeError("a fault")
+    assert not torch.are_deterministic_algorithms_enabled()
 
 
 @pytest.fixture

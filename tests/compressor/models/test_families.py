@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from compressor.distillation.centring import Centring
+from compressor.distillation.methods.centring import Centring
 from compressor.distillation.methods.method import Setup, method_class
 from compressor.models.encoder import create_student, load_teacher
 from compressor.models.features import Features, resample

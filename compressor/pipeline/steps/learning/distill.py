@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from compressor.distillation.disk_budget import DiskPlan
 
-_NOT_DECIDING = {"workers", "checkpoint_s", "device", "disk_gb", "minutes"}
+_NOT_DECIDING = {"workers", "checkpoint_s", "device", "disk_gb", "minutes", "deterministic"}
 """Keys of `distill:` that change no bit. What fits on the disk shows in the digests of features and
 pixels."""
 
@@ -36,6 +36,7 @@ def _inputs(run: Run) -> dict[str, object]:
         "labels": digest([seen.labels.tolist(), found.classes]) if needs_labels else None,
         "student": run.network_digest(recipe.student),
         "distill": recipe.distill.model_dump(mode="json", exclude=_NOT_DECIDING),
+        **({"deterministic": True} if recipe.distill.deterministic else {}),
         "train": digest(found.part("train").keys),
         "pixels": run.outputs("pixels"),
         "validation": digest(found.part("validation").keys),

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from compressor.distillation.centring import Centring
+from compressor.distillation.methods.centring import Centring
 from compressor.models.features import Features
 
 

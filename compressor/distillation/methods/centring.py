@@ -19,6 +19,7 @@ class Centring:
 
     def apply(self, features: Features) -> Features:
         """Return the features minus the mean."""
-        device = features.pooled.device
-        maps = None if features.maps is None else features.maps - self.maps.to(device)
-        return Features(features.pooled - self.pooled.to(device), maps)
+        if self.pooled.device != (device := features.pooled.device):  # moved once, not every step
+            self.pooled, self.maps = self.pooled.to(device), self.maps.to(device)
+        maps = None if features.maps is None else features.maps - self.maps
+        return Features(features.pooled - self.pooled, maps)
