@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 import torch
 from hypothesis import example, given, settings
@@ -25,8 +24,7 @@ from compressor.data.loading import (
     load_batches,
     to_input,
 )
-from compressor.models.compute import Compute
-from runtime.errors import InputError, MissingDependencyError
+from runtime.errors import InputError
 from runtime.images.preprocess import Preprocess
 
 CPU = torch.device("cpu")
@@ -285,27 +283,3 @@ def test_to_input__leaves_what_it_is_given_alone(pixels):
     before = pixels.clone()
     to_input(pixels, LARGE, CPU)
     assert torch.equal(pixels, before)
-
-
-# --- Compute ---------------------------------------------------------------------------------
-
-
-def test_cuda_is_never_replaced_in_silence():
-    assert Compute.choose("cpu", 3) == Compute(CPU, 3)
-    if torch.cuda.is_available():
-        assert Compute.choose("cuda", None).device.type == "cuda"
-    else:
-        assert Compute.choose("auto", None).device.type == "cpu"
-        with pytest.raises(MissingDependencyError, match=r"distill.device is cuda"):
-            Compute.choose("cuda", None)
-
-
-@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 2), (7, 7), (64, 16)])
-def test_workers_follow_from_the_cores_this_process_may_use(monkeypatch, cores, threads):
-    monkeypatch.setattr(psutil.Process, "cpu_affinity", lambda _: [*range(cores)])
-    assert Compute.choose("cpu", None).workers == threads
-    assert Compute.choose("cpu", 0).workers == 0
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    for device in ("cuda", "auto"):
-        assert Compute.choose(device, None) == Compute(torch.device("cuda"), threads)
-    assert Compute.choose("cpu", None).device.type == "cpu"

@@ -1,3 +1,4 @@
+import psutil
 import pytest
 import torch
 
@@ -159,3 +160,25 @@ def test_a_teacher_that_does_not_fit_is_told_with_its_batch(full_gpu, tmp_path):
     encoder.module.register_forward_pre_hook(full)
     with pytest.raises(MissingDependencyError, match=r"batch 3\): a smaller image_size"):
         embed(encoder, [path] * 3, CPU, label="images")
+
+
+def test_cuda_is_never_replaced_in_silence():
+    assert Compute.choose("cpu", 3) == Compute(CPU.device, 3)
+    if torch.cuda.is_available():
+        assert Compute.choose("cuda", None).device.type == "cuda"
+    else:
+        assert Compute.choose("auto", None).device.type == "cpu"
+        with pytest.raises(MissingDependencyError, match=r"distill.device is cuda"):
+            Compute.choose("cuda", None)
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 2), (7, 7), (64, 16)])
+def test_workers_follow_from_the_cores_this_process_may_use(monkeypatch, cores, threads):
+    monkeypatch.setattr(psutil.Process, "cpu_affinity", lambda _: [*range(cores)])
+    assert Compute.choose("cpu", None).workers == threads
+    assert Compute.choose("cpu", 0).workers == 0
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)  # put back afterwards
+    for device in ("cuda", "auto"):
+        assert Compute.choose(device, None) == Compute(torch.device("cuda"), threads)
+    assert Compute.choose("cpu", None).device.type == "cpu"
