@@ -25,7 +25,7 @@ from runtime.evaluation import answering, ledger, recommend
 from runtime.evaluation.gates import Evidence
 from runtime.evaluation.recommend import mark_dominated
 from runtime.evaluation.subject import Answers, bank_of
-from runtime.findings import disagreements, robustness
+from runtime.findings import disagreements, looks, robustness
 from runtime.findings.contamination import drop_contaminated
 from runtime.findings.robustness import CorruptedAnswers
 from runtime.images import preprocessing_check
@@ -132,7 +132,7 @@ def check(
     )
     if files[number].broken is UNSET:
         report = _with_speed(report, bench, bench.opened[number], measured.sample)
-        report = _with_findings(report, golden, measured.answers[number], corrupted)
+        report = _with_findings(report, bench, measured.answers[number], corrupted)
     return report
 
 
@@ -256,9 +256,8 @@ def _open(
         beside,
         track,
     )
-    document = bundle.document
-    idle_lines = ledger.not_run(idle, document.engines_to_build)
-    return bench, idle_lines + ledger.not_made(document.not_made)
+    idle_lines = ledger.not_run(idle, bundle.document.engines_to_build)
+    return bench, idle_lines + ledger.not_made(bundle.document.not_made)
 
 
 def _probe(choice: ProbeChoice | None) -> Probe | None:
@@ -287,13 +286,14 @@ def _with_speed(report: Report, bench: Bench, best: Opened, sample: Pixels) -> R
 
 
 def _with_findings(
-    report: Report, golden: Golden, answers: Answers, corrupted: CorruptedAnswers | None
+    report: Report, bench: Bench, answers: Answers, corrupted: CorruptedAnswers | None
 ) -> Report:
     """Add where the recommended file differs from the teacher, and what corruptions do to it."""
-    inside = answers.inside
-    report = structs.replace(report, departures=disagreements.disagreements(golden, inside))
-    if rows := disagreements.per_class(golden, inside):
-        report = structs.replace(report, per_class=rows)
+    golden, inside, at = bench.golden, answers.inside, bench.bundle.document.ood_threshold
+    most = disagreements.disagreements(golden, inside)
+    rows = disagreements.per_class(golden, inside) or UNSET
+    seen = looks.looks(golden, inside, answers.outside, at)
+    report = structs.replace(report, departures=most, per_class=rows, looks=seen)
     if corrupted is None:
         return report
     encoders = [*robustness.from_golden(golden), corrupted]

@@ -23,7 +23,9 @@ from runtime.report.drawings import charts
 from runtime.report.drawings import students as students_drawing
 from runtime.report.drawings.charts import CurveChart, DotChart, SeverityChart
 from runtime.report.drawings.scatter import NARROW, WIDE, ScatterChart
+from runtime.report.sections import looks as looks_section
 from runtime.report.sections import rounds, worth
+from runtime.report.sections.looks import LooksView
 from runtime.report.view import View, view_of
 from runtime.results.findings import Answer, Disagreement, RobustnessEntry
 from runtime.results.ledger import LedgerEntry
@@ -69,13 +71,16 @@ def render(report: Report, images: ImageRoot | None) -> str:
         images: where the golden set's images lie; None leaves their pictures out.
     """
     view = view_of(report)
+    looks = looks_section.view(
+        report.looks, lambda name: thumbnail(images / name) if images is not None else ""
+    )
     return (
         environment()
         .get_template("report.html")
         .render(
             view=view,
             report=report,
-            titles=_titles(view),
+            titles=_titles(view, looks),
             first=_first(view),
             drawings=_drawings(report, report.ledger, metric_table.METRICS, "at each step"),
             before=_before_training(view),
@@ -86,12 +91,13 @@ def render(report: Report, images: ImageRoot | None) -> str:
             unsure=[_card(shown, images) for shown in view.disagreements.unsure],
             corrupted=_corrupted(view),
             curve=_curve(report),
+            looks=looks,
             students=None if report.student_search is UNSET else _students(report.student_search),
         )
     )
 
 
-def _titles(view: View) -> dict[str, str]:
+def _titles(view: View, looks: LooksView) -> dict[str, str]:
     """The parts that this page has, by the name that a link gives them."""
     report = view.report
     parts: Sequence[tuple[str, str, object]] = (
@@ -104,7 +110,9 @@ def _titles(view: View) -> dict[str, str]:
         ("gap", "Was the gap still closing?", view.learning_curve),
         ("why", "Why this student", view.student_search),
         ("rounds", "Rounds of labels", view.rounds),
-        ("classes", "Classes", view.classes),
+        ("classes", "Classes", view.classes or looks.matrices),
+        ("maps", "How teacher and file see the images", looks.maps),
+        ("outliers", "Images of another task", looks.outliers),
         ("corrupted", "Corrupted images", report.robustness is not UNSET),
         ("speed", "Speed", view.speed),
         ("precision", "Precision of each file", view.precision),

@@ -19,6 +19,7 @@ from runtime.files import write_json
 from runtime.images.preprocessing_check import PreprocessingResult
 from runtime.results.findings import ClassResult, Disagreements, Doubt, Robustness
 from runtime.results.ledger import LedgerEntry, NoiseFloor
+from runtime.results.looks import Looks
 from runtime.results.making import (
     LearningCurve,
     PrecisionDecisions,
@@ -194,6 +195,8 @@ class Report(Struct, frozen=True, kw_only=True):
     from scratch; above zero, the student is better. Its intervals are those of a paired
     bootstrap."""
     student_search: StudentSearch | UnsetType = UNSET
+    looks: Looks | UnsetType = UNSET
+    """Confusions, maps, neighbours and scores of outliers, to be looked at."""
     made: str | UnsetType = UNSET
     """When, UTC, such as `2026-11-29T20:15:00Z`; older reports do not say it."""
     rounds: tuple[Round, ...] | UnsetType = UNSET

@@ -159,7 +159,7 @@ def _learning_curve(run: Run) -> LearningCurve | None:
 STEP = Step(
     name="check",
     summary="run the bundle here: latency, parity, fidelity, verdict, the file to deploy",
-    version=9,
+    version=10,
     products=("report.json", "report.md", "report.html", "bundle"),
     needs=("images", "distill", "golden", "bundle"),
     inputs=_inputs,

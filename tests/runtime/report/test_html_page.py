@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from msgspec import UNSET, structs
 from PIL import Image
 
 from runtime.bundle import bundle, golden
@@ -107,6 +108,25 @@ def test_the_first_screen_says_how_good_the_student_is(tab, made, found, width, 
     assert "1 undecided (accuracy_drop) because" in sentence  # what is not proved
 
 
+def test_what_is_to_be_looked_at_is_drawn(tab, made, found):
+    tab.open(made, 390)
+    seen(tab)
+    assert tab.run("document.documentElement.scrollWidth") <= 390
+    matrices = tab.run("document.querySelectorAll('.confusion').length")
+    assert matrices == 2  # of teacher and file
+    counts = "[...document.querySelectorAll('.confusion td')].map(c => Number(c.innerText))"
+    assert sum(tab.run(counts)) == 2 * 30
+    dots = "[...document.querySelectorAll('svg.cloud')].map(s => s.children.length)"
+    assert tab.run(dots) == [30, 30]
+    pictures = "[...document.querySelectorAll('.near img')].map(i => i.naturalWidth)"
+    assert len(tab.run(pictures)) == 6 * 9
+    assert all(width > 0 for width in tab.run(pictures))
+    bars = "[...document.querySelectorAll('svg.bars')].map(s => s.querySelectorAll('rect').length)"
+    assert all(count >= 2 for count in tab.run(bars))
+    fits = "t => t.offsetWidth <= t.parentNode.offsetWidth"  # nothing is cut off
+    assert tab.run(f"[...document.querySelectorAll('.confusion')].every({fits})")
+
+
 def test_a_link_opens_the_part_that_is_folded(tab, made):
     tab.open(made, 1280)
     links = tab.run("[...document.querySelectorAll('nav a')].map(a => a.getAttribute('href'))")
@@ -178,7 +198,7 @@ def test_thumbnails_are_small(made, bundle_folder, found, tmp_path):
     Image.fromarray(rng.integers(0, 255, (600, 900, 3), np.uint8)).save(tmp_path / "large.png")
     for each in found.departures.most:
         shutil.copyfile(tmp_path / "large.png", tmp_path / each.image)
-    text = html_page.render(found, tmp_path)
+    text = html_page.render(structs.replace(found, looks=UNSET), tmp_path)
     assert text.count("data:image/jpeg;base64,") == len(found.departures.most)
     assert len(text) < 40_000 * len(found.departures.most)
 
