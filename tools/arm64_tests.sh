@@ -19,8 +19,10 @@ binfmt=/proc/sys/fs/binfmt_misc
 [ -e "$binfmt/qemu-aarch64" ] || cat /usr/lib/binfmt.d/qemu-aarch64.conf > "$binfmt/register"
 
 if [ ! -e "$root/ready" ]; then
+  rm -rf "$root"
+  mkdir -p "$root"
   debootstrap --arch=arm64 --variant=minbase --include=python3-venv,ca-certificates,libgomp1 bookworm "$root"
-  cp -rL /etc/ssl/certs "$root/etc/ssl/"
+  cp --remove-destination -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
   chroot "$root" python3 -m venv /venv
   touch "$root/ready"
 fi
