@@ -57,7 +57,9 @@ class Training:
         self.plan = plan_disk(spec, self.train, teacher, student)
         pretrained = student.origin.weights != "none"
         mixed = spec.mixed_views(len(self.train), pretrained=pretrained)
-        self.augmentation = Augmentation(spec.seed, spec.crops, self.plan.side_px, mixed)
+        self.augmentation = Augmentation(
+            spec.seed, spec.crops, self.plan.side_px, mixed, self.plan.packing
+        )
 
     def run(self, observer: Observer) -> dict[str, Tensor]:
         """Train, and return the state of the best student, on the CPU."""
@@ -112,17 +114,18 @@ class Training:
     def _store(self) -> ImageStore | None:
         if not self.plan.keep_images:
             return None
-        folder = self.work / "pixels"
+        folder, packing = self.work / "pixels", self.plan.packing
         folder.mkdir()
         for start in range(0, len(self.train), image_store.SHARD_IMAGES):
             image_store.write_shard(
-                folder / image_store.shard_name(start),
+                folder / image_store.shard_name(start, packing),
                 self.train,
                 start,
                 self.plan.side_px,
+                packing=packing,
                 track=self.track,
             )
-        return ImageStore(folder, len(self.train))
+        return ImageStore(folder, len(self.train), packing)
 
     def _features(self, store: ImageStore | None) -> FeatureSource | None:
         if self.plan.features == "none":
@@ -132,7 +135,9 @@ class Training:
         views = Views(self.train, self.augmentation, inputs, store)
         if self.plan.features == "online":
             return OnlineFeatures(runner, views)
-        whole = Views(self.train, replace(self.augmentation, side_px=1 << 30), inputs)
+        whole = Views(
+            self.train, replace(self.augmentation, side_px=1 << 30, packing="raw"), inputs
+        )
         folder, count = self.work / "features", self.spec.views_for(len(self.train))
         folder.mkdir()
         for number in range(count):

@@ -1,16 +1,19 @@
-"""Decoded training images on disk, memory-mapped, so that views need not decode files again.
+"""Training images decoded and shrunk on disk, memory-mapped, so that no file is decoded again.
 
-A shard is one `.npy` of bytes: the widths and heights of its images, then their pixels.
+A shard is one `.npy` of bytes. Raw: the widths and heights of its images, then their pixels. As
+JPEG, for where raw pixels do not fit on the disk: the lengths of its images, then their content.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +28,15 @@ from runtime.progress import Track, silent
 SHARD_IMAGES = 4096
 """Images per shard: a killed run decodes at most this many again."""
 
-_SIZE_BYTES = 8  # width and height, int32 each
+Packing = Literal["raw", "jpeg"]
+"""How the pixels of an image are kept."""
+QUALITY = 95
+"""Of JPEG. Views are cut from what is kept, so that training sees what a shard holds."""
+BYTES_PER_PIXEL = 1.2
+"""Of JPEG at this quality, at most for photographs: planned with, not measured on the images."""
+_TABLES_BYTES = 700  # of a JPEG, whatever its size
+
+_SIZE_BYTES = 8  # raw: width and height, int32 each; JPEG: the length, int64
 
 
 def new_shard(path: Path, dtype: npt.DTypeLike, count: int) -> np.memmap[Any, Any]:
@@ -48,13 +59,17 @@ def new_shard(path: Path, dtype: npt.DTypeLike, count: int) -> np.memmap[Any, An
 class ImageStore:
     """Images of finished shards, by row."""
 
-    def __init__(self, folder: Path, images: int) -> None:
+    def __init__(self, folder: Path, images: int, packing: Packing = "raw") -> None:
         self.folder = folder
         self.images = images
+        self.packing = packing
 
     def __getitem__(self, row: int) -> Image.Image:
-        shard, sizes, starts = self._shards[row // SHARD_IMAGES]
         at = row % SHARD_IMAGES
+        if self.packing == "jpeg":
+            shard, starts = self._packed[row // SHARD_IMAGES]
+            return _unpacked(shard[starts[at] : starts[at + 1]].tobytes())
+        shard, sizes, starts = self._shards[row // SHARD_IMAGES]
         width, height = sizes[at]
         pixels = shard[starts[at] : starts[at] + 3 * width * height]
         return Image.fromarray(pixels.reshape(height, width, 3))
@@ -71,20 +86,39 @@ class ImageStore:
             opened.append((shard, sizes, _starts(sizes)))
         return opened
 
+    @cached_property
+    def _packed(self) -> list[tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]]:
+        opened = []
+        for start in range(0, self.images, SHARD_IMAGES):
+            shard = np.load(self.folder / shard_name(start, "jpeg"), mmap_mode="r")
+            count = min(SHARD_IMAGES, self.images - start)
+            lengths = np.array(shard[: _SIZE_BYTES * count]).view(np.int64)
+            opened.append((shard, _SIZE_BYTES * count + np.concatenate([[0], lengths.cumsum()])))
+        return opened
 
-def shard_name(start: int) -> str:
+
+def shard_name(start: int, packing: Packing = "raw") -> str:
     """File name of the shard that starts at row `start`."""
-    return f"pixels-{start:07d}.npy"
+    return f"{'pixels' if packing == 'raw' else packing}-{start:07d}.npy"
 
 
-def store_bytes(images: ImageSet, side_px: int) -> int:
-    """Bytes on disk of the shards of these images, without headers."""
+def store_bytes(images: ImageSet, side_px: int, packing: Packing = "raw") -> int:
+    """Bytes on disk of the shards of these images, without headers; of JPEG about as many."""
     sizes = [_shrunk_size(image.width, image.height, side_px) for image in images.records]
+    if packing == "jpeg":
+        each = [round(BYTES_PER_PIXEL * width * height) for width, height in sizes]
+        return sum(each) + len(each) * (_TABLES_BYTES + _SIZE_BYTES)
     return sum(3 * width * height + _SIZE_BYTES for width, height in sizes)
 
 
 def write_shard(
-    path: Path, images: ImageSet, start: int, side_px: int, *, track: Track = silent
+    path: Path,
+    images: ImageSet,
+    start: int,
+    side_px: int,
+    *,
+    packing: Packing = "raw",
+    track: Track = silent,
 ) -> None:
     """Decode the images from row `start` on into one shard, completely or not at all.
 
@@ -93,6 +127,16 @@ def write_shard(
     """
     records = images.records[start : start + SHARD_IMAGES]
     paths = images.paths[start : start + SHARD_IMAGES]
+
+    def decoded(at: int) -> Image.Image:
+        image = open_rgb(paths[at])
+        if pixels_sha256(image) != records[at].pixels_sha256:
+            raise InputError(f"{paths[at]}: changed since it was audited; run again")
+        return shrink(image, side_px)
+
+    if packing == "jpeg":
+        _write_packed(path, decoded, len(paths), track)
+        return
     sizes = np.array([_shrunk_size(r.width, r.height, side_px) for r in records], np.int32)
     starts = _starts(sizes)
     total = int(starts[-1] + 3 * sizes[-1].prod(dtype=np.int64))
@@ -101,10 +145,7 @@ def write_shard(
         shard[: starts[0]] = sizes.reshape(-1).view(np.uint8)
 
         def decode(at: int) -> None:
-            image = open_rgb(paths[at])
-            if pixels_sha256(image) != records[at].pixels_sha256:
-                raise InputError(f"{paths[at]}: changed since it was audited; run again")
-            pixels = np.asarray(shrink(image, side_px)).reshape(-1)
+            pixels = np.asarray(decoded(at)).reshape(-1)
             shard[starts[at] : starts[at] + len(pixels)] = pixels
 
         with warnings.catch_warnings(), ThreadPoolExecutor() as pool:  # decoding frees the GIL
@@ -113,6 +154,52 @@ def write_shard(
             for _ in track(done, label="decoding images", total=len(paths)):
                 pass
         shard.flush()
+
+
+def _write_packed(
+    path: Path, decoded: Callable[[int], Image.Image], count: int, track: Track
+) -> None:
+    """Write the JPEG content of images one after the other, and their lengths before them."""
+    lengths = np.zeros(count, np.int64)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        # The length of the array, in the header, is known at the end alone
+        np.lib.format.write_array_header_1_0(file, _header(10**15))
+        begins = file.tell()
+        file.write(bytes(_SIZE_BYTES * count))
+        with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
+            warnings.simplefilter("ignore")
+            packed = pool.map(lambda at: _packed(decoded(at)), range(count))
+            for at, content in enumerate(track(packed, label="decoding images", total=count)):
+                lengths[at] = len(content)
+                file.write(content)
+        total = file.tell() - begins
+        file.seek(0)
+        np.lib.format.write_array_header_1_0(file, _header(total))
+        if file.tell() != begins:
+            raise AssertionError("numpy pads its header to the same length for any count")
+        file.write(lengths.tobytes())
+
+
+def _header(count: int) -> dict[str, Any]:
+    """Return numpy's header of so many bytes; numbers up to 10^15 take the same room in it."""
+    return {"shape": (count,), "fortran_order": False, "descr": "|u1"}
+
+
+def _packed(image: Image.Image) -> bytes:
+    content = io.BytesIO()
+    image.save(content, "JPEG", quality=QUALITY)
+    return content.getvalue()
+
+
+def _unpacked(content: bytes) -> Image.Image:
+    image: Image.Image
+    with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
+        return image.convert("RGB")
+
+
+def kept(image: Image.Image, packing: Packing) -> Image.Image:
+    """Return a shrunk image as a shard gives it back."""
+    return image if packing == "raw" else _unpacked(_packed(image))
 
 
 def shrink(image: Image.Image, side_px: int) -> Image.Image:

@@ -17,7 +17,7 @@ from torch import Tensor
 from compressor.data.augmentation import PLAIN, seeded_view
 from compressor.data.dataset import ImageSet
 from compressor.data.image_files import open_rgb
-from compressor.data.image_store import ImageStore, shrink
+from compressor.data.image_store import ImageStore, Packing, kept, shrink
 from compressor.data.mixing import Partners
 from runtime.images.image_file import ImageFile
 from runtime.images.preprocess import Preprocess
@@ -64,6 +64,8 @@ class Augmentation:
     """Views are cropped from the image after its short side was shrunk to at most this."""
     mixed: frozenset[int] = frozenset()
     """Numbers of the views in which an image is mixed with another; never PLAIN."""
+    packing: Packing = "raw"
+    """How shrunk images are kept: as JPEG, views are cut from what JPEG leaves of them."""
 
     def __post_init__(self) -> None:
         """Refuse a mixed PLAIN, which is the image as the device sees it."""
@@ -111,7 +113,7 @@ class Views:
         image = (
             self.store[row]
             if self.store is not None
-            else shrink(open_rgb(self.paths[row]), self.augment.side_px)
+            else kept(shrink(open_rgb(self.paths[row]), self.augment.side_px), self.augment.packing)
         )
         if number == PLAIN:
             return tuple(preprocess.pixels(image) for preprocess in self.inputs)

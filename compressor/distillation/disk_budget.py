@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from compressor.data.dataset import ImageSet
-from compressor.data.image_store import store_bytes
+from compressor.data.image_store import QUALITY, Packing, store_bytes
 from compressor.models.encoder import Encoder
 from compressor.models.features import Grid
 from compressor.recipe.choices import METHODS
@@ -41,6 +41,8 @@ class DiskPlan:
     """Size of all that is kept."""
     lines: tuple[str, ...]
     """What a user should know of it."""
+    packing: Packing = "raw"
+    """How the decoded images are kept."""
 
 
 @dataclass
@@ -56,6 +58,11 @@ class _Disk:
         """Words for a size over the limit."""
         return f"over distill.disk_gb ({self.limit_gb:g})"
 
+    @property
+    def left(self) -> str:
+        """Words for a size over what is left of the limit."""
+        return f"more than what is left of distill.disk_gb ({self.limit_gb:g})"
+
     def fits(self, size: int) -> bool:
         """Return whether so many more bytes are within the limit."""
         return self.planned + size <= self.limit_gb * 1e9
@@ -66,8 +73,7 @@ class _Disk:
             self.planned += size
             self.lines.append(f"{what}: {amount(size)}")
             return True
-        left = f"more than what is left of distill.disk_gb ({self.limit_gb:g})"
-        self.lines.append(f"{what} would take {amount(size)}, {left}: {otherwise}")
+        self.lines.append(f"{what} would take {amount(size)}, {self.left}: {otherwise}")
         return False
 
 
@@ -82,9 +88,7 @@ def plan_disk(spec: Distill, train: ImageSet, teacher: Encoder, student: Encoder
     features, grid = _plan_features(spec, len(train), teacher, student, disk)
 
     side = SHORT_SIDES * max(teacher.preprocess.size_px, student.preprocess.size_px)
-    keep_images = disk.keep(
-        store_bytes(train, side), "decoded images", "files are decoded again for every view"
-    )
+    keep_images, packing = _plan_images(train, side, disk)
     views = spec.views_for(len(train))
     keep_views = False
     if features != "online" and views < spec.epochs_for(len(train)):  # each is shown again
@@ -94,7 +98,20 @@ def plan_disk(spec: Distill, train: ImageSet, teacher: Encoder, student: Encoder
             "each is cut again every time",
         )
     lines = tuple(disk.lines)
-    return DiskPlan(features, grid, keep_images, keep_views, side, disk.planned, lines)
+    return DiskPlan(features, grid, keep_images, keep_views, side, disk.planned, lines, packing)
+
+
+def _plan_images(train: ImageSet, side: int, disk: _Disk) -> tuple[bool, Packing]:
+    """Return whether decoded images are kept, and how: raw, or as JPEG where raw does not fit."""
+    raw, packed = store_bytes(train, side), store_bytes(train, side, "jpeg")
+    if disk.fits(raw) or not disk.fits(packed):
+        return disk.keep(raw, "decoded images", "files are decoded again for every view"), "raw"
+    disk.planned += packed
+    disk.lines.append(
+        f"decoded images would take {amount(raw)}, {disk.left}: kept as JPEG of quality {QUALITY}, "
+        f"about {amount(packed)}"
+    )
+    return True, "jpeg"
 
 
 def _plan_features(

@@ -139,7 +139,9 @@ class _Measurement:
         pretrained = self.pair.student.origin.weights != "none"
         mixes = self.spec.mix_for(pretrained=pretrained) > 0
         mixed = frozenset({_NUMBERS[-1]} if mixes else ())
-        return Augmentation(self.spec.seed, self.spec.crops, self.plan.side_px, mixed)
+        return Augmentation(
+            self.spec.seed, self.spec.crops, self.plan.side_px, mixed, self.plan.packing
+        )
 
     def rates(self) -> Rates:
         decode_s = self._decode()
@@ -176,12 +178,12 @@ class _Measurement:
     def _decode(self) -> float:
         folder = self.work / "pixels"
         folder.mkdir()
-        begun, count = time.perf_counter(), len(self.sample)
-        path = folder / image_store.shard_name(0)
-        image_store.write_shard(path, self.sample, 0, self.plan.side_px)
+        begun, count, packing = time.perf_counter(), len(self.sample), self.plan.packing
+        path = folder / image_store.shard_name(0, packing)
+        image_store.write_shard(path, self.sample, 0, self.plan.side_px, packing=packing)
         seconds = time.perf_counter() - begun
         if self.plan.keep_images:
-            self.store = ImageStore(folder, count)
+            self.store = ImageStore(folder, count, packing)
         return seconds / count
 
     def _teacher(self) -> tuple[float, Features]:

@@ -64,6 +64,8 @@ def shards(run: Run, numbers: Iterable[int]) -> list[Path]:
     found = []
     for number in numbers:
         view: list[object] | None = None if number == PLAIN else [cut.seed, cut.scale, cut.side_px]
+        if view is not None and cut.packing != "raw":
+            view.append(cut.packing)
         if view is not None and number in cut.mixed:  # any training image may be the partner
             view.append({"mixed": _MIX_VERSION, "with": digest(sorted(keys))})
         key = ["features", run.network_digest(run.plan.recipe.teacher), view, computed, code()]
@@ -112,8 +114,10 @@ def augment(run: Run) -> Augmentation:
     spec, pretrained = run.plan.recipe.distill, run.plan.recipe.student.pretrained
     mixed = spec.mixed_views(len(run.images().part("train")), pretrained=pretrained)
     unknown = run.plan.recipe.student.model == AUTO  # only whole images are looked at then
-    side_px = sys.maxsize if unknown else run.disk_plan.side_px
-    return Augmentation(spec.seed, spec.crops, side_px, mixed)
+    if unknown:
+        return Augmentation(spec.seed, spec.crops, sys.maxsize, mixed=mixed)
+    plan = run.disk_plan
+    return Augmentation(spec.seed, spec.crops, plan.side_px, mixed, plan.packing)
 
 
 def decoded(run: Run) -> ImageStore | None:
@@ -121,7 +125,8 @@ def decoded(run: Run) -> ImageStore | None:
     from compressor.data.image_store import ImageStore
 
     count = len(run.images().part("train"))
-    return ImageStore(run.file("pixels"), count) if run.disk_plan.keep_images else None
+    plan = run.disk_plan
+    return ImageStore(run.file("pixels"), count, plan.packing) if plan.keep_images else None
 
 
 def feature_source(run: Run, compute: Compute) -> FeatureSource | None:
@@ -152,5 +157,5 @@ def _views_for_teacher(run: Run, *, whole: bool) -> Views:
 
     train, inputs = run.images().part("train"), (run.teacher.preprocess,)
     if whole:
-        return Views(train, replace(augment(run), side_px=sys.maxsize), inputs)
+        return Views(train, replace(augment(run), side_px=sys.maxsize, packing="raw"), inputs)
     return Views(train, augment(run), inputs, decoded(run))

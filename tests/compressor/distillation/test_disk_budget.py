@@ -31,6 +31,7 @@ VIEWS, IMAGES = 3, 1000
 POOLED = 4 * 24 * VIEWS * IMAGES
 MAPS = 2 * 24 * 2 * 2 * VIEWS * IMAGES
 PIXELS = (3 * 64 * 64 + 8) * IMAGES
+PACKED = (round(1.2 * 64 * 64) + 700 + 8) * IMAGES
 
 
 @pytest.fixture(scope="module")
@@ -154,8 +155,21 @@ def above_and_below(count):
     return count + 0.5, count - 0.5
 
 
-def test_images_that_are_too_many_are_decoded_again(teacher, student):
+def test_images_that_are_too_many_are_kept_as_jpeg(teacher, student):
     fits, too_small = above_and_below(POOLED + MAPS + PIXELS)
+    assert plan_disk(spec(fits), TRAIN, teacher, student).packing == "raw"
+    plan = plan_disk(spec(too_small), TRAIN, teacher, student)
+    assert (plan.grid, plan.features, plan.keep_images) == ((2, 2), "cached", True)
+    assert plan.packing == "jpeg"
+    assert plan.bytes == POOLED + MAPS + PACKED
+    assert plan.lines[1] == (
+        "decoded images would take 12.3 MB, more than what is left of distill.disk_gb "
+        f"({too_small / 1e9:g}): kept as JPEG of quality 95, about {PACKED / 1e6:.1f} MB"
+    )
+
+
+def test_images_that_are_too_many_as_jpeg_too_are_decoded_again(teacher, student):
+    fits, too_small = above_and_below(POOLED + MAPS + PACKED)
     assert plan_disk(spec(fits), TRAIN, teacher, student).keep_images
     plan = plan_disk(spec(too_small), TRAIN, teacher, student)
     assert (plan.grid, plan.features, plan.keep_images) == ((2, 2), "cached", False)
@@ -255,7 +269,9 @@ def test_the_limit_is_kept_and_a_step_always_has_what_it_needs(
         assert plan.grid is None
     elif token_maps == "on":
         assert plan.grid == (2, 2)
-    assert plan.keep_images == ("decoded images: 12.3 MB" in plan.lines)
+    as_jpeg = any("kept as JPEG of quality 95" in line for line in plan.lines)
+    assert as_jpeg == (plan.packing == "jpeg")
+    assert plan.keep_images == (as_jpeg or "decoded images: 12.3 MB" in plan.lines)
     kept_lines = {line.partition(":")[0] for line in plan.lines}
     assert plan.keep_views == ("the student's views during training" in kept_lines)
     assert not (plan.keep_views and (online or epochs <= VIEWS))

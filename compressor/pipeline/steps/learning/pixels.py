@@ -25,14 +25,21 @@ def _make(run: Run, work: Path) -> None:
     if not run.disk_plan.keep_images:
         return
     train, side_px = run.images().part("train"), run.disk_plan.side_px
+    packing = run.disk_plan.packing
     code = [_SHARDS_VERSION, metadata.version("pillow")]
     for start in range(0, len(train), image_store.SHARD_IMAGES):
         keys = train.keys[start : start + image_store.SHARD_IMAGES]
-        name = image_store.shard_name(start)
+        name = image_store.shard_name(start, packing)
         make = partial(
-            image_store.write_shard, images=train, start=start, side_px=side_px, track=run.track
+            image_store.write_shard,
+            images=train,
+            start=start,
+            side_px=side_px,
+            packing=packing,
+            track=run.track,
         )
-        link(work / "pixels" / name, run.shared(["pixels", keys, side_px, code], name, make))
+        key = ["pixels", keys, side_px, code, *([] if packing == "raw" else [packing])]
+        link(work / "pixels" / name, run.shared(key, name, make))
 
 
 STEP = Step(
