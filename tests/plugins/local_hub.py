@@ -1,6 +1,7 @@
 """A model hub on this machine, of plain HTTP: what huggingface.co answers for one file."""
 
 import hashlib
+import json
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -37,10 +38,44 @@ def _handler(hub):
         def do_GET(self):
             self._answer(body=True)
 
+        def _data_set(self, path):
+            """What the API says of `datasets/owner/name`: that it is there, or its files."""
+            parts = path.removeprefix("/api/").partition("?")[0].split("/")
+            begin = "/".join(parts[:3]) + "/"
+            names = [key.removeprefix(begin) for key in hub.files if key.startswith(begin)]
+            files = [
+                {
+                    "type": "file",
+                    "path": name,
+                    "oid": "a" * 40,
+                    "size": len(hub.files[begin + name]),
+                }
+                for name in names
+            ]
+            folders = {name.rpartition("/")[0] for name in names if "/" in name}
+            files += [{"type": "directory", "path": f, "oid": "b" * 40, "size": 0} for f in folders]
+            known = {"id": "/".join(parts[1:3]), "sha": "c" * 40, "siblings": []}
+            return json.dumps(files if "tree" in parts else known).encode()
+
+        def _part(self, content):
+            """Send the part of a file that is asked for."""
+            first, _, last = self.headers["Range"].removeprefix("bytes=").partition("-")
+            start, end = int(first), min(int(last or len(content)), len(content) - 1)
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {start}-{end}/{len(content)}")
+            self.send_header("Content-Length", str(end + 1 - start))
+            self.end_headers()
+            self.wfile.write(content[start : end + 1])
+
         def _answer(self, *, body):
             name = self.path.lstrip("/").replace("/resolve/main/", "/")
             hub.asked.append(f"{self.command} {name}")
             content = hub.files.get(name)
+            if self.path.startswith("/api/datasets/"):
+                content = self._data_set(self.path)
+            if content is not None and name.startswith("datasets/") and "Range" in self.headers:
+                self._part(content)
+                return
             if content is None:
                 self.send_response(404)
                 known = any(key.rpartition("/")[0] == name.rpartition("/")[0] for key in hub.files)

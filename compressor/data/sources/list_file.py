@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,12 +57,13 @@ class ListFile(Source):
         return self._names
 
     def open(self, name: str) -> BinaryIO:
-        """Open a file."""
-        return (self.folder / name).open("rb")
+        """Open a file; a pipe, which would be waited for, is empty."""
+        path = self.folder / name
+        return path.open("rb") if path.stat().st_size else io.BytesIO()
 
-    def __truediv__(self, name: str) -> Path:
-        """The file of a name."""
-        return self.folder / name
+    def where(self, name: str) -> str:
+        """Return the path of a file, for messages."""
+        return f"{self.folder}/{name}"
 
     def fingerprint(self) -> object:
         """Return names, sizes and times of all files."""

@@ -10,7 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+from runtime.errors import ImageError
 from runtime.images.image_file import ImageFile
+
+MOST_BYTES = 1_000_000_000
+"""The largest content of one image: it is read into memory at once."""
 
 
 class Source(ABC):
@@ -50,10 +54,23 @@ class Source(ABC):
     def fingerprint(self) -> object:
         """Return a JSON value that changes when images or labels do."""
 
+    def _require_small(self, size: int) -> None:
+        """Refuse content that would fill the memory, such as a bomb in an archive.
+
+        Raises:
+            ImageError: it is larger than any image file.
+        """
+        if size > MOST_BYTES:
+            raise ImageError(f"absurdly large: {size / 1e6:,.0f} MB; the limit is 1,000 MB")
+
     def read(self, name: str) -> bytes:
         """Return the content of an image, as a copy of it is to be written to disk."""
         with self.open(name) as file:
             return file.read()
+
+    def where(self, name: str) -> str:
+        """Return where an image lies, for messages."""
+        return f"{self.address}/{name}"
 
     def folders(self, name: str) -> tuple[str, ...]:
         """Return the folders around an image, which may name its class."""
@@ -109,7 +126,7 @@ class Member:
 
     def __str__(self) -> str:
         """Where it lies: for messages."""
-        return f"{self.source}/{self.id}"
+        return self.source.where(self.id)
 
 
 Root = Path | Source

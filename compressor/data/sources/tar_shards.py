@@ -69,9 +69,11 @@ class TarShards(Source):
         """Read a member.
 
         Raises:
+            ImageError: it is absurdly large.
             InputError: the shard was changed since.
         """
         number, offset, size = self._place(name)
+        self._require_small(size)
         content = self._shards[number].read(offset, size)
         if len(content) < size:
             raise InputError(f"{self._shards[number]}: was changed while it was read; run again")

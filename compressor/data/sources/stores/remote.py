@@ -20,6 +20,7 @@ from runtime.images.kinds import has_image_suffix
 
 _VERSIONS = (
     "ETag", "etag", "md5Hash", "LastModified", "last_modified", "mtime", "CRC", "date_time",
+    "blob_id",
 )  # fmt: skip
 
 
@@ -52,12 +53,12 @@ class RemoteFile:
 class RemoteImages(Source):
     """Images that are files of a store: those below an address, or those of a list."""
 
-    def __init__(self, store: Store, files: Mapping[str, tuple[str, object]]) -> None:
+    def __init__(self, store: Store, files: Mapping[str, tuple[str, Sequence[object]]]) -> None:
         """Keep the names.
 
         Args:
             store: where they are.
-            files: path in the store and version of each image, by its name.
+            files: path in the store of each image, and its size and version, by its name.
 
         Raises:
             InputError: there are none.
@@ -74,8 +75,14 @@ class RemoteImages(Source):
         return self._names
 
     def open(self, name: str) -> BinaryIO:
-        """Read a file, with one request."""
-        return io.BytesIO(self._store.read(self._files[name][0]))
+        """Read a file, with one request.
+
+        Raises:
+            ImageError: it is absurdly large.
+        """
+        path, (size, *_) = self._files[name]
+        self._require_small(size if isinstance(size, int) else 0)
+        return io.BytesIO(self._store.read(path))
 
     def fingerprint(self) -> object:
         """Return names, sizes and versions."""
@@ -91,7 +98,7 @@ def images_below(address: str) -> RemoteImages:
     """
     store = Store(address)
     found = store.find()
-    files, others = dict[str, tuple[str, object]](), 0
+    files, others = dict[str, tuple[str, Sequence[object]]](), 0
     pattern = re.split(r"[*?\[]", store.path)[0]
     begin = pattern if pattern == store.path else pattern.rpartition("/")[0]
     for path, info in found.items():
@@ -117,12 +124,12 @@ def listed(address: str) -> RemoteImages:
         InputError: as for `images_below`; or a line is no relative path.
     """
     store = Store(address)
-    folder, stamp = store.path.rpartition("/")[0], _stamp(store.info())
+    folder, stamp = store.path.rpartition("/")[0], [None, *_stamp(store.info())]
     try:
         text = store.read(store.path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{store.address}: not UTF-8 text, so not a list of images") from error
-    files = dict[str, tuple[str, object]]()
+    files = dict[str, tuple[str, Sequence[object]]]()
     for number, line in enumerate(text.splitlines(), 1):
         name = line.strip()
         if "://" in name or name.startswith("/") or ".." in name.split("/"):

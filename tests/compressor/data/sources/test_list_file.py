@@ -26,7 +26,8 @@ def test_paths_are_relative_to_the_list_or_absolute(listed, tmp_path):
     source = listed(*names[1:], "", f"{tmp_path}/{names[0]}", "./photos//cat/1.png")
     assert list(source.names) == names
     assert source.notes == ("1 lines name an image again",)
-    assert source / names[0] == tmp_path / names[0]
+    assert (source / names[0]).read_bytes() == (tmp_path / names[0]).read_bytes()
+    assert str(source / names[0]) == str(tmp_path / names[0])
     found = audit(source, labels="folders")
     assert found.images.classes == ("cat", "dog")
     assert ids(found) == names
@@ -44,6 +45,15 @@ def test_a_path_that_is_not_there_counts_as_a_broken_image(listed, tmp_path):
     found = audit(listed(*names, "6.png"))
     assert [(each.id, each.reason) for each in found.rejected] == [
         ("6.png", "cannot be read: No such file or directory")
+    ]
+
+
+def test_a_pipe_is_not_waited_for(listed, tmp_path):
+    write(tmp_path, "a.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    found = audit(listed("a.png", "pipe.png"))
+    assert [(each.id, each.reason) for each in found.rejected] == [
+        ("pipe.png", "empty file (0 bytes)")
     ]
 
 

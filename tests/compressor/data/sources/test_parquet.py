@@ -2,6 +2,7 @@
 
 import json
 
+import huggingface_hub
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from compressor.data.image_files import open_rgb
 from compressor.data.sources import parquet
 from compressor.data.sources.opened import opened
+from compressor.data.sources.stores import store
 from image_folders import audit, ids, jpeg
 from runtime.errors import InputError
 
@@ -145,3 +147,18 @@ def test_parquet_in_a_store_is_read_in_place(write_parquet, object_store):
     source = opened("s3://bucket/data/*.parquet")
     assert [source.read(name) for name in source.names] == [jpeg(n) for n in range(6)]
     assert source.labels() == opened(path).labels()
+
+
+def test_a_data_set_of_the_hub_is_named(write_parquet, local_hub, monkeypatch):
+    template = f"{local_hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", local_hub.url)
+    monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(store, "WAITS_S", (0.01,))
+    path = write_parquet("train.parquet")
+    local_hub.put("datasets/me/cats", path.read_bytes(), "data/train.parquet")
+    local_hub.put("datasets/me/cats", b"# Cats", "README.md")
+    source = opened("hf://datasets/me/cats")
+    assert [source.read(name) for name in source.names] == [jpeg(n) for n in range(6)]
+    assert source.labels() == opened(path).labels()
+    with pytest.raises(InputError, match="hf://datasets/me/dogs"):
+        opened("hf://datasets/me/dogs")

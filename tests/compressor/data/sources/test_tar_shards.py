@@ -7,6 +7,7 @@ import tarfile
 import pytest
 
 from compressor.data.image_files import open_rgb
+from compressor.data.sources import source as protocol
 from compressor.data.sources.opened import opened
 from image_folders import audit, ids, jpeg
 from runtime.errors import InputError
@@ -180,6 +181,16 @@ def test_a_shard_that_shrinks_while_it_is_read_is_an_error(webdataset, shards, t
     path.write_bytes(path.read_bytes()[:1500])
     with pytest.raises(InputError, match="was changed while it was read"):
         open_rgb(source / "train-001.tar/0007.jpg")
+
+
+def test_a_member_that_would_fill_the_memory_is_a_broken_image(webdataset, shards, monkeypatch):
+    largest = max(map(len, webdataset.values()))
+    monkeypatch.setattr(protocol, "MOST_BYTES", largest - 1)
+    found = audit(shards())
+    assert {each.id for each in found.rejected} == {
+        name for name, content in webdataset.items() if len(content) == largest
+    }
+    assert "absurdly large" in found.rejected[0].reason
 
 
 def test_the_fingerprint_changes_with_a_shard(webdataset, shards, write_shard):

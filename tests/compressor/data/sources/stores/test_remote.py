@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from compressor.cli.app import commands
+from compressor.data.sources import source as protocol
 from compressor.data.sources.opened import opened
 from compressor.data.sources.stores import store
 from compressor.pipeline import runner
@@ -103,6 +104,14 @@ def test_a_zip_file_is_read_in_place(photos, tmp_path):
     below = opened(f"zip://photos/cat::{tmp_path}/photos.zip")
     assert list(below.names) == [f"{n:02d}.jpg" for n in range(1, 20, 2)]
     assert audit(source, labels="folders").images.classes == ("cat", "dog")
+
+
+def test_an_object_that_would_fill_the_memory_is_a_broken_image(photos, monkeypatch):
+    source = opened("s3://bucket/photos/cat/*.jpg")
+    monkeypatch.setattr(protocol, "MOST_BYTES", 10)
+    found = audit(source)
+    assert len(found.rejected) == 10
+    assert "absurdly large" in found.rejected[0].reason
 
 
 def test_memory_and_patterns(photos):
