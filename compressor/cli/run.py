@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -124,6 +125,9 @@ def _told_by_the_launcher() -> Iterator[None]:
         if LAUNCHED not in os.environ:
             raise
         sys.exit(LOST)
+    finally:
+        if LAUNCHED in os.environ:  # it tells all to stop when one has ended: this one is about to
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _first_recipe(images: str | Path, out: Path | None, instead: Path | None) -> tuple[Path, Path]:

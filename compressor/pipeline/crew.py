@@ -105,24 +105,29 @@ def follow(group: Group) -> None:
     Raises:
         LostProcessError: another process has ended.
         ToolError: what went wrong here, with the number of this process.
+        RuntimeError: a bug, with the number of this process.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     groups.be(group)
+    try:
+        _work_when_called(group)
+    except groups.LostProcessError:
+        raise
+    except Exception as error:
+        known = error if isinstance(error, ToolError) else lacking(error)
+        if known is None:
+            raise RuntimeError(f"{group.name}: {type(error).__name__}: {error}") from error
+        raise type(known)(f"{group.name}: {known}") from error
+    group.leave()
+
+
+def _work_when_called(group: Group) -> None:
     run: Run | None = None
     while group.called() == _COME:
         call: _Call = group.of_first(None)  # type: ignore[assignment]
         if run is None or (run.plan, run.folder) != (call.plan, call.folder):
             run = Run(call.plan, call.folder)
         run.files = RunFiles(call.folder, writable=False)
-        try:
-            with _share_of_cores(group):
-                call.work(run, *call.arguments)
-        except groups.LostProcessError:
-            raise
-        except Exception as error:
-            known = error if isinstance(error, ToolError) else lacking(error)
-            if known is None:
-                raise
-            raise type(known)(f"{group.name}: {known}") from error
-    group.leave()
+        with _share_of_cores(group):
+            call.work(run, *call.arguments)
