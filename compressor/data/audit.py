@@ -29,7 +29,7 @@ from runtime.images.kinds import has_image_suffix
 from runtime.progress import Track, silent
 from runtime.text import guarded
 
-Decode = Callable[[Sequence[ImageFile], float], dict[ImageFile, DecodedInfo | str]]
+Decode = Callable[[Mapping[ImageFile, str], float], dict[ImageFile, DecodedInfo | str]]
 
 FEWEST_IN_TRAINING = 3
 """Images of the smallest batch: statistics of one say nothing, angles need two."""
@@ -229,7 +229,8 @@ def audit(
         root: the images folder, or another source.
         settings: how to label and split.
         track: shows the progress.
-        decode: what decodes the files, given them and the largest size; None: `inspect`.
+        decode: what decodes the files, given them with their ids and the largest size; None:
+            `inspect`.
 
     Raises:
         InputError: there are no files, or folders or labels do not say which class an image has.
@@ -242,9 +243,7 @@ def audit(
     if labels == "none" and names and found.returned_folder is not None:
         labels = str(found.returned_folder / returned.LABELS)
     limit = settings.max_megapixels
-    results = (
-        decode(list(ids), limit) if decode else inspect(list(ids), track, max_megapixels=limit)
-    )
+    results = decode(ids, limit) if decode else inspect(list(ids), track, max_megapixels=limit)
     rejected = tuple(
         Rejected(ids[path], reason) for path, reason in results.items() if isinstance(reason, str)
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -138,10 +138,10 @@ def look(run: Run) -> Found:
 
 def _make(run: Run, work: Path) -> None:
     data, roots = run.plan.recipe.data, run.roots
-    decode = partial(together, run, _decoded)
+    decode = partial(_decode, run)
     found = audits.audit(roots.images, settings_of(run), decode=decode)
     outside = _outside(run)
-    looked = decode(list(outside), data.max_megapixels)
+    looked = decode(outside, data.max_megapixels)
     ood = {outside[file]: info for file, info in looked.items()}
     if data.ood and not any(isinstance(info, DecodedInfo) for info in ood.values()):
         raise InputError(f"{data.ood}: data.ood has no usable image among {len(ood)} files")
@@ -164,10 +164,25 @@ def _make(run: Run, work: Path) -> None:
         raise
 
 
-def _decoded(
-    run: Run, files: Sequence[ImageFile], max_megapixels: float
+def _decode(
+    run: Run, files: Mapping[ImageFile, str], max_megapixels: float
 ) -> dict[ImageFile, DecodedInfo | str]:
-    return inspect(files, run.track, max_megapixels=max_megapixels, group=groups.current())
+    """Decode files, given with their ids, in all processes of the run.
+
+    They are told paths and ids: each opens a source that is no folder with what it knows itself, so
+    that no credentials travel.
+    """
+    places = [file if isinstance(file, Path) else id_ for file, id_ in files.items()]
+    found = together(run, _decoded, places, max_megapixels)
+    return dict(zip(files, found, strict=True))
+
+
+def _decoded(
+    run: Run, places: Sequence[Path | str], max_megapixels: float
+) -> list[DecodedInfo | str]:
+    files = [place if isinstance(place, Path) else run.roots / place for place in places]
+    found = inspect(files, run.track, max_megapixels=max_megapixels, group=groups.current())
+    return list(found.values())
 
 
 def _outside(run: Run) -> dict[ImageFile, str]:

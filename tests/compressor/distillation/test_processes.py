@@ -66,6 +66,7 @@ def two_steps(data, case, compute):
     for each, batch in zip(jobs, loaded, strict=False):
         training.step(each, batch)
         if training.done == 1:
+            training.losses.read()
             seen.losses = training.losses.sums
             state = training.student_state()
             seen.statistics = {k: v for k, v in state.items() if "running" in k or "tracked" in k}
