@@ -132,16 +132,6 @@ class Group:
             for tensor in tensors:
                 dist.all_reduce(tensor)
 
-    def total_of(self, numbers: Sequence[float]) -> list[float]:
-        """Return the sum of each number over all processes."""
-        if self.size == 1:
-            return list(numbers)
-        import torch
-
-        totals = torch.tensor(numbers, dtype=torch.float64)
-        self.sum_in_place([totals])
-        return [float(total) for total in totals]
-
     def mean_gradients(self, parameters: Iterable[Tensor]) -> None:
         """Let the gradients of parameters become their mean over all processes."""
         if self.size == 1:

@@ -25,7 +25,6 @@ def test_one_alone_gets_back_what_it_gives():
     assert ALONE.joined(tensor, 3) is tensor
     assert ALONE.of_first(7) == 7 and ALONE.collected([1, 2]) == [1, 2]
     assert list(ALONE.streamed(iter([1, 2]), 2)) == [1, 2]
-    assert ALONE.total_of([0.1]) == [0.1]
     module = torch.nn.Linear(1, 1)
     assert ALONE.replicated(module) is module
 
