@@ -25,6 +25,9 @@ last kept frame's by no more than this, as a root mean square. Frames of 320 x 2
 with noise of 0, 5 and 15 grey levels (H.264, MPEG-4) differed by 1.04 at most; an object of 16 x 16
 pixels that comes in makes 1.0, one of 24 x 24 makes 2.6."""
 
+_EARLIER_S = 10
+"""Where a frame is looked for, if it is not where the container seeks to."""
+
 
 @dataclass(frozen=True)
 class _Frame:
@@ -83,11 +86,17 @@ class Videos(Source):
 
     def _image(self, name: str) -> Image.Image:
         frame = self._frames[name]
-        with _stream(frame.video) as (container, stream):
-            container.seek(frame.pts, stream=stream)
-            for found in container.decode(stream):
-                if found.pts == frame.pts:
-                    return _upright(found)
+        # Some containers seek to a later place, or count anew from there: then from the beginning
+        for before_s in (0, _EARLIER_S, None):
+            with _stream(frame.video) as (container, stream):
+                if before_s is not None:
+                    earlier = int(before_s / (stream.time_base or 1))
+                    container.seek(max(frame.pts - earlier, stream.start_time or 0), stream=stream)
+                for found in container.decode(stream):
+                    if found.pts == frame.pts:
+                        return _upright(found)
+                    if found.pts is not None and found.pts > frame.pts:
+                        break
         raise InputError(f"{frame.video}: was changed while it was read; run again")
 
     def folders(self, name: str) -> tuple[str, ...]:
@@ -108,34 +117,72 @@ class _Chosen:
     alike: int = 0
     """Key frames left out because they are like the one before."""
     damage: str = ""
+    _last: Any = None
+
+    def take(self, frame: Any, time: float, seconds: float) -> None:
+        """Take a frame, unless one shortly before it, or one like it, was taken."""
+        if self.frames and time - self.frames[-1][0] < seconds:
+            self.near += 1
+            return
+        seen = np.frombuffer(thumbprint(_upright(frame)), np.uint8).astype(np.float32)
+        if self._last is not None and _difference(seen, self._last) <= SAME_GREY_LEVELS:
+            self.alike += 1
+            return
+        self.frames.append((time, frame.pts))
+        self._last = seen
 
 
 def _chosen(video: LocalFile, seconds: float) -> _Chosen:
-    chosen, last = _Chosen([]), None
+    """Decode the key frames of a video and choose among them.
+
+    Raises:
+        InputError: there is none.
+    """
+    chosen = _Chosen([])
     with _stream(video) as (container, stream):
-        unit = Fraction(stream.time_base or 1)
-        start, after = stream.start_time or 0, -1.0
+        track = _Track(stream, container)
         try:
-            for frame in container.decode(stream):
-                if frame.pts is None:
-                    continue
-                time = max(0.0, float((frame.pts - start) * unit))
-                if chosen.frames and time - after < seconds:
-                    chosen.near += 1
-                    continue
-                seen = np.frombuffer(thumbprint(_upright(frame)), np.uint8).astype(np.float32)
-                if last is not None and _difference(seen, last) <= SAME_GREY_LEVELS:
-                    chosen.alike += 1
-                    continue
-                chosen.frames.append((time, frame.pts))
-                last, after = seen, time
+            for packet in container.demux(stream):
+                track.count(packet)
+                for frame in packet.decode():
+                    if frame.pts is not None:
+                        chosen.take(frame, track.time(frame.pts), seconds)
         except (OSError, ValueError) as error:  # PyAV's errors are both
             if not chosen.frames:
                 raise
             chosen.damage = f"{video}: damaged after {chosen.frames[-1][0]:.1f} s ({error})"
+        if not chosen.damage and (cut := track.cut()):
+            chosen.damage = f"{video}: cut short: {cut}"
     if not chosen.frames:
         raise InputError(f"{video}: no frame could be decoded")
     return chosen
+
+
+class _Track:
+    """How much of a video was there."""
+
+    def __init__(self, stream: Any, container: Any) -> None:
+        self._unit, self._start = Fraction(stream.time_base or 1), stream.start_time or 0
+        self._frames, self._packets, self._end_s = stream.frames, 0, 0.0
+        self._duration_s = (container.duration or 0) / 1e6
+
+    def time(self, pts: int) -> float:
+        """Return the seconds since the beginning."""
+        return max(0.0, float((pts - self._start) * self._unit))
+
+    def count(self, packet: Any) -> None:
+        """Note that a part was there."""
+        if packet.pts is not None:
+            self._packets += 1
+            self._end_s = max(self._end_s, self.time(packet.pts + (packet.duration or 0)))
+
+    def cut(self) -> str:
+        """Say how much of what the file announces was there, if it was not all."""
+        if self._frames and self._packets < 0.98 * self._frames:
+            return f"{self._packets} of {self._frames} frames are there"
+        if self._duration_s - self._end_s > max(1.0, 0.05 * self._duration_s):
+            return f"{self._end_s:.1f} of {self._duration_s:.1f} s are there"
+        return ""
 
 
 def _difference(one: Any, other: Any) -> float:
@@ -145,8 +192,8 @@ def _difference(one: Any, other: Any) -> float:
 def _upright(frame: Any) -> Image.Image:
     """Return a frame as RGB, turned as the file says."""
     image: Image.Image = frame.to_image()
-    turn = getattr(frame, "rotation", 0) % 360
-    return image.rotate(turn, expand=True) if turn else image
+    turns = round(getattr(frame, "rotation", 0) / 90) % 4  # to the left
+    return image.rotate(90 * turns, expand=True) if turns else image
 
 
 @contextmanager
