@@ -90,4 +90,5 @@ def test_label_csv_that_is_not_there(project, refused):
     assert f"data.labels: no such file: {project.folder / 'lables.csv'}" in message
     assert "a section `label:` says which images to label in it first" in message
     project.change(data__labels="lables")
-    assert "data.labels: not folders, source, none, or a CSV file: " in refused("run", "recipe.yaml")
+    message = refused("run", "recipe.yaml")
+    assert "data.labels: not folders, source, none, or a CSV file: " in message
