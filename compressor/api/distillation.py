@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from compressor.api.encoders import Network, student_from, teacher_from
-from compressor.api.image_inputs import Images, image_set, paths_of, records_of
+from compressor.api.image_inputs import Images, files_of, image_set, records_of
 from compressor.api.training import Training
 from compressor.data.dataset import ImageSet
 from compressor.data.layout.labels import UNLABELLED
@@ -58,10 +58,10 @@ class Distilled:
             InputError: an image cannot be read.
         """
         with tempfile.TemporaryDirectory() as work:
-            paths = paths_of(images, Path(work))
-            records_of(paths, None, "train")
+            files = files_of(images, Path(work))
+            records_of(files, None, "train")
             compute = Compute.choose("cpu", None)
-            return embed(self.encoder, paths, compute, label="student on images")
+            return embed(self.encoder, files, compute, label="student on images")
 
     def to_onnx(self, path: str | Path) -> Path:
         """Write the student as an ONNX file; see `export.to_onnx`.
@@ -155,7 +155,8 @@ def _image_set(
     work: Path,
 ) -> ImageSet:
     """Return training and validation images, decoded once."""
-    records = records_of(paths_of(images, work / "images"), labels, "train")
+    files = files_of(images, work / "images")
+    records = records_of(files, labels, "train")
     known = {record.label for record in records} - {UNLABELLED}
     if METHODS[spec.method].needs_labels and len(known) < 2:
         raise InputError(f"method {spec.method} needs labels of at least two classes")
@@ -163,8 +164,10 @@ def _image_set(
         stratified = all(record.label != UNLABELLED for record in records)
         records = assign_splits(records, None, validation, spec.seed, stratified=stratified)
     else:
-        records += records_of(paths_of(validation, work / "validation"), None, "validation")
-    chosen = image_set(records, max(known, default=-1) + 1)
+        others = files_of(validation, work / "validation")
+        records += records_of(others, None, "validation")
+        files += others
+    chosen = image_set(records, files, max(known, default=-1) + 1)
     for split in ("train", "validation"):
         if not len(chosen.part(split)):
             raise InputError(f"{len(records)} images leave none for the {split} split; add images")

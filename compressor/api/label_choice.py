@@ -87,14 +87,20 @@ def _embedded(
     if teacher is None:
         raise InputError("select_images: images need a teacher that embeds them")
     from compressor.api.encoders import teacher_from
-    from compressor.api.image_inputs import paths_of, records_of
+    from compressor.api.image_inputs import files_of, records_of
     from compressor.models.compute import Compute
     from compressor.models.embed import embed
 
     encoder, compute = teacher_from(teacher), Compute.choose(device, None)
     with tempfile.TemporaryDirectory() as work:
-        paths = paths_of(images, Path(work))  # type: ignore[arg-type]
-        records_of(paths, None, "train")
+        files = files_of(images, Path(work))  # type: ignore[arg-type]
+        paths = [file for file in files if isinstance(file, Path)]
+        if len(paths) < len(files):
+            raise InputError(
+                f"{images}: select_images answers with files, so it takes a folder or files; "
+                "`compressor label` takes other sources too"
+            )
+        records_of(files, None, "train")
         embeddings = embed(encoder, paths, compute, label="teacher on images")
     return ([] if isinstance(images, np.ndarray) else paths), embeddings
 

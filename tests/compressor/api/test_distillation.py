@@ -1,5 +1,6 @@
 """Distilling from Python, on plain modules and images, without a run folder."""
 
+import tarfile
 import tempfile
 
 import numpy as np
@@ -56,11 +57,15 @@ def test_it_is_exported_as_it_is(distilled, pixels, tmp_path):
     assert np.allclose(answers.embedding, student.embed(pixels[:5]), atol=1e-3)
 
 
-def test_a_folder_and_paths_give_the_same_student_as_the_array(
-    distilled, folder_of_images, tiny_teacher
+def test_a_folder_paths_and_shards_give_the_same_student_as_the_array(
+    distilled, folder_of_images, tiny_teacher, tmp_path
 ):
-    from_array = distilled[0].module.state_dict()
-    for images in (folder_of_images, sorted(folder_of_images.rglob("*.png"))):
+    from_array, paths = distilled[0].module.state_dict(), sorted(folder_of_images.rglob("*.png"))
+    for number, part in enumerate((paths[:20], paths[20:])):
+        with tarfile.open(tmp_path / f"{number}.tar", "w") as archive:
+            for path in part:
+                archive.add(path, path.relative_to(folder_of_images).as_posix())
+    for images in (folder_of_images, paths, str(tmp_path / "{0..1}.tar")):
         student = compressor.distill(images, tiny_teacher, STUDENT, epochs=2, settings=SETTINGS)
         state = student.module.state_dict()
         assert all(torch.equal(state[name], from_array[name]) for name in from_array)

@@ -1,5 +1,6 @@
 """Choosing images to label from Python: embeddings, folders, arrays, and what is refused."""
 
+import tarfile
 import tempfile
 
 import numpy as np
@@ -34,6 +35,15 @@ def test_the_choice_goes_on_from_labelled_images(embeddings):
     assert sorted(selection.rows // 10) == [2, 3]
     again = compressor.select_images(embeddings, budget=2, strategy="k-center", already=[15, 3])
     assert (selection.rows == again.rows).all()
+
+
+def test_shards_are_refused_with_the_command_that_takes_them(
+    folder_of_images, tiny_teacher, tmp_path
+):
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.add(folder_of_images / "red", "red")
+    with pytest.raises(compressor.InputError, match="`compressor label` takes other sources too"):
+        compressor.select_images(tmp_path / "a.tar", budget=2, teacher=tiny_teacher)
 
 
 def test_a_folder_of_images_is_embedded_by_a_teacher(folder_of_images, tiny_teacher):
