@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from compressor.distributed import group as groups
 from compressor.events import RunEnded, RunStarted, StepEnded, StepStarted, WorkPlanned
 from compressor.pipeline import early_bundle, engine
 from compressor.pipeline.context import Run
@@ -196,6 +197,7 @@ def refuse_early(run: Run) -> None:
         return
     from compressor.distillation.disk_budget import require_maps
     from compressor.distillation.methods.method import method_class
+    from compressor.distillation.schedule import Schedule
     from compressor.models.compute import teacher_dtype, training_dtype
 
     spec, compute = run.plan.recipe.distill, run.compute()
@@ -204,6 +206,9 @@ def refuse_early(run: Run) -> None:
             "distill.epochs is 0, the closed form alone, and the student has no weights to begin "
             "with.\n  Give it some (student.weights), or let it train: distill.epochs: null"
         )
+    Schedule(spec, images=sys.maxsize).require_parts(
+        groups.current().size
+    )  # however many there are
     training_dtype(spec.precision, compute)
     teacher_dtype(spec.teacher_precision, compute, transformer=False)
     method = method_class(spec.method)

@@ -8,6 +8,8 @@ import torch
 
 import compressor
 from compressor.api import job as jobs
+from compressor.distributed import group as groups
+from compressor.distributed.group import ALONE, Group
 from compressor.events import ignore
 from runtime.errors import InputError
 
@@ -43,6 +45,16 @@ def test_a_command_refuses_them_at_once(recipe, command):
     with pytest.raises(InputError, match=r"own\.pth: these weights do not fit teacher\.model"):
         COMMANDS[command](job)
     assert not (recipe.parent / "run/dataset.json").exists()
+
+
+def test_a_batch_too_small_for_the_processes_is_refused_before_an_image_is_decoded(recipe):
+    job = jobs.open_job(recipe, ["distill.batch=8"], recipe.parent / "run", ignore)
+    groups.be(Group(0, 3))
+    try:
+        with pytest.raises(InputError, match="8 images in 3 parts"):
+            jobs.complete(job)
+    finally:
+        groups.be(ALONE)
 
 
 def test_so_does_the_python_api(recipe):
