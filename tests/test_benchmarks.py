@@ -130,3 +130,13 @@ def test_families(tmp_path):
     assert found["figures"]["difference"] < 1e-3
     assert found["reason"] == ""
     assert "1 of 1 families pass every step." in out
+
+
+def test_scale(tmp_path):
+    words = ("scale.py", "--images", 60, "--processes", 1, "--out", tmp_path)
+    out = run(*words)
+    cell = json.loads((tmp_path / "scale.json").read_text())["cells"]["1x60"]
+    assert {"images", "embeddings", "pixels", "distill", "rest"} <= set(cell["steps"])
+    assert cell["steps"]["rest"]["peak_mb"] > 100  # torch alone takes more
+    assert sum(each["seconds"] for each in cell["steps"].values()) <= cell["total_s"]
+    assert run(*words) == out  # what is there is not run again

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The runtime's tests on an emulated Arm processor: a Debian root for arm64 in build/arm64, run by qemu-user.
+# The runtime's tests on an emulated Arm processor: a Debian root for arm64 in /var/tmp, run by qemu-user.
 #
 #   make wheel && sudo tools/arm64_tests.sh [PYTEST OPTIONS]
 #
@@ -7,7 +7,7 @@
 # 1.32.0 crash under qemu, not on Arm. What limits memory or time is left out: emulation needs more of both.
 set -eu
 cd "$(dirname "$0")/.."
-root=build/arm64
+root=/var/tmp/edge-compressor-arm64  # not in the checkout: /proc and /dev are mounted in it
 [ "$(id -u)" = 0 ] || { echo "tools/arm64_tests.sh: needs root, for chroot" >&2; exit 2; }
 for program in debootstrap qemu-aarch64-static; do
   command -v "$program" > /dev/null || { echo "apt install debootstrap qemu-user-static" >&2; exit 2; }
@@ -19,7 +19,8 @@ binfmt=/proc/sys/fs/binfmt_misc
 [ -e "$binfmt/qemu-aarch64" ] || cat /usr/lib/binfmt.d/qemu-aarch64.conf > "$binfmt/register"
 
 if [ ! -e "$root/ready" ]; then
-  rm -rf "$root"
+  ! grep -q " $root/" /proc/mounts || { echo "umount what is mounted below $root first" >&2; exit 2; }
+  rm -rf --one-file-system "$root"
   mkdir -p "$root"
   debootstrap --arch=arm64 --variant=minbase --include=python3-venv,ca-certificates,libgomp1 bookworm "$root"
   cp --remove-destination -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
@@ -31,9 +32,11 @@ mkdir -p "$root/work"
 cp build/wheel/*.whl "$root/work/"
 rm -rf "$root/work/tests"
 cp -r tests pyproject.toml README.md "$root/work/"
+leave() { for each in proc dev; do ! mountpoint -q "$root/$each" || umount "$root/$each"; done; }
+trap leave EXIT
+leave
 mount --bind /proc "$root/proc"
 mount --bind /dev "$root/dev"
-trap 'umount "$root/proc" "$root/dev"' EXIT
 run() { chroot "$root" env HOME=/work OMP_NUM_THREADS=1 sh -c "cd /work && $1"; }
 run "/venv/bin/pip install --quiet --force-reinstall --no-deps *.whl"
 run "/venv/bin/pip install --quiet \$(ls *.whl)[cpu,test] onnxruntime==1.23.2"
