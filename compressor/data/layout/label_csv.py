@@ -1,4 +1,4 @@
-"""A CSV of labels, as people, spreadsheets and other programs write it."""
+"""A CSV of labels, as people, spreadsheets and other programs write it; or JSON lines."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import codecs
 import csv
 import difflib
 import io
+import json
 import os
 import re
 import unicodedata
@@ -116,6 +117,9 @@ def _rows(path: Path) -> Iterator[_Row]:
         InputError: the file cannot be read.
     """
     text = _text(path)
+    if path.suffix.lower() == ".jsonl":
+        yield from _json_rows(text, path)
+        return
     separators = [text[4]] if re.match(r"sep=[^\w\s]", text) else list(",;\t")
     for separator in separators:
         rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
@@ -138,6 +142,31 @@ def _rows(path: Path) -> Iterator[_Row]:
         f"{path}:1: the columns image,label are needed (or names such as filename,class); "
         f"got {first[:200]!r}"
     )
+
+
+def _json_rows(text: str, path: Path) -> Iterator[_Row]:
+    """Yield each row of JSON lines, as the `metadata.jsonl` of Hugging Face's `imagefolder` is."""
+    columns: tuple[str, str] | None = None
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        where = f"{path}:{number}"
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise InputError(f"{where}: not JSON: {error}") from error
+        if not isinstance(row, dict):
+            raise InputError(f"{where}: an object with keys is wanted, such as file_name and label")
+        if columns is None:
+            header = list(row)
+            if (places := _columns(header, where)) is None:
+                raise InputError(
+                    f"{where}: the keys file_name and label are needed; got {', '.join(header)}"
+                )
+            columns = header[places[0]], header[places[1]]
+        image, label = (row.get(key) for key in columns)
+        if image:
+            yield _Row(number, str(image), "" if label is None else class_name(str(label).strip()))
 
 
 def _is_header(cells: Sequence[str]) -> bool:
