@@ -118,6 +118,23 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
+_SECRET_NAME = re.compile(r"SECRET|TOKEN|PASSWORD|KEY|CREDENTIAL", re.IGNORECASE)
+
+
+def without_secrets(text: str) -> str:
+    """Return what a library said, without what could be a secret.
+
+    Users, passwords and queries of addresses go, and the values of environment variables whose
+    names say that they are secret.
+    """
+    text = re.sub(r"//[^/@\s]*@", "//", text)
+    text = re.sub(r"(://[^\s?'\")]*)\?[^\s'\")]*", r"\1", text)
+    for name, value in os.environ.items():
+        if _SECRET_NAME.search(name) and len(value) >= 6:
+            text = text.replace(value, "***")
+    return text
+
+
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 

@@ -31,6 +31,7 @@ SLOW = (
     "compressor/distillation/test_processes.py",
     "compressor/distillation/test_trainer.py",
     "compressor/models/test_families.py",
+    "compressor/observers/tracking/",
     "compressor/pipeline/steps/",
     "compressor/pipeline/test_edits.py",
     "compressor/pipeline/test_early_bundle.py",

@@ -13,6 +13,7 @@ from compressor.events import Observer
 from compressor.observers import event_log
 from compressor.observers.event_log import EventLog
 from compressor.observers.fan_out import fan_out
+from compressor.observers.tracking import registry as trackers
 from compressor.pipeline import dry_run, labelling, runner, simulation_report
 from compressor.pipeline.context import Run
 from compressor.pipeline.dry_run import DryRun
@@ -41,6 +42,7 @@ def open_job(
     observer: Observer,
     *,
     given_as: str = "--set",
+    track: Sequence[str] = (),
 ) -> Run:
     """Read a recipe into a run that has not begun. Writes nothing.
 
@@ -50,13 +52,17 @@ def open_job(
         out: the run's folder; None: `runs/NAME`.
         observer: receives the events; `events.jsonl` in the folder receives them too.
         given_as: what messages call a change.
+        track: experiment trackers by name, which receive the run too.
 
     Raises:
-        InputError: with file, line and key of every mistake.
+        InputError: with file, line and key of every mistake; or no tracker has this name.
+        MissingDependencyError: a tracker is not installed.
     """
+    trackers.require(track)
     plan = plans.load(recipe, assignments, given_as=given_as)
     folder = out if out is not None else Path("runs") / plan.recipe.name
-    return Run(plan, folder, observer=fan_out(EventLog(folder / event_log.FILE), observer))
+    observer = fan_out(EventLog(folder / event_log.FILE), observer)
+    return Run(plan, folder, observer=fan_out(observer, *trackers.observers(track, observer)))
 
 
 def reopen_job(folder: Path, observer: Observer) -> Run:

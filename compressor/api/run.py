@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from compressor.api import job as jobs
 from compressor.api.first_recipe import folder_of, write_first_recipe
 from compressor.api.result import RunResult
 from compressor.events import Message, Observer, ignore
+from compressor.observers.tracking import registry as trackers
 from compressor.recipe.networks import WEIGHTS_WORDS
 from compressor.recipe.places.addresses import LABEL_WORDS
 from runtime.errors import from_file_system
@@ -24,6 +25,7 @@ def run(
     out: str | Path | None = None,
     overrides: Mapping[str, object] | None = None,
     on_event: Observer = ignore,
+    track: Sequence[str] = (),
 ) -> RunResult:
     """Run a recipe: from images to student, ONNX files, bundle and report.
 
@@ -35,6 +37,7 @@ def run(
         overrides: changes of the recipe, such as `{"distill.epochs": 2}`; paths are relative to
             the recipe.
         on_event: called with every event; what it raises ends the run.
+        track: experiment trackers, of `tensorboard`, `mlflow` and `wandb` (docs/tracking.md).
 
     Returns:
         The result. A missed requirement is its verdict, not an error.
@@ -44,7 +47,9 @@ def run(
         MissingDependencyError: this machine lacks a package, GPU, weights or disk space.
     """
     assignments = jobs.assignments_of(overrides or {})
-    job = jobs.open_job(Path(recipe), assignments, _path(out), on_event, given_as="overrides")
+    job = jobs.open_job(
+        Path(recipe), assignments, _path(out), on_event, given_as="overrides", track=track
+    )
     return jobs.complete(job)
 
 
@@ -59,6 +64,7 @@ def compress(
     out: str | Path | None = None,
     overrides: Mapping[str, object] | None = None,
     on_event: Observer = ignore,
+    track: Sequence[str] = (),
 ) -> RunResult:
     """Distil a student for a folder of images, without a recipe written by hand.
 
@@ -75,6 +81,7 @@ def compress(
         out: the run's folder; None: `runs/NAME` below the current folder.
         overrides: further changes of the recipe, such as `{"require.size_mb": 4}`.
         on_event: called with every event; what it raises ends the run.
+        track: experiment trackers, of `tensorboard`, `mlflow` and `wandb` (docs/tracking.md).
 
     Returns:
         The result. A missed requirement is its verdict, not an error.
@@ -90,8 +97,11 @@ def compress(
     if labels is not None:
         changes["data.labels"] = labels if labels in LABEL_WORDS else _from_here(labels)
     assignments = jobs.assignments_of(changes | dict(overrides or {}))
+    trackers.require(track)
     recipe, lines = write_first_recipe(images, folder_of(images, _path(out)))
-    job = jobs.open_job(recipe, assignments, recipe.parent, on_event, given_as="overrides")
+    job = jobs.open_job(
+        recipe, assignments, recipe.parent, on_event, given_as="overrides", track=track
+    )
     for line in lines:
         job.observer(Message(text=line))
     return jobs.complete(job)

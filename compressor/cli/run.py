@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 import click
 
 from compressor.cli.options import SOURCE, json_option, require_training_packages, set_option
+from compressor.observers.tracking.registry import TRACKERS, require
 from compressor.recipe.places.addresses import is_source
 from runtime.cli import out_option, say
 from runtime.errors import InputError
@@ -37,6 +38,14 @@ from runtime.errors import InputError
     help="Share teacher and training among N processes on this machine, a GPU each where there are "
     "GPUs. torchrun and accelerate launch start them on several machines.",
 )
+@click.option(
+    "--track",
+    "trackers",
+    multiple=True,
+    type=click.Choice(TRACKERS),
+    help="Send the run to an experiment tracker too; its own environment variables say where. "
+    "Repeatable. See docs/tracking.md.",
+)
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and change nothing.")
 @json_option
 def run(
@@ -46,6 +55,7 @@ def run(
     target: str | None,
     minutes: float | None,
     processes: int | None,
+    trackers: tuple[str, ...],
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -66,6 +76,7 @@ def run(
     from compressor.pipeline import dry_run as rehearsal
     from runtime.documents import plain
 
+    require(trackers)
     if not dry_run and processes is not None:
         _start(processes)
     group = ALONE if dry_run else join()
@@ -83,7 +94,7 @@ def run(
         if is_source(recipe):
             instead = Path(stack.enter_context(TemporaryDirectory())) if dry_run else None
             recipe, out = _first_recipe(recipe, out, instead)
-        job = jobs.open_job(Path(recipe), overrides, out, console)
+        job = jobs.open_job(Path(recipe), overrides, out, console, track=trackers)
         if dry_run:
             document = jobs.rehearse(job)
             say(json.dumps(plain(document)) if as_json else rehearsal.text(document))

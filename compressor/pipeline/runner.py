@@ -40,9 +40,8 @@ def run_all(run: Run, *, until: str | None = None) -> Outcome:
     outcome: Literal["done", "waiting", "failed"] = "failed"
     started = time.monotonic()
     try:
-        outcome = _first_bundle(run) if until is None else "done"
-        if outcome == "done":
-            outcome = _run_all(run, until)
+        first = _first_bundle(run) if until is None else "done"
+        outcome = _run_all(run, until) if first == "done" else first
     except KeyboardInterrupt:
         if until is None:
             _keep_best(run)

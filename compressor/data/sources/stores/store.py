@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +11,7 @@ from typing import Any, TypeVar
 from compressor.data.sources.stored_file import Reader
 from compressor.recipe.places.addresses import shown
 from runtime.errors import InputError, MissingDependencyError
+from runtime.text import without_secrets
 
 T = TypeVar("T")
 
@@ -21,7 +21,6 @@ _BLOCK_BYTES = 8_000_000
 """Read ahead while the headers of a shard are read: a request for each would take far longer."""
 _AGAIN = (408, 425, 429)
 """Codes of 400 to 499 that pass: too slow, too early, too many."""
-_SECRET_NAME = re.compile(r"SECRET|TOKEN|PASSWORD|KEY|CREDENTIAL", re.IGNORECASE)
 
 
 class Store:
@@ -172,9 +171,5 @@ def _status(error: BaseException) -> int | None:
 def _scrubbed(error: BaseException) -> str:
     """Return an error in one line, without what could be a secret."""
     text = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-    text = re.sub(r"//[^/@\s]*@", "//", text)
-    text = re.sub(r"\?[^\s'\")]*", "", text)
-    for name, value in os.environ.items():
-        if _SECRET_NAME.search(name) and len(value) >= 6:
-            text = text.replace(value, "***")
+    text = without_secrets(re.sub(r"\?[^\s'\")]*", "", text))
     return text if type(error).__name__ in text else f"{type(error).__name__}: {text}"

@@ -1,0 +1,1 @@
+"""Experiment trackers, a file each, behind one protocol. They read events and a run's folder."""
