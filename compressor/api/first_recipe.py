@@ -42,6 +42,8 @@ def recipe_name(images: str | Path) -> str:
     address = addresses.from_here(images)
     is_file = addresses.kind_of(address) not in ("folder", "store")
     last = PurePosixPath(address).stem if is_file else PurePosixPath(address).name
+    if not any(map(str.isalnum, last)):  # as of clips/*.mp4
+        last = PurePosixPath(address).parent.name
     name = "".join(c if c.isascii() and c.isalnum() else "-" for c in last)
     return f"{name.strip('-.') or 'recipe'}-cpu"
 

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from compressor.recipe import yaml_text
 from compressor.recipe.yaml_text import YamlTextError
 from runtime.errors import InputError
+from runtime.text import without_secrets
 
 Key = tuple[str | int, ...]
 
@@ -228,6 +229,7 @@ def _shown(value: object) -> str:
 
 
 def _short(text: str) -> str:
+    text = without_secrets(text)
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 

@@ -51,7 +51,9 @@ def kind_of(address: str) -> Kind:
 
 def shown(address: str) -> str:
     """Return an address as it may be shown: without user, password and query."""
-    return re.sub(r"//[^/@]*@", "//", address).partition("?")[0] if is_remote(address) else address
+    if not is_remote(address):
+        return address
+    return re.sub(r"//[^/@]*@", "//", address).partition("?")[0]
 
 
 def resolved(address: str, folder: Path) -> str:

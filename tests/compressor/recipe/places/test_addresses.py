@@ -2,6 +2,7 @@
 
 import pytest
 
+from compressor.recipe import plan as plans
 from compressor.recipe.places import addresses
 from runtime.errors import InputError
 
@@ -79,6 +80,18 @@ def test_an_address_with_a_secret_is_refused_and_not_repeated(address):
     assert said is not None
     assert "password" in said
     assert "SECRET" not in said + addresses.shown(address)
+
+
+def test_a_change_of_a_recipe_with_a_secret_is_not_repeated(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    networks = "teacher: {model: a, weights: hub}\nstudent: {model: b}\ntarget: cpu\n"
+    path.write_text("name: a\ndata: {images: photos}\n" + networks)
+    change = "data.images=s3://KEY:SECRET@bucket/a.tar?token=SECRET"
+    for changes in ([change], ["data.imagse=" + change.partition("=")[2]]):
+        with pytest.raises(InputError) as caught:
+            plans.load(path, changes)
+        assert "--set data.imag" in str(caught.value)
+        assert "SECRET" not in str(caught.value)
 
 
 def test_an_address_without_one_is_not():
