@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         StepStarted,
         WorkPlanned,
     )
+    from compressor.sharing.push import push
     from runtime.errors import ImageError, InputError, MissingDependencyError, ToolError
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "compress",
     "distill",
     "fetch_weights",
+    "push",
     "run",
     "select_images",
 ]
@@ -70,6 +72,7 @@ _MODULES = {
         *("EpochEnded", "Event", "Message", "Observer", "Progress", "RunEnded", "RunStarted"),
         *("StepEnded", "StepStarted", "WorkPlanned"),
     ),
+    "compressor.sharing.push": ("push",),
     "runtime.errors": ("ImageError", "InputError", "MissingDependencyError", "ToolError"),
 }
 

@@ -26,6 +26,7 @@ compressor fetch recipe.yaml  download weights for a machine without network
 compressor label recipe.yaml  choose which images to label first
 compressor run recipe.yaml    make the student, its files for the device and the report
 compressor check RUN/bundle   check the bundle again, here or on the device
+compressor push RUN REPO      share a run: a model hub (private), or a registry of MLflow
 compressor runs               the runs of a folder with their figures; `open RUN` shows the page
 """
 
@@ -39,7 +40,7 @@ def commands() -> None:
 for command in (
     *(setup.audit, setup.init, setup.quickstart, label.label, run.run, export.export),
     *(export.engine, check.check, check.candidates, predict, pack, unpack),
-    *(reports.compare, reports.runs, reports.open_report, fetch.fetch),
+    *(reports.compare, reports.runs, reports.open_report, reports.push, fetch.fetch),
     *(setup.recipes, setup.targets, setup.schema, setup.doctor, setup.cache),
 ):
     commands.add_command(command)

@@ -1,4 +1,4 @@
-"""Commands about reports: compare them, list those of a folder, open one."""
+"""Commands about finished runs: compare, list, open their reports, share them."""
 
 from __future__ import annotations
 
@@ -107,3 +107,51 @@ def open_report(run: Path, only_print: bool) -> None:
     say(address)
     if not only_print and not webbrowser.open(address):
         say("no browser could be started: open the address above in one", err=True)
+
+
+@click.command()
+@click.argument("run_folder", metavar="RUN", type=FILE)
+@click.argument("repository", required=False)
+@click.option(
+    "--to",
+    metavar="mlflow:NAME",
+    help="Register a model in MLflow (MLFLOW_TRACKING_URI), in place of a repository.",
+)
+@click.option(
+    "--public", is_flag=True, help="Let everybody see the repository. Default: private, always."
+)
+@click.option(
+    "--licence",
+    "--license",
+    metavar="ID",
+    help="The student's licence, such as apache-2.0. Default: the one that its weights pass on.",
+)
+@click.option("--dry-run", is_flag=True, help="Print the model card and send nothing.")
+def push(
+    run_folder: Path,
+    repository: str | None,
+    to: str | None,
+    public: bool,
+    licence: str | None,
+    dry_run: bool,
+) -> None:
+    """Share a finished RUN: bundle, report and a model card, with licence and figures.
+
+    REPOSITORY is OWNER/NAME on the Hugging Face hub, or on what HF_ENDPOINT names. The token is the
+    one of `hf auth login` or HF_TOKEN. With --to, the bundle becomes the next version of a pyfunc
+    model of MLflow. Exit code 3: no token, or nobody answers.
+    """
+    from compressor.sharing import push as sharing
+    from compressor.sharing import shared_run
+
+    if dry_run:
+        run = shared_run.read(run_folder, licence=licence)
+        say(run.card, nl=False)
+        say(f"would send {run.text()}", err=True)
+        return
+
+    def note(line: str) -> None:
+        say(line, err=True)
+
+    address = sharing.push(run_folder, repository, to=to, public=public, licence=licence, note=note)
+    say(f"pushed: {address}")

@@ -31,8 +31,7 @@ class Backend:
     name = "mlflow"
 
     def __init__(self) -> None:
-        for name, value in _PATIENCE.items():
-            os.environ.setdefault(name, value)
+        be_impatient()
         self._client: MlflowClient | None = None
         self._id = ""
 
@@ -46,7 +45,7 @@ class Backend:
         if self._id:
             client.update_run(self._id, status="RUNNING")
         else:
-            experiment = self._experiment()
+            experiment = experiment_of(client)
             tags = {"edge-compressor.folder": str(run.folder)}
             self._id = client.create_run(experiment, run_name=run.name, tags=tags).info.run_id
             parameters = [
@@ -96,11 +95,17 @@ class Backend:
             raise
         return bool(found.info.lifecycle_stage == "active")
 
-    def _experiment(self) -> str:
-        """Return the id of the experiment that the environment names, or of our own."""
-        assert self._client is not None
-        if named := os.environ.get("MLFLOW_EXPERIMENT_ID"):
-            return named
-        name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
-        found = self._client.get_experiment_by_name(name)
-        return str(found.experiment_id if found else self._client.create_experiment(name))
+
+def be_impatient() -> None:
+    """Let MLflow's client give up sooner, unless the environment says how long it may try."""
+    for name, value in _PATIENCE.items():
+        os.environ.setdefault(name, value)
+
+
+def experiment_of(client: MlflowClient) -> str:
+    """Return the id of the experiment that the environment names, or of our own."""
+    if named := os.environ.get("MLFLOW_EXPERIMENT_ID"):
+        return named
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
+    found = client.get_experiment_by_name(name)
+    return str(found.experiment_id if found else client.create_experiment(name))
