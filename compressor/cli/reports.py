@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from compressor.cli.options import FILE, json_option
+from compressor.cli.options import FILE, json_option, require_training_packages
 from runtime.cli import NOT_PASSED, say
 from runtime.errors import InputError
 from runtime.text import command
@@ -141,6 +141,7 @@ def push(
     one of `hf auth login` or HF_TOKEN. With --to, the bundle becomes the next version of a pyfunc
     model of MLflow. Exit code 3: no token, or nobody answers.
     """
+    require_training_packages()
     from compressor.sharing import push as sharing
     from compressor.sharing import shared_run
 
