@@ -170,8 +170,8 @@ def printed(cells: dict[str, Cell]) -> str:
             if found is None:
                 continue
             seconds, growth = found["seconds"], ""
-            if (processes, name) in before:
-                growth = f"{seconds / max(before[processes, name][1], 1e-9):.1f}"
+            if (processes, name) in before and before[processes, name][1] > 0.5:
+                growth = f"{seconds / before[processes, name][1]:.1f}"
             before[processes, name] = images, seconds
             rows.append(
                 [
