@@ -5,6 +5,7 @@ Addresses and credentials are MLflow's own: MLFLOW_TRACKING_URI, MLFLOW_TRACKING
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -97,7 +98,11 @@ class Backend:
 
 
 def be_impatient() -> None:
-    """Let MLflow's client give up sooner, unless the environment says how long it may try."""
+    """Let MLflow's client give up sooner, unless the environment says how long it may try.
+
+    What it tries in vain is told once, by the error, and not by a line of its HTTP client each.
+    """
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     for name, value in _PATIENCE.items():
         os.environ.setdefault(name, value)
 

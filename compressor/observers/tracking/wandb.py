@@ -39,6 +39,7 @@ class Backend:
         import wandb
 
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        os.environ.setdefault("WANDB_SILENT", "true")
         mode: Any = os.environ.get("WANDB_MODE", "offline")
         run_id = run.id or uuid4().hex[:8]
         self._run = wandb.init(
