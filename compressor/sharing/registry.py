@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
+import warnings
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -56,6 +58,7 @@ def push(run: SharedRun, name: str, *, note: Callable[[str], None]) -> str:
     """
     require(["mlflow"])
     be_impatient()
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow
     from mlflow.exceptions import MlflowException
 
@@ -63,8 +66,10 @@ def push(run: SharedRun, name: str, *, note: Callable[[str], None]) -> str:
     try:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / _MODEL
-            _save(run, path)
             note(f"{where}: sending {run.text()}")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # advice to whoever writes a model
+                _save(run, path)
             return _register(run, name, path)
     except MlflowException as error:
         lines = (without_secrets(str(error)).strip() or type(error).__name__).splitlines()

@@ -58,3 +58,24 @@ def test_a_run_is_a_version_whose_predict_takes_image_files(registry, finished_r
         assert answer["confidence"] == pytest.approx(wanted["confidence"], abs=1e-6)
     assert "code/runtime" in where  # the model's own copy
     assert registries.push(run, "tiny", note=told.append) == "models:/tiny/2"
+
+
+def test_a_registry_that_is_away_is_exit_code_3_without_its_password(
+    finished_run, monkeypatch, capfd, tmp_path
+):
+    from compressor.cli import app
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:hunter2@127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    for name in ("HF_HUB_DISABLE_TELEMETRY", "HF_HUB_DISABLE_PROGRESS_BARS"):
+        monkeypatch.setenv(name, "1")
+    words = ["compressor", "push", str(finished_run), "--to", "mlflow:tiny"]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as ended:
+        app.main()
+    _, err = capfd.readouterr()
+    assert ended.value.code == 3
+    assert "127.0.0.1" in err
+    assert "hunter2" not in err
+    assert "Traceback" not in err
