@@ -32,11 +32,12 @@ mkdir -p "$root/work"
 cp build/wheel/*.whl "$root/work/"
 rm -rf "$root/work/tests"
 cp -r tests pyproject.toml README.md "$root/work/"
-leave() { for each in proc dev; do ! mountpoint -q "$root/$each" || umount "$root/$each"; done; }
+leave() { for each in proc dev sys; do ! mountpoint -q "$root/$each" || umount "$root/$each"; done; }
 trap leave EXIT
 leave
 mount --bind /proc "$root/proc"
 mount --bind /dev "$root/dev"
+mount --bind /sys "$root/sys"
 run() { chroot "$root" env HOME=/work OMP_NUM_THREADS=1 sh -c "cd /work && $1"; }
 run "/venv/bin/pip install --quiet --force-reinstall --no-deps *.whl"
 run "/venv/bin/pip install --quiet \$(ls *.whl)[cpu,test] onnxruntime==1.23.2"

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from compressor.events import Observer
-from compressor.observers.tracking.follow import Follow
-from compressor.observers.tracking.tracker import Tracker
 from runtime.errors import InputError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from compressor.observers.tracking.tracker import Tracker
 
 TRACKERS = ("tensorboard", "mlflow", "wandb")
 """Each is the name of a file here, of the package that it needs, and of the extra."""
@@ -44,6 +46,8 @@ def observers(names: Sequence[str], tell: Observer) -> list[Observer]:
         InputError: as `require`.
         MissingDependencyError: as `require`.
     """
+    from compressor.observers.tracking.follow import Follow  # with numpy: the names need none
+
     require(names)
     return [Follow(_tracker(name), tell) for name in dict.fromkeys(names)]
 
