@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
 from runtime.errors import InputError, MissingDependencyError
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # names of commands need no numpy
+    import numpy as np
+    import numpy.typing as npt
     from av.container import InputContainer
 
 OPEN_S, SILENCE_S = 10.0, 10.0
