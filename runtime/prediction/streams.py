@@ -138,6 +138,7 @@ def _opened(stream: Stream) -> InputContainer:
 def _decoded(stream: Stream, container: InputContainer) -> Iterator[Frame]:
     """Yield every frame; where reading fails, say after how many."""
     import av
+    import numpy as np
 
     began, first, count = time.monotonic(), None, 0
     last = began
