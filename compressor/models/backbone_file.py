@@ -31,3 +31,15 @@ def write(student: Encoder, path: Path) -> None:
     # Copies: a safetensors file holds no tensors that share their memory.
     state = student.module.backbone.state_dict()
     save_file({name: tensor.clone().contiguous() for name, tensor in state.items()}, path, metadata)
+    _sort_metadata(path)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Give the same file the same bits: safetensors writes the metadata in any order."""
+    content = path.read_bytes()
+    begins = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:begins])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(len(text).to_bytes(8, "little") + text + content[begins:])

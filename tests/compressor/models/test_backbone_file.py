@@ -68,3 +68,16 @@ def test_the_file_says_what_it_holds_and_not_the_embedding_layer(tmp_path):
     assert seen["mean"] == list(student.preprocess.mean)
     assert seen["interpolation"] == student.preprocess.interpolation
     assert replace(student.preprocess, mean=tuple(seen["mean"])) == student.preprocess
+
+
+def test_the_same_student_makes_the_same_bytes(tmp_path):
+    """The library itself writes the metadata in another order each time."""
+    student = create_student(Student(model="test_vit", weights="none", image_size=96), seed=3)
+    written = set()
+    for number in range(12):
+        backbone_file.write(student, tmp_path / f"{number}.safetensors")
+        written.add((tmp_path / f"{number}.safetensors").read_bytes())
+    assert len(written) == 1
+    state = student.module.backbone.state_dict()
+    read = load_file(tmp_path / "0.safetensors")
+    assert all(torch.equal(read[name], tensor) for name, tensor in state.items())

@@ -216,11 +216,14 @@ def bits(out: Path) -> dict[str, str]:
     found = {}
     for path in sorted(path for path in out.rglob("*") if path.is_file()):
         name = path.relative_to(out).as_posix()
-        if name == "report.json":
+        if path.name == "report.json":
             scores = [
                 _without(entry, "latency") for entry in json.loads(path.read_text())["ledger"]
             ]
             found[name] = json.dumps(scores)
+        elif name == "rounds.json":
+            rounds = json.loads(path.read_text())["rounds"]
+            found[name] = json.dumps([_without(each, "made") for each in rounds])
         elif name == "train.jsonl":
             lines = map(json.loads, path.read_text().splitlines())
             found[name] = json.dumps([_without(line, "seconds") for line in lines])
