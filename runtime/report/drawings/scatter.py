@@ -16,6 +16,8 @@ WIDE, NARROW = 720, 340
 """Widths of a drawing for a screen and for a phone, on which its words stay readable."""
 _MARGIN, _LOWER, _LABEL = 44, 300, 14
 _FAR = 8
+_MANY = 300
+"""From here on the steps of a logarithmic axis are powers of ten alone."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,8 @@ def _axis(costs: Sequence[float]) -> tuple[Sequence[float], Callable[[float], fl
         steps = round_numbers(0, high)
         return steps, lambda value: value / steps[-1]
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    rounds = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
+    digits = (1, 2, 5) if high <= _MANY * low else (1,)  # more would touch on a narrow screen
+    rounds = [digit * 10.0**power for power in powers for digit in digits]
     first = max(each for each in rounds if each <= low)
     last = min(each for each in rounds if each >= high)
     within = math.log(last / first)

@@ -44,4 +44,5 @@ def test_costs_that_lie_far_apart_have_a_logarithmic_axis():
         return [step.label for step in scatter(found, label="r", unit="ms").steps]
 
     assert steps(4.4, 160) == ["2", "5", "10", "20", "50", "100", "200"]
+    assert steps(0.314, 2701) == ["0.1", "1", "10", "100", "1000", "10000"]
     assert steps(20, 100) == ["0", "20", "40", "60", "80", "100"]
