@@ -78,6 +78,20 @@ def parse(content: bytes | str) -> Any:
     return document
 
 
+def decoded(content: bytes, kind: type[T]) -> T:
+    """Return a JSON document of unknown origin as a struct; what the struct has not is passed over.
+
+    For files of hundreds of megabytes: only the keys of the struct become values.
+
+    Raises:
+        ValueError: it is none, or a key is wrong.
+    """
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+
+
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not a JSON number")
 

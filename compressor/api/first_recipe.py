@@ -129,21 +129,8 @@ def folder_of(images: str | Path, out: Path | None) -> Path:
     Raises:
         InputError: it is not there, or cannot be named like this.
     """
-    refuse_missing(images)
+    addresses.refuse_missing(images)
     return out if out is not None else Path("runs") / recipe_name(images)
-
-
-def refuse_missing(images: str | Path) -> None:
-    """Refuse a folder or other source of images that is not there.
-
-    Raises:
-        InputError: says what is missing.
-    """
-    if not addresses.is_source(images):
-        if addresses.kind_of(str(images)) != "yolo" or not Path(images).is_file():
-            raise InputError(f"{images}: no such folder")
-    elif mistake := addresses.mistake_in(addresses.from_here(images)):
-        raise InputError(f"{addresses.shown(str(images))}: {mistake}")
 
 
 def write_first_recipe(images: str | Path, folder: Path) -> tuple[Path, list[str]]:

@@ -9,13 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from compressor.api.first_recipe import refuse_missing
 from compressor.data.dataset import ImageRecord, ImageSet, Split
 from compressor.data.image_files import DecodedInfo, inspect
 from compressor.data.layout.labels import UNLABELLED
 from compressor.data.layout.listing import files_below
 from compressor.data.sources.opened import opened
-from compressor.recipe.places.addresses import from_here
+from compressor.recipe.places.addresses import from_here, refuse_missing
 from runtime.arrays import Ints
 from runtime.errors import InputError
 from runtime.images.image_file import ImageFile

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from compressor.cli.options import FILE, SOURCE, json_option, require_training_packages
-from compressor.recipe.places.addresses import from_here
+from compressor.recipe.places.addresses import from_here, refuse_missing
 from runtime.cli import say
 from runtime.errors import InputError
 from runtime.text import command
@@ -28,7 +28,6 @@ def audit(images: str | Path, labels: str | None, class_level: int | None, as_js
 
     IMAGES is a folder, or another source: docs/sources.md.
     """
-    from compressor.api.first_recipe import refuse_missing
     from compressor.cli.console import Console, note, set_up_logging
     from compressor.data import audit as audits
     from compressor.data.layout.names import class_names
@@ -91,7 +90,6 @@ def init(images: str | Path, path: Path, like: str | None) -> None:
     from compressor.api.first_recipe import (
         first_look,
         recipe_like,
-        refuse_missing,
         starter_recipe,
     )
     from compressor.cli.console import note

@@ -138,7 +138,7 @@ def _histogram(
 ) -> Histogram:
     both = np.concatenate([inside, outside])
     low, high = float(both.min()), float(both.max())
-    if high - low < 1e-6:
+    if high - low < 0.002:  # or rounding would leave nothing between them
         low, high = low - 0.01, high + 0.01
     counts = [np.histogram(each, _BINS, (low, high))[0] for each in (inside, outside)]
     return Histogram(

@@ -115,6 +115,7 @@ def test_there_is_no_other_reader():
     own = {
         "compressor/distillation/checkpoint.py",
         "compressor/distillation/epochs.py",
+        "compressor/models/backbone_file.py",
         "compressor/pipeline/storage/digests.py",
         "compressor/pipeline/storage/records.py",
         "export/engine/layers.py",

@@ -6,7 +6,6 @@ import codecs
 import csv
 import difflib
 import io
-import json
 import os
 import re
 import unicodedata
@@ -16,6 +15,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from compressor.data.layout.class_folders import class_name
+from runtime import documents
 from runtime.errors import InputError
 from runtime.text import unguarded
 
@@ -152,7 +152,7 @@ def _json_rows(text: str, path: Path) -> Iterator[_Row]:
             continue
         where = f"{path}:{number}"
         try:
-            row = json.loads(line)
+            row = documents.parse(line)
         except ValueError as error:
             raise InputError(f"{where}: not JSON: {error}") from error
         if not isinstance(row, dict):

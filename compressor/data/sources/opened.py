@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from compressor.data.sources.source import Root, Roots, Source
 from compressor.recipe.places.addresses import (
@@ -14,8 +15,10 @@ from compressor.recipe.places.addresses import (
     mistake_in,
     shown,
 )
-from compressor.recipe.schema import Data
 from runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from compressor.recipe.schema import Data
 
 
 def opened(address: str | Path, *, crops: bool = False, frame_seconds: float = 1.0) -> Root:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from compressor.data.layout.label_csv import IMAGE_COLUMNS, LABEL_COLUMNS
+from runtime import documents
 from runtime.errors import InputError
 
 
@@ -64,7 +64,7 @@ def columns_of(schema: Any, where: str) -> Columns:
 def _features(metadata: Mapping[bytes, bytes]) -> dict[str, dict[str, Any]]:
     """Return what `datasets` notes of its columns; none where another program wrote the file."""
     try:
-        noted = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
+        noted = documents.parse(metadata.get(b"huggingface", b"{}"))["info"]["features"]
     except (ValueError, KeyError, TypeError):
         return {}
     return {name: kind for name, kind in noted.items() if isinstance(kind, dict)}

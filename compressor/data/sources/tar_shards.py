@@ -10,13 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-import msgspec
 import numpy as np
 
 from compressor.data.layout.class_folders import class_name
 from compressor.data.sources.source import Source, clean
 from compressor.data.sources.stored_file import StoredFile
 from compressor.data.sources.tar_headers import entries
+from runtime import documents
 from runtime.errors import InputError
 from runtime.images.kinds import has_image_suffix
 
@@ -146,8 +146,8 @@ def _label_of(content: bytes, *, is_json: bool) -> str | None:
     if not is_json:
         return class_name(content.decode("utf-8", "replace").strip()) or None
     try:
-        document = msgspec.json.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        document = documents.parse(content)
+    except ValueError:
         return None
     if not isinstance(document, dict):
         return None

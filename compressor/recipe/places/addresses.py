@@ -148,3 +148,16 @@ def _matching(pattern: str) -> list[str]:
     if not found:
         raise InputError(f"no file matches {pattern}")
     return found
+
+
+def refuse_missing(images: str | Path) -> None:
+    """Refuse a folder or other source of images that is not there.
+
+    Raises:
+        InputError: says what is missing.
+    """
+    if not is_source(images):
+        if kind_of(str(images)) != "yolo" or not Path(images).is_file():
+            raise InputError(f"{images}: no such folder")
+    elif mistake := mistake_in(from_here(images)):
+        raise InputError(f"{shown(str(images))}: {mistake}")

@@ -85,8 +85,11 @@ def bar_chart(found: Histogram, label: str) -> BarChart:
     highest = max(0.05, *(max(each) for each in shares))
     step = (_WIDTH - _LEFT) / len(found.inside)
 
+    span = found.high - found.low  # 0: all images have the same score
+
     def across(value: float) -> float:
-        return round(_LEFT + (_WIDTH - _LEFT) * (value - found.low) / (found.high - found.low), 1)
+        share = (value - found.low) / span if span else 0.5
+        return round(_LEFT + (_WIDTH - _LEFT) * min(1.0, max(0.0, share)), 1)
 
     def bars(of: Sequence[float]) -> list[Bar]:
         heights = [round((_FLOOR - 8) * share / highest, 1) for share in of]
@@ -97,11 +100,12 @@ def bar_chart(found: Histogram, label: str) -> BarChart:
         ]
 
     middle = (found.low + found.high) / 2
+    named = (found.low, middle, found.high) if span else (middle,)
     return BarChart(
         label,
         bars(shares[0]),
         bars(shares[1]),
-        [Tick(across(value), f"{value:.2f}") for value in (found.low, middle, found.high)],
+        [Tick(across(value), f"{value:.2f}") for value in named],
         [Tick(8, f"{highest:.0%}"), Tick(_FLOOR, "0")],
         None if found.threshold is UNSET else across(found.threshold),
     )

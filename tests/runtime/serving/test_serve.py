@@ -1,5 +1,6 @@
 """`python -m runtime serve`: a real server, real clients, and what a hostile one may do."""
 
+import contextlib
 import http.client
 import json
 import signal
@@ -41,7 +42,8 @@ def ask(address, method, path, body=None, headers=None):
     """One request; the status and the JSON of the answer."""
     client = http.client.HTTPConnection(address.hostname, address.port, timeout=120)
     try:
-        client.request(method, path, body, headers or {})
+        with contextlib.suppress(BrokenPipeError):  # a refusal may come before all was sent
+            client.request(method, path, body, headers or {})
         answer = client.getresponse()
         text = answer.read()
         return answer.status, json.loads(text) if text.startswith(b"{") else text.decode()

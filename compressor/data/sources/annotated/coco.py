@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 from msgspec import Struct
 
 from compressor.data.layout.class_folders import class_name
 from compressor.data.sources.annotated.boxes import Annotated, Box, BoxedImages, clipped
 from compressor.data.sources.source import clean
+from runtime import documents
 from runtime.errors import InputError
 
 _TRIED = 20
@@ -55,8 +55,8 @@ def read(path: Path) -> BoxedImages:
             not found.
     """
     try:
-        document = msgspec.json.decode(path.read_bytes(), type=_Document)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        document = documents.decoded(path.read_bytes(), _Document)
+    except ValueError as error:
         raise InputError(f"{path}: not annotations as COCO has them: {error}") from error
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
