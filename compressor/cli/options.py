@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,8 +12,13 @@ from runtime.errors import MissingDependencyError
 
 FILE = click.Path(path_type=Path)
 
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[str | Path]
+else:
+    _ParamType = click.ParamType  # generic since click 8.3
 
-class _Source(click.ParamType[str | Path]):
+
+class _Source(_ParamType):
     name = "path"
 
     def convert(
