@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -79,22 +79,24 @@ class ImageStore:
         self,
     ) -> list[tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32], npt.NDArray[np.int64]]]:
         opened = []
-        for start in range(0, self.images, SHARD_IMAGES):
-            shard = np.load(self.folder / shard_name(start), mmap_mode="r")
-            count = min(SHARD_IMAGES, self.images - start)
-            sizes = np.array(shard[: _SIZE_BYTES * count]).view(np.int32).reshape(count, 2)
+        for shard, header in self._opened():
+            sizes = header.view(np.int32).reshape(-1, 2)
             opened.append((shard, sizes, _starts(sizes)))
         return opened
 
     @cached_property
     def _packed(self) -> list[tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]]:
-        opened = []
+        return [
+            (shard, len(header) + np.concatenate([[0], header.view(np.int64).cumsum()]))
+            for shard, header in self._opened()
+        ]
+
+    def _opened(self) -> Iterator[tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]]:
+        """Yield each shard, memory-mapped, and a copy of what stands before its first image."""
         for start in range(0, self.images, SHARD_IMAGES):
-            shard = np.load(self.folder / shard_name(start, "jpeg"), mmap_mode="r")
+            shard = np.load(self.folder / shard_name(start, self.packing), mmap_mode="r")
             count = min(SHARD_IMAGES, self.images - start)
-            lengths = np.array(shard[: _SIZE_BYTES * count]).view(np.int64)
-            opened.append((shard, _SIZE_BYTES * count + np.concatenate([[0], lengths.cumsum()])))
-        return opened
+            yield shard, np.array(shard[: _SIZE_BYTES * count])
 
 
 def shard_name(start: int, packing: Packing = "raw") -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compressor.data.sources.source import Root, Roots, Source
+from compressor.data.sources.stored_file import StoredFile, local_files
 from compressor.recipe.places.addresses import (
     Kind,
     expanded,
@@ -50,23 +52,14 @@ def opened(address: str | Path, *, crops: bool = False, frame_seconds: float = 1
         from compressor.data.sources.list_file import ListFile
 
         return ListFile(_only(paths, text))
-    if kind == "shards":
-        from compressor.data.sources.stored_file import local_files
-        from compressor.data.sources.tar_shards import TarShards
-
-        return TarShards(text, local_files(paths))
-    if kind == "parquet":
-        from compressor.data.sources.parquet import ParquetImages
-        from compressor.data.sources.stored_file import local_files
-
-        return ParquetImages(text, local_files(paths))
+    if kind in ("shards", "parquet"):
+        return _of_files(kind, text, local_files(paths))
     if kind in ("coco", "yolo"):
         from compressor.data.sources.annotated import coco, yolo
         from compressor.data.sources.annotated.boxes import Crops
 
         whole = (coco if kind == "coco" else yolo).read(_only(paths, text))
         return Crops(whole) if crops else whole
-    from compressor.data.sources.stored_file import local_files
     from compressor.data.sources.video import Videos
 
     return Videos(text, local_files(paths), frame_seconds)
@@ -84,18 +77,23 @@ def _remote(address: str, kind: Kind) -> Source:
         return remote.images_below(address if is_remote(address) else f"zip://::{address}")
     if kind == "list":
         return remote.listed(address)
-    if kind == "parquet":
-        from compressor.data.sources.parquet import ParquetImages
-
-        return ParquetImages(shown(address), remote.remote_files(address))
-    if kind == "shards":
-        from compressor.data.sources.tar_shards import TarShards
-
-        return TarShards(shown(address), remote.remote_files(address))
+    if kind in ("shards", "parquet"):
+        return _of_files(kind, shown(address), remote.remote_files(address))
     raise InputError(
         f"{shown(address)}: this kind of source is read from a disk only; copy it, or name a "
         "folder, a list or tar shards of the store"
     )
+
+
+def _of_files(kind: Kind, address: str, files: Sequence[StoredFile]) -> Source:
+    """Open files that hold many images each, wherever they lie."""
+    if kind == "parquet":
+        from compressor.data.sources.parquet import ParquetImages
+
+        return ParquetImages(address, files)
+    from compressor.data.sources.tar_shards import TarShards
+
+    return TarShards(address, files)
 
 
 def opened_all(data: Data) -> Roots:

@@ -121,9 +121,9 @@ def _index(shard: StoredFile) -> _Index:
             base = name.rpartition("/")[2]
             if not name or base.startswith("."):
                 continue
-            key, end = name[: len(name) - len(base)] + base.split(".", 1)[0], base[-5:].lower()
+            end = base[-5:].lower()
             if end.endswith((".cls", ".json")):
-                texts.append((key, end, entry.content))
+                texts.append((_sample_of(name), end, entry.content))
             elif has_image_suffix(base):
                 if name in index.images:
                     index.skipped["an older member of the same name"] += 1
@@ -135,11 +135,15 @@ def _index(shard: StoredFile) -> _Index:
         else:
             of_sample[key] = label
     for name in index.images:
-        folder, _, base = name.rpartition("/")
-        key = f"{folder}/{base.split('.', 1)[0]}" if folder else base.split(".", 1)[0]
-        if key in of_sample:
+        if (key := _sample_of(name)) in of_sample:
             index.labels[name] = of_sample[key]
     return index
+
+
+def _sample_of(name: str) -> str:
+    """Return the name of a member up to the first dot behind its folders."""
+    folder, slash, base = name.rpartition("/")
+    return folder + slash + base.partition(".")[0]
 
 
 def _label_of(content: bytes, *, is_json: bool) -> str | None:
