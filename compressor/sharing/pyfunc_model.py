@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 import mlflow.models
-import mlflow.pyfunc
+from mlflow.pyfunc.model import PythonModel
 
 
-class Student(mlflow.pyfunc.PythonModel):
+class Student(PythonModel):
     """Answers image files with class, confidence and whether the image is of the task."""
 
     def load_context(self, context: Any) -> None:
