@@ -14,7 +14,7 @@ _BLOCK, _HEADER = 32_768, 7
 
 def records(path):
     """Read a `.wandb` file: the log format of LevelDB (blocks of 32 KiB), with wandb's records."""
-    from wandb.proto.wandb_internal_pb2 import Record
+    from wandb.proto import wandb_internal_pb2
 
     content, at, parts, found = path.read_bytes(), _HEADER, b"", []
     assert content[:4] == b":W&B"
@@ -26,7 +26,7 @@ def records(path):
         parts += content[at + _HEADER : at + _HEADER + length]
         at += _HEADER + length
         if kind in (1, 4):  # whole, or the last part
-            record = Record()
+            record = wandb_internal_pb2.Record()  # type: ignore[attr-defined]
             record.ParseFromString(parts)
             found.append(record)
             parts = b""
