@@ -88,9 +88,10 @@ def embedded(recipe: Path, folder: Path) -> tuple[Sample, Sample]:
     """The images to choose from and the held-out ones, by the first stages of a run."""
     from compressor.pipeline import runner
     from compressor.pipeline.context import Run
+    from compressor.pipeline.settling.training_defaults import with_training_defaults
     from compressor.recipe import plan as plans
 
-    run = Run(plans.load(recipe), folder)
+    run = with_training_defaults(Run(plans.load(recipe), folder))
     with run.locked():
         runner.run_embeddings(run)
     images = run.images()

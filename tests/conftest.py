@@ -36,6 +36,7 @@ SLOW = (
     "compressor/pipeline/test_edits.py",
     "compressor/pipeline/test_early_bundle.py",
     "compressor/pipeline/test_judged_again.py",
+    "compressor/pipeline/settling/test_disk_limit.py",
     "compressor/pipeline/settling/test_faithfulness.py",
     "compressor/pipeline/settling/test_student_search.py",
     "compressor/pipeline/settling/test_teachers.py",
@@ -137,7 +138,14 @@ def write_recipe(tmp_path, folder_of_images, tiny_teacher):
                 "image_size": 32,
                 "embedding": 16,
             },
-            "distill": {"epochs": 1, "batch": 8, "views": 1, "workers": 1, "device": "cpu"},
+            "distill": {
+                "epochs": 1,
+                "batch": 8,
+                "views": 1,
+                "workers": 1,
+                "device": "cpu",
+                "disk_gb": 20,  # by default it follows from the disk of this machine
+            },
             "target": "cpu",
         }
         for dotted, value in (changes or {}).items():

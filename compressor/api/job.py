@@ -21,7 +21,7 @@ from compressor.pipeline.rounds import measuring, returned
 from compressor.pipeline.rounds import table as rounds
 from compressor.pipeline.settling import latencies, student_search, time_budget
 from compressor.pipeline.settling import weights as settled_weights
-from compressor.pipeline.settling.training_defaults import with_training_defaults
+from compressor.pipeline.settling.training_defaults import keep_disk_limit, with_training_defaults
 from compressor.pipeline.steps import images, selection
 from compressor.recipe import plan as plans
 from compressor.recipe.document import dump
@@ -90,7 +90,7 @@ def complete(job: Run) -> RunResult:
         MissingDependencyError: this machine lacks a package, GPU, weights or disk space.
     """
     _say_images(job)
-    student = job.plan.recipe.student
+    student, asked = job.plan.recipe.student, job.plan.recipe.distill
     if AUTO in (student.model, student.weights):
         with job.locked():
             if student.model == AUTO:  # it is chosen by what it makes of the images
@@ -102,8 +102,10 @@ def complete(job: Run) -> RunResult:
     runner.refuse_early(job)
     if job.plan.recipe.distill.minutes is not None:
         with job.locked():
+            keep_disk_limit(job, asked)
             job = _within_minutes(job)
     with job.locked():
+        keep_disk_limit(job, asked)
         _write_recipe(job)
         if runner.run_all(job) == "waiting":
             return _waiting(job)
@@ -205,13 +207,13 @@ def _within_minutes(job: Run) -> Run:
 
 
 def _with_weights(job: Run) -> Run:
-    """Return the job of a choice of images, which does not settle a student but says what it has.
+    """Return the job of a choice of images, which settles no student but says what it has.
 
     A student to be looked for stays as it is: looking for it may need the target.
     """
     if job.plan.recipe.student.model == AUTO:
         return job
-    return settled_weights.settled(job, keep=False)
+    return with_training_defaults(settled_weights.settled(job, keep=False))
 
 
 def _write_recipe(job: Run) -> None:

@@ -33,6 +33,7 @@ from compressor.models.compute import Compute, teacher_dtype
 from compressor.models.embed import embed
 from compressor.models.encoder import Encoder
 from compressor.models.features import Grid
+from compressor.pipeline.storage.room import Room, free_bytes
 from compressor.recipe.schema import Distill
 from runtime.arrays import Floats
 
@@ -48,6 +49,9 @@ class Training:
         self.compute = Compute.choose(spec.device, spec.workers)
         on_gpu = self.compute.device.type == "cuda"
         spec = spec.settled(from_weights=student.has_start, on_gpu=on_gpu)
+        if spec.disk_gb is None:
+            free = free_bytes(work)
+            spec = spec.model_copy(update={"disk_gb": Room(work, free, kept=0).disk_gb})
         self.time: Settled | None = None
         """What fits `distill.minutes`, if the settings have it."""
         if spec.minutes is not None:

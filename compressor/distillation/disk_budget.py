@@ -83,6 +83,8 @@ def plan_disk(spec: Distill, train: ImageSet, teacher: Encoder, student: Encoder
     Raises:
         InputError: token maps are on, and teacher and student have no maps that fit.
     """
+    if spec.disk_gb is None:
+        raise ValueError("distill.disk_gb is not settled yet")
     require_maps(spec, teacher, student)
     disk = _Disk(spec.disk_gb)
     features, grid = _plan_features(spec, len(train), teacher, student, disk)

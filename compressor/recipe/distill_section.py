@@ -151,9 +151,10 @@ class Distill(Section):
     teacher_precision: Precision = Field(
         "auto", description="number type of the teacher; auto: bf16 if the hardware has it"
     )
-    disk_gb: Positive = Field(
-        20,
-        description="limit for teacher features, decoded images and views on disk, 10^9 bytes",
+    disk_gb: Positive | None = Field(
+        None,
+        description="limit for teacher features, decoded images and views on disk, 10^9 bytes; "
+        "null: a third of what is free, settled when the run begins and kept in disk_limit.json",
     )
     seed: Annotated[int, Field(ge=0)] = Field(0, description="seed of split, views and weights")
     precision: Precision = Field(

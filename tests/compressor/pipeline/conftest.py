@@ -39,6 +39,7 @@ def base(tmp_path_factory, folder_of_images, tiny_teacher):
             "views": 1,
             "workers": 1,
             "device": "cpu",
+            "disk_gb": 20,  # by default it follows from the disk of this machine
             "teacher_precision": "fp32",  # `auto` is bfloat16 where the processor has it
         },
         "export": {"precisions": ["fp32", "fp16", "int8"]},

@@ -71,7 +71,7 @@ def test_a_student_learns_by_it(images, tmp_path):
     student = create_student(
         Student(model="mobilenetv3_small_050", weights="none", image_size=32, embedding=8), seed=0
     )
-    spec = Distill(method="unit-length", epochs=3, batch=6, views=2, lr=1e-3)
+    spec = Distill(method="unit-length", epochs=3, batch=6, views=2, lr=1e-3, disk_gb=1)
     train, validation = images.part("train"), images.part("validation")
     assert plan_disk(spec, train, student, student).features == "none"
     data = TrainingData(

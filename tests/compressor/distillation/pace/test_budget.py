@@ -45,7 +45,7 @@ def measured(*, teacher_s=0.01, step_s=0.01, has_start=True):
 
 
 def spec(minutes, **changes):
-    return Distill(minutes=minutes, batch=20, **{"synthetic": 0, **changes})
+    return Distill(minutes=minutes, batch=20, **{"synthetic": 0, "disk_gb": 20, **changes})
 
 
 def settled(minutes, *, disk_gb=20.0, changes=None, **rates):
