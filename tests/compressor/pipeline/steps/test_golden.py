@@ -49,7 +49,14 @@ def writer(tmp_path_factory, folder_of_images, tiny_teacher):
                 "image_size": 32,
                 "embedding": 16,
             },
-            "distill": {"epochs": 1, "batch": 8, "views": 1, "workers": 1, "device": "cpu"},
+            "distill": {
+                "epochs": 1,
+                "batch": 8,
+                "views": 1,
+                "workers": 1,
+                "device": "cpu",
+                "disk_gb": 20,
+            },
         }
         for dotted, value in changes.items():
             section, key = dotted.split(".")
