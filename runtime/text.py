@@ -119,6 +119,11 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 _SECRET_NAME = re.compile(r"SECRET|TOKEN|PASSWORD|KEY|CREDENTIAL", re.IGNORECASE)
+"""Of environment variables; PWD is the current folder."""
+_SECRET_KEY = re.compile(rf"{_SECRET_NAME.pattern}|PASS|PWD|PIN|AUTH|USER", re.IGNORECASE)
+_USER = re.compile(r"//[^/\s]*@")
+"""To the last @ before the first slash: passwords of cameras have an @ of their own."""
+_SMALL_NUMBER = re.compile(r"\d{1,3}")
 
 
 def without_secrets(text: str) -> str:
@@ -127,12 +132,32 @@ def without_secrets(text: str) -> str:
     Users, passwords and queries of addresses go, and the values of environment variables whose
     names say that they are secret.
     """
-    text = re.sub(r"//[^/@\s]*@", "//", text)
+    text = _USER.sub("//", text)
     text = re.sub(r"(://[^\s?'\")]*)\?[^\s'\")]*", r"\1", text)
     for name, value in os.environ.items():
         if _SECRET_NAME.search(name) and len(value) >= 6:
             text = text.replace(value, "***")
     return text
+
+
+def public_address(address: str) -> str:
+    """Return an address as it may be shown: without user and password, its query's values hidden.
+
+    Small numbers stay, which tell the channels of one camera apart. A path is returned as it is.
+    """
+    if "://" not in address:
+        return address
+    place, mark, query = _USER.sub("//", address).partition("?")
+    return place + mark + "&".join(_hidden(part) for part in query.split("&"))
+
+
+def _hidden(part: str) -> str:
+    """Return a part of a query, `key=value`, without a value that could be a secret."""
+    key, equals, value = part.partition("=")
+    if not equals:
+        return "***" if key else ""
+    keep = _SMALL_NUMBER.fullmatch(value) and not _SECRET_KEY.search(key)
+    return part if keep else f"{key}=***"
 
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")

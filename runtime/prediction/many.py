@@ -113,7 +113,7 @@ def predict_frames(
     Raises:
         InputError: see `streams.frames`; what was yielded before holds.
     """
-    last = Path(stream.name.rstrip("/").rpartition("/")[2] or "stream")
+    last = Path(stream.last_part)
     for frame in streams.frames(stream, every_s=every_s, most=most):
         at = f"#t={frame.seconds:.3f}"
         named = Named(last, last.with_name(f"{last.name}{at}"), frame.pixels, f"{stream.name}{at}")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runtime.errors import InputError, MissingDependencyError
+from runtime.text import public_address, without_secrets
 
 if TYPE_CHECKING:  # names of commands need no numpy
     import numpy as np
@@ -50,8 +51,14 @@ class Stream:
 
     @property
     def name(self) -> str:
-        """What is shown of it: the address without user and password."""
-        return re.sub(r"(?<=://)[^/@]*@", "", self.address)
+        """What is shown of it: the address without what could be a secret."""
+        return public_address(self.address)
+
+    @property
+    def last_part(self) -> str:
+        """The last part of its path, for the names of files."""
+        path, _, _ = self.name.partition("?") if "://" in self.address else (self.name, "", "")
+        return path.rstrip("/").rpartition("/")[2] or "stream"
 
 
 def stream_of(word: str) -> Stream | None:
@@ -169,4 +176,4 @@ def _why(error: Exception, since: float, limit_s: float) -> str:
     """Return FFmpeg's reason in words; an error after the limit is that of the time being over."""
     if time.monotonic() - since >= limit_s:
         return f"nothing came for {limit_s:g} s"
-    return getattr(error, "strerror", None) or str(error)
+    return without_secrets(getattr(error, "strerror", None) or str(error))

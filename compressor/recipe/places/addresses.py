@@ -10,6 +10,7 @@ from typing import Literal
 
 from runtime.errors import InputError
 from runtime.prediction.streams import VIDEO_SUFFIXES
+from runtime.text import public_address
 
 Kind = Literal["folder", "list", "shards", "coco", "yolo", "parquet", "video", "store"]
 _SUFFIXES: dict[str, Kind] = {
@@ -53,7 +54,7 @@ def shown(address: str) -> str:
     """Return an address as it may be shown: without user, password and query."""
     if not is_remote(address):
         return address
-    return re.sub(r"//[^/@]*@", "//", address).partition("?")[0]
+    return public_address(address).partition("?")[0]
 
 
 def resolved(address: str, folder: Path) -> str:

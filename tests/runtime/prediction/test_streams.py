@@ -61,6 +61,10 @@ def test_what_a_word_names(word, live):
 def test_a_password_in_an_address_is_not_shown():
     assert Stream("rtsp://me:secret@camera:554/1", live=True).name == "rtsp://camera:554/1"
     assert Stream("rtsp://camera/a@b", live=True).name == "rtsp://camera/a@b"
+    named = Stream("rtsp://me:s@cret@camera/real?channel=2&user=me&password=12", live=True)
+    assert named.name == "rtsp://camera/real?channel=2&user=***&password=***"
+    assert named.last_part == "real"
+    assert Stream("a?b=secret.mp4", live=False).last_part == "a?b=secret.mp4"
 
 
 def test_frames_come_one_in_so_many_seconds_and_in_colour(video):
