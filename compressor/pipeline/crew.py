@@ -22,6 +22,7 @@ from runtime.errors import ToolError, lacking
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from compressor.distillation.disk_budget import DiskPlan
     from compressor.recipe.plan import Plan
 
 T = TypeVar("T")
@@ -35,6 +36,8 @@ class _Call:
 
     plan: Plan
     folder: Path
+    disk_plan: DiskPlan | None
+    """What the first process keeps on the disk, if it has asked: the others need not find it."""
     work: Callable[..., object]
     arguments: tuple[Any, ...]
 
@@ -53,7 +56,8 @@ def together(run: Run, work: Callable[..., T], *arguments: Any) -> T:
     group = groups.current()
     if group.size > 1:
         group.call(_COME)
-        group.of_first(_Call(run.plan, run.folder, work, arguments))
+        disk_plan = vars(run).get("disk_plan")
+        group.of_first(_Call(run.plan, run.folder, disk_plan, work, arguments))
     try:
         with _share_of_cores(group):
             return work(run, *arguments)
@@ -128,6 +132,8 @@ def _work_when_called(group: Group) -> None:
         call: _Call = group.of_first(None)  # type: ignore[assignment]
         if run is None or (run.plan, run.folder) != (call.plan, call.folder):
             run = Run(call.plan, call.folder)
+        if call.disk_plan is not None:
+            run.disk_plan = call.disk_plan
         run.files = RunFiles(call.folder, writable=False)
         with _share_of_cores(group):
             call.work(run, *call.arguments)

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from compressor.data.image_store import ImageStore
     from compressor.data.loading import Augmentation, Views
-    from compressor.distillation.disk_budget import DiskPlan
     from compressor.distillation.teacher_features import FeatureSource, TeacherRunner
     from compressor.models.compute import Compute
     from compressor.models.features import Grid
@@ -57,8 +56,7 @@ def shards(run: Run, numbers: Iterable[int]) -> list[Path]:
     """
     from compressor.distillation.teacher_features import SHARD_IMAGES, shard_name
 
-    unknown = run.plan.recipe.student.model == AUTO  # a choice of images, before a student's
-    grid, disk_plan = _kept_grid(run), None if unknown else run.disk_plan
+    grid = _kept_grid(run)
     keys, cut = run.images().part("train").keys, augment(run)
     computed = [str(precision(run)), grid, run.compute().device.type]
     found = []
@@ -70,17 +68,15 @@ def shards(run: Run, numbers: Iterable[int]) -> list[Path]:
             view.append({"mixed": _MIX_VERSION, "with": digest(sorted(keys))})
         key = ["features", run.network_digest(run.plan.recipe.teacher), view, computed, code()]
         for start in range(0, len(keys), SHARD_IMAGES):
-            make = partial(together, run, _write_shard, number, start, disk_plan)
+            make = partial(together, run, _write_shard, number, start)
             images, name = keys[start : start + SHARD_IMAGES], shard_name(number, start)
             found.append(run.shared([*key, number, images], name, make))
     return found
 
 
-def _write_shard(run: Run, number: int, start: int, disk_plan: DiskPlan | None, path: Path) -> None:
+def _write_shard(run: Run, number: int, start: int, path: Path) -> None:
     from compressor.distillation.teacher_features import write_shard
 
-    if disk_plan is not None:
-        run.disk_plan = disk_plan  # of the first process: free space may differ by now
     looks = runner(run, run.shared_compute(), _kept_grid(run))
     dataset = _views_for_teacher(run, whole=number == PLAIN)
     write_shard(path, looks, dataset, number, start, track=run.track)

@@ -38,9 +38,13 @@ def second():
         signal.signal(number, handler)
 
 
-def call(work, folder, *arguments):
-    plan = SimpleNamespace(recipe=SimpleNamespace())
-    return SimpleNamespace(plan=plan, folder=folder, work=work, arguments=arguments)
+PLAN = SimpleNamespace(recipe=SimpleNamespace())
+
+
+def call(work, folder, *arguments, disk_plan=None):
+    return SimpleNamespace(
+        plan=PLAN, folder=folder, disk_plan=disk_plan, work=work, arguments=arguments
+    )
 
 
 def test_each_call_is_answered_with_a_look_at_the_files_as_they_are(second, tmp_path):
@@ -55,6 +59,32 @@ def test_each_call_is_answered_with_a_look_at_the_files_as_they_are(second, tmp_
     assert [seen[0], seen[2]] == [(1, False, True), (2, False, True)]
     assert seen[1] is not seen[3]
     assert second.calls == ["left"]
+
+
+def test_what_the_first_keeps_on_the_disk_is_told(second, tmp_path):
+    seen = []
+
+    def work(run):
+        seen.append(vars(run).get("disk_plan"))
+
+    calls = [call(work, tmp_path, disk_plan=each) for each in (None, "kept", None)]
+    second.calls.extend(calls)
+    crew.follow(second)
+    assert seen == [None, "kept", "kept"]
+
+
+def test_the_first_tells_what_it_keeps_on_the_disk(tmp_path):
+    sent = []
+    leader = replace(Group(0, 2))
+    object.__setattr__(leader, "call", lambda word: None)
+    object.__setattr__(leader, "of_first", sent.append)
+    run = SimpleNamespace(plan=PLAN, folder=tmp_path)
+    with crew.led(leader):
+        crew.together(run, lambda run: None)
+        run.disk_plan = "kept"
+        crew.together(run, lambda run: None)
+        groups.be(ALONE)  # nobody to leave
+    assert [each.disk_plan for each in sent] == [None, "kept"]
 
 
 def fails_with(error):

@@ -21,8 +21,6 @@ from runtime.files import sha256_of, write_json
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from compressor.distillation.disk_budget import DiskPlan
-
 _NOT_DECIDING = {"workers", "checkpoint_s", "device", "disk_gb", "minutes", "deterministic"}
 """Keys of `distill:` that change no bit. What fits on the disk shows in the digests of features and
 pixels."""
@@ -50,18 +48,17 @@ def _make(run: Run, work: Path) -> None:
     from safetensors.torch import save_file
 
     recipe = run.plan.recipe
-    state = together(run, _train, work, run.disk_plan)
+    state = together(run, _train, work)
     if start.wanted(run):
         trained = read_json(work / "training.json")
         write_json(work / "training.json", trained | {"start": read_json(run.file("start.json"))})
     save_file(state, work / "student.safetensors", metadata={"model": recipe.student.model})
 
 
-def _train(run: Run, work: Path, disk_plan: DiskPlan) -> dict[str, Tensor]:
+def _train(run: Run, work: Path) -> dict[str, Tensor]:
     from compressor.distillation.trainer import distill
     from compressor.models.encoder import create_student
 
-    run.disk_plan = disk_plan  # of the first process: free space may differ by now
     recipe, compute = run.plan.recipe, run.shared_compute()
     return distill(
         create_student(recipe.student, seed=recipe.distill.seed),

@@ -13,7 +13,6 @@ from compressor.pipeline.storage.digests import digest
 from compressor.recipe.choices import METHODS
 
 if TYPE_CHECKING:
-    from compressor.distillation.disk_budget import DiskPlan
     from compressor.distillation.training import Start
 
 _STUDENT, _HEADS, _SYNTHETIC = "student.", "heads.", "synthetic"
@@ -58,7 +57,7 @@ def _make(run: Run, work: Path) -> None:
     from runtime.files import write_json
 
     recipe = run.plan.recipe
-    start, summary = together(run, _solve, run.disk_plan)
+    start, summary = together(run, _solve)
     states = ((_STUDENT, start.student), (_HEADS, start.heads))
     tensors = {
         prefix + key: each.contiguous() for prefix, state in states for key, each in state.items()
@@ -70,11 +69,10 @@ def _make(run: Run, work: Path) -> None:
     write_json(work / "start.json", summary)
 
 
-def _solve(run: Run, disk_plan: DiskPlan) -> tuple[Start, dict[str, object]]:
+def _solve(run: Run) -> tuple[Start, dict[str, object]]:
     from compressor.distillation.start.closed_form import solve_start
     from compressor.models.encoder import create_student
 
-    run.disk_plan = disk_plan  # of the first process: free space may differ by now
     recipe, compute = run.plan.recipe, run.shared_compute()
     return solve_start(
         create_student(recipe.student, seed=recipe.distill.seed),
