@@ -121,8 +121,18 @@ def write_shard(
     *,
     packing: Packing = "raw",
     track: Track = silent,
+    threads: int | None = None,
 ) -> None:
     """Decode the images from row `start` on into one shard, completely or not at all.
+
+    Args:
+        path: of the shard.
+        images: all; `start` is a multiple of SHARD_IMAGES.
+        start: the first row.
+        side_px: short side to which images are shrunk.
+        packing: how pixels are kept.
+        track: shows the progress.
+        threads: that decode; None: a few more than there are cores.
 
     Raises:
         InputError: an image can no longer be read.
@@ -137,7 +147,7 @@ def write_shard(
         return shrink(image, side_px)
 
     if packing == "jpeg":
-        _write_packed(path, decoded, len(paths), track)
+        _write_packed(path, decoded, len(paths), track, threads)
         return
     sizes = np.array([_shrunk_size(r.width, r.height, side_px) for r in records], np.int32)
     starts = _starts(sizes)
@@ -150,7 +160,10 @@ def write_shard(
             pixels = np.asarray(decoded(at)).reshape(-1)
             shard[starts[at] : starts[at] + len(pixels)] = pixels
 
-        with warnings.catch_warnings(), ThreadPoolExecutor() as pool:  # decoding frees the GIL
+        with (
+            warnings.catch_warnings(),
+            ThreadPoolExecutor(threads) as pool,
+        ):  # decoding frees the GIL
             warnings.simplefilter("ignore")  # Pillow's, about odd files: the audit judged them
             done = pool.map(decode, range(len(paths)))
             for _ in track(done, label="decoding images", total=len(paths)):
@@ -159,7 +172,11 @@ def write_shard(
 
 
 def _write_packed(
-    path: Path, decoded: Callable[[int], Image.Image], count: int, track: Track
+    path: Path,
+    decoded: Callable[[int], Image.Image],
+    count: int,
+    track: Track,
+    threads: int | None,
 ) -> None:
     """Write the JPEG content of images one after the other, and their lengths before them."""
     lengths = np.zeros(count, np.int64)
@@ -168,7 +185,7 @@ def _write_packed(
         np.lib.format.write_array_header_1_0(file, _header(10**15))
         begins = file.tell()
         file.write(bytes(_SIZE_BYTES * count))
-        with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
+        with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
             warnings.simplefilter("ignore")
             packed = pool.map(lambda at: _packed(decoded(at)), range(count))
             for at, content in enumerate(track(packed, label="decoding images", total=count)):
