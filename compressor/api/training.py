@@ -107,7 +107,7 @@ class Training:
 
     def _fitted(self, spec: Distill) -> Settled:
         pair = measure.Pair(self.teacher, self.student, self.compute)
-        rates = measure.measure(measure.sample_of(self.train), self.train, pair, spec)
+        rates = measure.measure(measure.sample_of(self.train), self.train, pair, spec, self.work)
         counts = Counts(train=len(self.train), validation=len(self.validation))
         return budget.settle(spec, budget.Measured(self.train, counts, pair, rates))
 

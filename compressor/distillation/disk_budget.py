@@ -43,6 +43,10 @@ class DiskPlan:
     """What a user should know of it."""
     packing: Packing = "raw"
     """How the decoded images are kept."""
+    feature_bytes: int = 0
+    """Of the features of a view, where they are kept."""
+    view_bytes: int = 0
+    """Of one of the student's views."""
 
 
 @dataclass
@@ -88,19 +92,32 @@ def plan_disk(spec: Distill, train: ImageSet, teacher: Encoder, student: Encoder
     require_maps(spec, teacher, student)
     disk = _Disk(spec.disk_gb)
     features, grid = _plan_features(spec, len(train), teacher, student, disk)
+    views = spec.views_for(len(train))
+    feature_bytes = disk.planned // max(1, views * len(train))
+    view_bytes = 3 * student.preprocess.size_px**2
 
     side = SHORT_SIDES * max(teacher.preprocess.size_px, student.preprocess.size_px)
     keep_images, packing = _plan_images(train, side, disk)
-    views = spec.views_for(len(train))
     keep_views = False
     if features != "online" and views < spec.epochs_for(len(train)):  # each is shown again
         keep_views = disk.keep(
-            3 * student.preprocess.size_px**2 * views * len(train),
+            view_bytes * views * len(train),
             "the student's views during training",
             "each is cut again every time",
         )
     lines = tuple(disk.lines)
-    return DiskPlan(features, grid, keep_images, keep_views, side, disk.planned, lines, packing)
+    return DiskPlan(
+        features,
+        grid,
+        keep_images,
+        keep_views,
+        side,
+        disk.planned,
+        lines,
+        packing,
+        feature_bytes,
+        view_bytes,
+    )
 
 
 def _plan_images(train: ImageSet, side: int, disk: _Disk) -> tuple[bool, Packing]:

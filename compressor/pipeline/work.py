@@ -37,7 +37,7 @@ def planned_work(recipe: Recipe, counts: ImageCounts) -> tuple[StepWork, ...]:
     batch = max(1, spec.batch_for(train))
     steps = spec.epochs_for(train) * (train // batch)
     looks = [train, images - train, outside]
-    cached = METHODS[spec.method].needs_teacher and spec.teacher == "cached"
+    cached = METHODS[spec.method].needs_teacher and spec.teacher != "online"
     views = spec.views_for(train) if cached else 0
     seen = len(spec.start_views(train)) if recipe.student.pretrained else 0
     return (

@@ -144,9 +144,10 @@ class Distill(Section):
         description="stop after so many epochs without a better student; null: train to the end, "
         "where the learning rate has fallen and students are best",
     )
-    teacher: Literal["cached", "online"] = Field(
-        "cached",
-        description="run the teacher once for each view, or at every step (a new view each epoch)",
+    teacher: Literal["auto", "cached", "online"] = Field(
+        "auto",
+        description="run the teacher once for each view, or at every step (a new view each epoch); "
+        "auto: once, or with `minutes` as is faster by the rates measured for it",
     )
     teacher_precision: Precision = Field(
         "auto", description="number type of the teacher; auto: bf16 if the hardware has it"
@@ -205,6 +206,8 @@ class Distill(Section):
         """Fill in the defaults that follow from the student's weights and from the device."""
         frozen = "frozen" if from_weights else "live"
         changes: dict[str, object] = {}
+        if self.teacher == "auto" and self.minutes is None:
+            changes["teacher"] = "cached"
         if self.batch_norm == "auto":
             changes["batch_norm"] = frozen
         if from_weights and self.token_maps == "auto":

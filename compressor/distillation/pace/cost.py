@@ -51,7 +51,9 @@ def cost_of(spec: Distill, counts: Counts, plan: DiskPlan, rates: Rates) -> Cost
     # A training in which the teacher runs online makes a mean or a head from a sample of it
     sampled = min(train, SAMPLE_MAPS) if online else 0
     views = spec.views_for(train)
-    teacher_s = (views - 1) * train * rates.teacher_s if plan.features == "cached" else 0.0
+    cached = (views - 1) * train if plan.features == "cached" else 0
+    # The system writes while the teacher works: the slower of the two decides
+    teacher_s = cached * max(rates.teacher_s, plan.feature_bytes * rates.write_byte_s)
 
     start_s, seen, beside = 0.0, 0, 0
     if rates.start_view_s:
@@ -70,6 +72,10 @@ def cost_of(spec: Distill, counts: Counts, plan: DiskPlan, rates: Rates) -> Cost
     if rates.start_view_s and shown:  # the layer is solved once more at the end
         student_s += (seen + beside) * rates.start_view_s + rates.solve_s
         student_s += seen * rates.teacher_s if online else 0.0
-    student_s += cut * rates.step_cutting_s + (shown - cut) * rates.step_s
-    student_s += (shown + sampled) * rates.teacher_s if online else 0.0
+    if online:
+        step_s = rates.step_online_s or rates.step_cutting_s + rates.teacher_s
+        student_s += shown * step_s + sampled * rates.teacher_s
+    else:
+        write_s = plan.view_bytes * rates.write_byte_s if plan.keep_views and cut < shown else 0.0
+        student_s += cut * max(rates.step_cutting_s, write_s) + (shown - cut) * rates.step_s
     return Cost(teacher_s=teacher_s, start_s=start_s, student_s=student_s)

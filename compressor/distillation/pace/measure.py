@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import cycle
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -38,8 +37,10 @@ from compressor.data.view_cache import ViewCache
 from compressor.distillation.disk_budget import DiskPlan, plan_disk
 from compressor.distillation.least_squares.normal_equations import FOLDS, NormalEquations
 from compressor.distillation.least_squares.ridge import USUAL_TRIES, left_out_error, scales_of
+from compressor.distillation.pace.disk import write_seconds
+from compressor.distillation.pace.known_features import KnownFeatures
 from compressor.distillation.pace.rates import Rates
-from compressor.distillation.teacher_features import TeacherRunner
+from compressor.distillation.teacher_features import OnlineFeatures, TeacherRunner
 from compressor.distillation.training import Training
 from compressor.distillation.training_data import TrainingData
 from compressor.models.compute import Compute, teacher_dtype
@@ -48,14 +49,13 @@ from compressor.models.features import Features, joined
 from compressor.recipe.choices import METHODS
 from compressor.recipe.schema import Distill
 from runtime.errors import InputError
-from runtime.images.preprocess import Preprocess
 from runtime.sampling import evenly
 
 SAMPLE = 64
 """Images that rates are measured on."""
 AT_LEAST_S = 1.0
 """A part is timed for so many seconds, and at least for one batch, after one to warm up."""
-_VALIDATED, _FITTED = 32, 16  # images
+_VALIDATED = 32  # images
 _TEACHER_BATCH_ON_CPU = 16  # as fast there as 64, and a large teacher is not waited for
 _NUMBERS = (PLAIN, 1)  # an image as it is, and the first other view, which is mixed if any is
 
@@ -75,7 +75,9 @@ def sample_of(images: ImageSet) -> ImageSet:
     return replace(images, records=tuple(images.records[at] for at in evenly(len(images), SAMPLE)))
 
 
-def measure(sample: ImageSet, images: ImageSet, pair: Pair, spec: Distill) -> Rates:
+def measure(
+    sample: ImageSet, images: ImageSet, pair: Pair, spec: Distill, folder: Path | None = None
+) -> Rates:
     """Measure how fast the parts of a training are.
 
     Args:
@@ -83,6 +85,8 @@ def measure(sample: ImageSet, images: ImageSet, pair: Pair, spec: Distill) -> Ra
         images: all to train on; their sizes decide what is kept on the disk.
         pair: teacher and student.
         spec: the recipe's `distill:` with its defaults settled.
+        folder: on the disk where features and images will be kept, which is timed; None: the
+            system's for temporary files.
 
     Raises:
         InputError: there are too few images to train on; an image can no longer be read, or a
@@ -96,30 +100,9 @@ def measure(sample: ImageSet, images: ImageSet, pair: Pair, spec: Distill) -> Ra
             "data.holdout"
         )
     plan, batch = plan_disk(spec, images, pair.teacher, pair.student), spec.batch_for(len(images))
-    with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
+    with tempfile.TemporaryDirectory(dir=folder) as work, torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
-        return _Measurement(sample, pair, spec, plan, batch, Path(folder)).rates()
-
-
-@dataclass(frozen=True)
-class _KnownFeatures:
-    """Features of a few views, which stand for those of all."""
-
-    known: Features
-
-    kind: ClassVar[str] = "measured"
-    inputs: ClassVar[tuple[Preprocess, ...]] = ()
-
-    def features(self, jobs: Sequence[ViewId], pixels: Sequence[Tensor]) -> Features:
-        """Return as many features as there are jobs."""
-        rows = torch.arange(len(jobs)) % len(self.known.pooled)
-        maps = self.known.maps
-        return Features(self.known.pooled[rows], None if maps is None else maps[rows])
-
-    def sample(self) -> Features:
-        """Return a few of them: a head that is fitted first is fitted in a moment."""
-        maps = self.known.maps
-        return Features(self.known.pooled[:_FITTED], None if maps is None else maps[:1])
+        return _Measurement(sample, pair, spec, plan, batch, Path(work)).rates()
 
 
 @dataclass
@@ -152,7 +135,7 @@ class _Measurement:
             augment=self.augment,
             store=self.store,
             keep_views=False,
-            teacher=_KnownFeatures(known) if METHODS[self.spec.method].needs_teacher else None,
+            teacher=KnownFeatures(known) if METHODS[self.spec.method].needs_teacher else None,
             validation=validation,
             validation_features=np.resize(
                 known.pooled.numpy(), (len(validation), self.pair.teacher.dim)
@@ -163,6 +146,7 @@ class _Measurement:
         training = Training(copied, data, self.spec, self.pair.compute, lambda line: None)
         student_s = self._student(training)
         cutting_s, kept_s = self._steps(training)
+        online_s = self._online_step(training)
         add_s, solve_s = self._start(training.student.embedding)
         start_view_s = student_s + cutting_s - kept_s + add_s
         return Rates(
@@ -173,6 +157,8 @@ class _Measurement:
             step_s=kept_s,
             start_view_s=start_view_s if solve_s else 0.0,
             solve_s=solve_s,
+            step_online_s=online_s,
+            write_byte_s=write_seconds(self.work),
         )
 
     def _decode(self) -> float:
@@ -187,11 +173,7 @@ class _Measurement:
         return seconds / count
 
     def _teacher(self) -> tuple[float, Features]:
-        teacher, compute, spec = self.pair.teacher, self.pair.compute, self.spec
-        wanted, transformer = spec.teacher_precision, teacher.is_transformer
-        precision = teacher_dtype(wanted, compute, transformer=transformer)
-        runner = TeacherRunner(teacher, compute, precision, self.plan.grid)
-        views = Views(self.sample, self.augment, (teacher.preprocess,), self.store)
+        runner, views = self._teacher_runner(), self._teacher_views()
         found = list[Features]()
 
         def run(jobs: Sequence[ViewId], batch: tuple[Tensor, ...]) -> None:
@@ -199,9 +181,18 @@ class _Measurement:
             maps = None if features.maps is None else features.maps.cpu()
             found.append(Features(features.pooled.cpu(), maps))
 
-        on_cpu = compute.device.type == "cpu"
+        on_cpu = self.pair.compute.device.type == "cpu"
         seconds = self._timed(views, _TEACHER_BATCH_ON_CPU if on_cpu else BATCH, run)
         return seconds, joined(found)
+
+    def _teacher_runner(self) -> TeacherRunner:
+        teacher, compute = self.pair.teacher, self.pair.compute
+        wanted, transformer = self.spec.teacher_precision, teacher.is_transformer
+        precision = teacher_dtype(wanted, compute, transformer=transformer)
+        return TeacherRunner(teacher, compute, precision, self.plan.grid)
+
+    def _teacher_views(self) -> Views:
+        return Views(self.sample, self.augment, (self.pair.teacher.preprocess,), self.store)
 
     def _student(self, training: Training) -> float:
         validation = training.validation()
@@ -245,6 +236,22 @@ class _Measurement:
                 _ = kept[row, number]
         kept_s = self._timed(kept, self.batch, step, warm=True)
         return cutting_s, min(kept_s, cutting_s)
+
+    def _online_step(self, training: Training) -> float:
+        """Return seconds of a view in a step that runs the teacher; 0 where none may."""
+        if not METHODS[self.spec.method].needs_teacher:
+            return 0.0
+        if self.spec.teacher == "cached" and self.plan.features == "cached":
+            return 0.0
+        online = OnlineFeatures(self._teacher_runner(), self._teacher_views())
+        training.data = replace(training.data, teacher=online)
+        on_cpu = self.pair.compute.device.type == "cpu"
+        size = min(self.batch, _TEACHER_BATCH_ON_CPU) if on_cpu else self.batch
+
+        def step(jobs: Sequence[ViewId], batch: tuple[Tensor, ...]) -> None:
+            training.step([*jobs], batch)
+
+        return self._timed(training.data.views(training.encoder), size, step)
 
     def _timed(
         self,

@@ -22,3 +22,8 @@ class Rates(Struct, frozen=True, kw_only=True):
     """A view that the closed form is solved from, cutting included; 0 without a start."""
     solve_s: float = 0.0
     """To solve the sums; 0 without a start."""
+    step_online_s: float = 0.0
+    """A view in a training step in which the teacher runs too, cutting it for both included; 0:
+    not measured."""
+    write_byte_s: float = 0.0
+    """For the disk of the cache to take a byte, over a second of writing; 0: not measured."""

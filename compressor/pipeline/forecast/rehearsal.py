@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from compressor.pipeline.context import Run
 from compressor.pipeline.forecast.seconds import Pace, Sizes
 from compressor.pipeline.settling import time_budget
 from compressor.pipeline.steps import images, probes, robustness
+from compressor.pipeline.storage.cache import store_for
 from compressor.pipeline.work import ImageCounts
 from compressor.recipe.networks import WEIGHTS_WORDS
 from runtime.errors import InputError
@@ -115,7 +117,9 @@ def _rates(run: Run, found: _Found, pair: Pair) -> Rates:
 
     run.note("measuring how fast teacher and student are here")
     spec = run.plan.recipe.distill
-    return measure.measure(found.sample, found.train, pair, spec)
+    folder = store_for(run.folder, writable=False).folder
+    there = folder if os.access(folder, os.W_OK) else None  # nothing is made that stays
+    return measure.measure(found.sample, found.train, pair, spec, there)
 
 
 def _corrupt_s(sample: ImageSet, short_side_px: int, threads: int) -> float:

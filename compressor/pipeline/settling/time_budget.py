@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 FILE = "time_budget.json"
 _SPENT_BY = ("features", "start", "distill")
-_VERSION = 1
+_VERSION = 2
 """Raise it when the same rates settle other epochs or views."""
 _NOT_DECIDING = {"checkpoint_s"}
 
@@ -69,7 +69,8 @@ def settled(run: Run) -> Run:
     if found is None:
         run.note("distill.minutes: measuring how fast teacher and student are here")
         pair = measure.Pair(run.teacher, run.initial_student, run.compute())
-        rates = measure.measure(measure.sample_of(train), train, pair, spec)
+        folder = run.files.store.folder
+        rates = measure.measure(measure.sample_of(train), train, pair, spec, folder)
         found = fitted(run, Measured(train, counts, pair, rates))
         run.note(found.why)
     else:
@@ -95,7 +96,7 @@ def fitted(run: Run, measured: Measured) -> TimeBudget:
         minutes=spec.minutes or 0.0,
         epochs=chosen.spec.epochs or 0,
         views=chosen.spec.views or 1,
-        teacher=chosen.spec.teacher,
+        teacher="online" if chosen.spec.teacher == "online" else "cached",
         foretold_s=round(chosen.cost.total_s, 1),
         why=chosen.why,
         rates=measured.rates,

@@ -30,7 +30,7 @@ class StandIn:
     preprocess = SimpleNamespace(size_px=32)
 
 
-def measured(*, teacher_s=0.01, step_s=0.01, has_start=True):
+def measured(*, teacher_s=0.01, step_s=0.01, has_start=True, **more):
     rates = Rates(
         decode_s=0.0,
         teacher_s=teacher_s,
@@ -39,6 +39,7 @@ def measured(*, teacher_s=0.01, step_s=0.01, has_start=True):
         step_s=step_s,
         start_view_s=0.001 if has_start else 0.0,
         solve_s=1.0 if has_start else 0.0,
+        **more,
     )
     pair = SimpleNamespace(teacher=StandIn(), student=StandIn(has_start=has_start))
     return Measured(TRAIN, Counts(train=IMAGES, validation=0), pair, rates)
@@ -89,6 +90,28 @@ def test_views_that_the_recipe_gives_are_kept():
 def test_an_online_teacher_of_the_recipe_stays():
     epochs, views, teacher = settled(1, changes={"teacher": "online"})
     assert (views, teacher) == (epochs, "online")
+
+
+@pytest.mark.parametrize(
+    ("rates", "changes", "teacher"),
+    [
+        ({}, {}, "cached"),  # online as fast as teacher and step one after the other
+        ({"step_online_s": 0.015}, {}, "online"),  # cut once for both: 79 epochs against 59
+        ({"step_online_s": 0.019}, {}, "cached"),  # less than a tenth more
+        ({"step_online_s": 0.015}, {"teacher": "cached"}, "cached"),  # as the recipe says
+        ({"step_online_s": 0.015}, {"views": 10}, "cached"),
+        # The teacher's features of a view are 96 bytes
+        ({"write_byte_s": 1e-4}, {}, "cached"),
+        ({"write_byte_s": 2e-4}, {}, "online"),
+        ({"write_byte_s": 2e-4, "step_online_s": 0.1}, {}, "cached"),
+    ],
+)
+def test_the_faster_way_by_the_rates_of_teacher_steps_and_disk(rates, changes, teacher):
+    base = {"step_s": 0.01, "teacher_s": 0.01, "has_start": False} | rates
+    epochs, views, found = settled(4, changes=changes, **base)
+    assert found == teacher
+    if teacher == "online":
+        assert views == epochs
 
 
 def test_too_little_time_leaves_the_closed_form_alone():

@@ -53,6 +53,25 @@ def test_an_online_teacher_is_in_the_steps_and_in_the_start():
     assert found.student_s == pytest.approx(steps + 8 * 20 * 0.01 + again)
 
 
+def test_an_online_step_is_taken_as_it_was_measured():
+    online = replace(CACHED, features="online", keep_views=False)
+    spec = SPEC.model_copy(update={"teacher": "online"})
+    rates = Rates(**{**_plain(RATES), "step_online_s": 0.12})
+    longer, found = (cost_of(spec, COUNTS, online, each).student_s for each in (RATES, rates))
+    assert longer - found == pytest.approx(576 * (0.05 + 0.1 - 0.12))
+
+
+def test_a_slow_disk_decides_how_long_features_and_views_take():
+    plan = replace(CACHED, feature_bytes=3_000, view_bytes=1_000)
+    fast, slow = (Rates(**{**_plain(RATES), "write_byte_s": each}) for each in (1e-9, 1e-4))
+    assert cost_of(SPEC, COUNTS, plan, fast) == cost_of(SPEC, COUNTS, CACHED, RATES)
+    found = cost_of(SPEC, COUNTS, plan, slow)
+    assert found.teacher_s == pytest.approx(2 * 100 * 0.3)
+    assert found.student_s == pytest.approx(300 * 0.1 + (576 - 300) * 0.04 + 8 * 20 * 0.01 + AGAIN)
+    again = cost_of(SPEC, COUNTS, replace(plan, keep_views=False), slow)
+    assert again.student_s == pytest.approx(576 * 0.05 + 8 * 20 * 0.01 + AGAIN)
+
+
 def test_synthetic_images_are_seen_by_both_networks_at_the_start():
     none, found = (
         cost_of(SPEC.model_copy(update={"synthetic": n}), COUNTS, CACHED, RATES) for n in (0, 600)

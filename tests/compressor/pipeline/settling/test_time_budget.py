@@ -46,6 +46,8 @@ def test_the_same_command_finds_what_was_settled(complete, tmp_path):
     assert any(" were foretold" in text for text in texts(first))
     assert found["epochs"] >= 1
     assert all(value >= 0 for value in found["rates"].values())
+    assert found["rates"]["step_online_s"] > found["rates"]["step_s"]
+    assert found["rates"]["write_byte_s"] > 0
 
     written = YAML(typ="safe", pure=True).load(tmp_path / "run" / "recipe.resolved.yaml")
     assert written["distill"]["minutes"] is None
