@@ -104,14 +104,18 @@ def thumbprint(image: Image.Image) -> bytes:
     return image.resize((SIDE, SIDE), Image.Resampling.BOX).convert("L").tobytes()
 
 
-def open_rgb(path: ImageFile) -> Image.Image:
+def open_rgb(path: ImageFile, *, short_px: int | None = None) -> Image.Image:
     """Decode an image that the audit found usable.
+
+    Args:
+        path: the file.
+        short_px: the short side that is enough, see `decode`; None: as the audit and a device do.
 
     Raises:
         InputError: it was moved or changed since.
     """
     try:
-        return decode(path, max_megapixels=MOST_MEGAPIXELS)
+        return decode(path, max_megapixels=MOST_MEGAPIXELS, short_px=short_px)
     except ImageError as error:
         raise InputError(
             f"{path}: {error}\n  It was usable when the images were audited: was it moved or "

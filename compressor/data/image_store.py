@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -19,10 +19,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from compressor.data.dataset import ImageSet
+from compressor.data.dataset import ImageRecord, ImageSet
 from compressor.data.image_files import open_rgb, pixels_sha256
 from runtime.errors import InputError
 from runtime.files import replacing
+from runtime.images.decode import drafted_by
+from runtime.images.image_file import ImageFile
 from runtime.progress import Track, silent
 
 SHARD_IMAGES = 4096
@@ -35,6 +37,10 @@ QUALITY = 95
 BYTES_PER_PIXEL = 1.2
 """Of JPEG at this quality, at most for photographs: planned with, not measured on the images."""
 _TABLES_BYTES = 700  # of a JPEG, whatever its size
+
+SHORT_SIDES = 2
+"""Views are cut from images with a short side of twice the side that the networks see: a crop of a
+quarter of the area is as fine as they see, a smaller one is enlarged."""
 
 _SIZE_BYTES = 8  # raw: width and height, int32 each; JPEG: the length, int64
 
@@ -141,10 +147,11 @@ def write_shard(
     paths = images.paths[start : start + SHARD_IMAGES]
 
     def decoded(at: int) -> Image.Image:
-        image = open_rgb(paths[at])
-        if pixels_sha256(image) != records[at].pixels_sha256:
+        image, size = open_rgb(paths[at], short_px=side_px), size_of(records[at])
+        whole = image if image.size == size else open_rgb(paths[at])
+        if pixels_sha256(whole) != records[at].pixels_sha256:
             raise InputError(f"{paths[at]}: changed since it was audited; run again")
-        return shrink(image, side_px)
+        return shrink(image, side_px, size)  # as `open_shrunk`
 
     if packing == "jpeg":
         _write_packed(path, decoded, len(paths), track, threads)
@@ -221,9 +228,42 @@ def kept(image: Image.Image, packing: Packing) -> Image.Image:
     return image if packing == "raw" else _unpacked(_packed(image))
 
 
-def shrink(image: Image.Image, side_px: int) -> Image.Image:
-    """Resize an image so that its short side is at most `side_px`; a smaller one is unchanged."""
-    size = _shrunk_size(*image.size, side_px)
+def size_of(image: ImageRecord) -> tuple[int, int]:
+    """Return width and height of an image, as the audit found it."""
+    return image.width, image.height
+
+
+def drafted(images: Iterable[ImageRecord], side_px: int) -> bool:
+    """Return whether any of these images, were it a JPEG, would be decoded at less than it has."""
+    return any(drafted_by(size_of(image), side_px) > 1 for image in images)
+
+
+def open_shrunk(path: ImageFile, size: tuple[int, int], side_px: int) -> Image.Image:
+    """Decode an image, shrunk for views: what a store keeps, and what is cut without one.
+
+    A large JPEG is decoded at a half, a quarter or an eighth of its size, of which the rest is
+    resized. Never for images as the device sees them, nor for digests of pixels.
+
+    Args:
+        path: the file.
+        size: width and height of the image, as the audit found it.
+        side_px: short side that it has at most.
+
+    Raises:
+        InputError: it can no longer be read.
+    """
+    return shrink(open_rgb(path, short_px=side_px), side_px, size)
+
+
+def shrink(image: Image.Image, side_px: int, whole: tuple[int, int] | None = None) -> Image.Image:
+    """Resize an image so that its short side is at most `side_px`; a smaller one is unchanged.
+
+    Args:
+        image: the image.
+        side_px: short side.
+        whole: width and height, if it was decoded at less than it has.
+    """
+    size = _shrunk_size(*(whole or image.size), side_px)
     return image if size == image.size else image.resize(size, Image.Resampling.BICUBIC)
 
 

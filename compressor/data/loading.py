@@ -17,7 +17,7 @@ from torch import Tensor
 from compressor.data.augmentation import PLAIN, seeded_view
 from compressor.data.dataset import ImageSet
 from compressor.data.image_files import open_rgb
-from compressor.data.image_store import ImageStore, Packing, kept, shrink
+from compressor.data.image_store import ImageStore, Packing, kept, open_shrunk, size_of
 from compressor.data.mixing import Partners
 from runtime.images.image_file import ImageFile
 from runtime.images.preprocess import Preprocess
@@ -91,6 +91,7 @@ class Views:
     ) -> None:
         self.paths = images.paths
         self.keys = images.keys
+        self.sizes = [size_of(image) for image in images.records]
         self.augment = augment
         self.inputs = inputs
         self.store = store
@@ -113,7 +114,10 @@ class Views:
         image = (
             self.store[row]
             if self.store is not None
-            else kept(shrink(open_rgb(self.paths[row]), self.augment.side_px), self.augment.packing)
+            else kept(
+                open_shrunk(self.paths[row], self.sizes[row], self.augment.side_px),
+                self.augment.packing,
+            )
         )
         if number == PLAIN:
             return tuple(preprocess.pixels(image) for preprocess in self.inputs)

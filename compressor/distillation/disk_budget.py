@@ -7,17 +7,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from compressor.data.dataset import ImageSet
-from compressor.data.image_store import QUALITY, Packing, store_bytes
+from compressor.data.image_store import QUALITY, SHORT_SIDES, Packing, store_bytes
 from compressor.models.encoder import Encoder
 from compressor.models.features import Grid
 from compressor.recipe.choices import METHODS
 from compressor.recipe.schema import Distill
 from runtime.errors import InputError
 from runtime.text import amount
-
-SHORT_SIDES = 2
-"""Views are cut from images with a short side of twice the side that the networks see: a crop of a
-quarter of the area is as fine as they see, a smaller one is enlarged."""
 
 FeaturesFrom = Literal["none", "cached", "online"]
 """Where training gets the teacher's features: no teacher; computed once for each view and kept;

@@ -56,7 +56,9 @@ MAX_RATIO = 100
 """Longer side to shorter: a thinner image would grow without bound when its short side is set."""
 
 
-def decode(path: ImageFile, *, max_megapixels: float = MAX_MEGAPIXELS) -> Image.Image:
+def decode(
+    path: ImageFile, *, max_megapixels: float = MAX_MEGAPIXELS, short_px: int | None = None
+) -> Image.Image:
     """Read one image as upright RGB, 8 bits a channel.
 
     The orientation of EXIF or XMP is applied, other metadata are never looked at. Greyscale,
@@ -68,6 +70,8 @@ def decode(path: ImageFile, *, max_megapixels: float = MAX_MEGAPIXELS) -> Image.
         path: the file, or what else an image is read from.
         max_megapixels: the limit of its size, in 10^6 pixels; less for kinds of files whose
             decoders need more than PIXEL_BYTES for a pixel.
+        short_px: the short side that is enough; None: all that there is. A JPEG is then decoded at
+            a half, a quarter or an eighth, as long as its short side stays at least so long.
 
     Raises:
         ImageError: the file cannot be used; the message is the reason, without the file's name.
@@ -76,7 +80,7 @@ def decode(path: ImageFile, *, max_megapixels: float = MAX_MEGAPIXELS) -> Image.
         if isinstance(path, Path) and path.stat().st_size == 0:  # also a pipe: never opened
             raise ImageError("empty file (0 bytes)")
         with path.open("rb") as file:
-            return _read(file, path.suffix, max_megapixels)
+            return _read(file, path.suffix, max_megapixels, short_px)
 
 
 def decode_bytes(data: bytes, *, max_megapixels: float = MAX_MEGAPIXELS) -> Image.Image:
@@ -119,17 +123,21 @@ def _reasons() -> Iterator[None]:
         raise ImageError(f"damaged: {str(error) or type(error).__name__}") from error
 
 
-def _read(file: BinaryIO, suffix: str, max_megapixels: float) -> Image.Image:
+def _read(
+    file: BinaryIO, suffix: str, max_megapixels: float, short_px: int | None = None
+) -> Image.Image:
     head = file.read(HEAD_BYTES)
     if not head:
         raise ImageError("empty file (0 bytes)")
     kind = kind_of(head, suffix)
     if kind is None:
         raise UnidentifiedImageError
-    return _decoded(kind, file, max_megapixels)
+    return _decoded(kind, file, max_megapixels, short_px)
 
 
-def _decoded(kind: Kind, file: BinaryIO, max_megapixels: float) -> Image.Image:
+def _decoded(
+    kind: Kind, file: BinaryIO, max_megapixels: float, short_px: int | None
+) -> Image.Image:
     stripped = strip(kind.name, file)
     with open_as(kind, stripped.file) as image:
         orientation = _orientation(kind, image, stripped)
@@ -142,9 +150,10 @@ def _decoded(kind: Kind, file: BinaryIO, max_megapixels: float) -> Image.Image:
             raise ImageError("YCbCr pixels that are not JPEG: save it as RGB")
         shrink, width = _shrink(image.size), image.width
         with ROOM.taken(image.width * image.height * kind.pixel_bytes):
-            if kind.name == "JPEG" and shrink > 1:  # its decoder can do that, and saves the memory
-                image.draft(None, (image.width // shrink, image.height // shrink))
-                shrink //= round(width / image.width)
+            by = max(shrink, drafted_by(image.size, short_px))
+            if kind.name == "JPEG" and by > 1:  # its decoder can do that, and saves the memory
+                image.draft(None, (image.width // by, image.height // by))
+                shrink = max(1, shrink // round(width / image.width))
             image.load()
             rgb = _rgb(image, shrink)
             image.close()  # its memory is free before the room is
@@ -187,6 +196,18 @@ def _shrink(size: tuple[int, int]) -> int:
     if pixels <= LARGE_PIXELS:
         return 1
     return next((by for by in _SHRINKS if pixels <= LARGE_PIXELS * by**2), _SHRINKS[-1])
+
+
+def drafted_by(size: tuple[int, int], short_px: int | None) -> int:
+    """Return by how much a JPEG may be decoded smaller: 1, 2, 4 or 8.
+
+    Args:
+        size: its width and height.
+        short_px: the short side that it keeps at least; None: all of it.
+    """
+    if short_px is None:
+        return 1
+    return max((by for by in _SHRINKS if min(size) >= by * short_px), default=1)
 
 
 def _rgb(image: Image.Image, shrink: int) -> Image.Image:

@@ -31,6 +31,8 @@ _SHARDS_VERSION = 1
 """Raise it when the same view of the same image gives other features."""
 _MIX_VERSION = 1
 """Raise it when a mixed view is made in another way."""
+_DRAFT_VERSION = 1
+"""Raise it when views of large JPEG files are cut from other pixels."""
 
 
 def inputs(run: Run) -> dict[str, object]:
@@ -46,7 +48,27 @@ def inputs(run: Run) -> dict[str, object]:
         "learns": [not METHODS[spec.method].needs_teacher, spec.teacher, spec.teacher_precision],
         "maps": [spec.token_maps, spec.resample, spec.disk_gb],
         **({"mixed": mixed} if mixed else {}),
+        **draft(run),
     }
+
+
+def draft(run: Run) -> dict[str, object]:
+    """Return what keys say of large images, whose views are not cut from all their pixels.
+
+    The sides that networks see are known without loading them, or are taken to be small.
+    """
+    from compressor.data import image_store
+
+    networks = (run.plan.recipe.teacher, run.plan.recipe.student)
+    sides = [each.args.get("img_size", each.image_size) or 0 for each in networks]
+    side_px = image_store.SHORT_SIDES * max(int(side) for side in sides if isinstance(side, int))
+    large = image_store.drafted(run.images().part("train").records, side_px)
+    return {"draft": _DRAFT_VERSION} if large else {}
+
+
+def of_draft(large: bool) -> list[object]:
+    """Return what keys of shards say of them."""
+    return [{"draft": _DRAFT_VERSION}] if large else []
 
 
 def shards(run: Run, numbers: Iterable[int]) -> list[Path]:
@@ -54,10 +76,12 @@ def shards(run: Run, numbers: Iterable[int]) -> list[Path]:
 
     They are entries of the store with keys of their own, so that recipes share them.
     """
+    from compressor.data.image_store import drafted
     from compressor.distillation.teacher_features import SHARD_IMAGES, shard_name
 
     grid = _kept_grid(run)
-    keys, cut = run.images().part("train").keys, augment(run)
+    train, cut = run.images().part("train"), augment(run)
+    keys = train.keys
     computed = [str(precision(run)), grid, run.compute().device.type]
     found = []
     for number in numbers:
@@ -70,7 +94,9 @@ def shards(run: Run, numbers: Iterable[int]) -> list[Path]:
         for start in range(0, len(keys), SHARD_IMAGES):
             make = partial(together, run, _write_shard, number, start)
             images, name = keys[start : start + SHARD_IMAGES], shard_name(number, start)
-            found.append(run.shared([*key, number, images], name, make))
+            seen = train.records if number in cut.mixed else train.records[start:][:SHARD_IMAGES]
+            large = of_draft(number != PLAIN and drafted(seen, cut.side_px))
+            found.append(run.shared([*key, number, images, *large], name, make))
     return found
 
 

@@ -19,7 +19,15 @@ from compressor.data import audit as audits
 from compressor.data import image_store
 from compressor.data.dataset import ImageRecord, ImageSet
 from compressor.data.image_files import open_rgb
-from compressor.data.image_store import ImageStore, shard_name, shrink, store_bytes, write_shard
+from compressor.data.image_store import (
+    ImageStore,
+    open_shrunk,
+    shard_name,
+    shrink,
+    size_of,
+    store_bytes,
+    write_shard,
+)
 from runtime.errors import InputError
 
 SIDE = 24
@@ -64,7 +72,7 @@ def write(images, folder, side_px=SIDE):
 
 def require_same(kept, images, side_px):
     for row, path in enumerate(images.paths):
-        expected, got = shrink(open_rgb(path), side_px), kept[row]
+        expected, got = open_shrunk(path, size_of(images.records[row]), side_px), kept[row]
         assert (got.mode, got.size) == ("RGB", expected.size)
         assert np.array_equal(np.asarray(got), np.asarray(expected))
 
@@ -235,7 +243,7 @@ def test_a_changed_image_ends_the_decoding_of_the_others(images, tmp_path, monke
     photos = (replace(images.records[0], pixels_sha256="0" * 64), *images.records * 5)
     decoded = []
 
-    def slow(path):
+    def slow(path, short_px):
         decoded.append(path)
         if len(decoded) > 1:
             time.sleep(0.05)

@@ -1,6 +1,7 @@
 """Views that are kept are the views, and are cut once."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -59,4 +60,5 @@ class Gone:
 
     def __init__(self, views):
         self.keys = views.keys
+        self.records = [SimpleNamespace(width=32, height=32)] * len(views.paths)
         self.paths = [Path("/nowhere") / path.name for path in views.paths]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from compressor.distillation.epochs import BEST_STUDENT
 from compressor.pipeline.context import Run
 from compressor.pipeline.crew import together
-from compressor.pipeline.shared import training_data
+from compressor.pipeline.shared import teacher_views, training_data
 from compressor.pipeline.step import NETWORK_LIBRARIES, Step
 from compressor.pipeline.steps.learning import start
 from compressor.pipeline.storage.digests import digest
@@ -40,6 +40,7 @@ def _inputs(run: Run) -> dict[str, object]:
         "validation": digest(found.part("validation").keys),
         "features": run.outputs("features"),
         "embeddings": run.outputs("embeddings"),
+        **teacher_views.draft(run),
         **({"start": run.outputs("start")} if start.wanted(run) else {}),
     }
 

@@ -53,7 +53,10 @@ def _key(run: Run, start: int) -> list[object]:
     images = train.keys[start : start + image_store.SHARD_IMAGES]
     code = [_SHARDS_VERSION, metadata.version("pillow")]
     key = ["pixels", images, plan.side_px, code]
-    return key if plan.packing == "raw" else [*key, plan.packing]
+    if plan.packing != "raw":
+        key.append(plan.packing)
+    large = train.records[start : start + image_store.SHARD_IMAGES]
+    return [*key, *teacher_views.of_draft(image_store.drafted(large, plan.side_px))]
 
 
 def _write(run: Run, start: int, part: Path, path: Path) -> None:

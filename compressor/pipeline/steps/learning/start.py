@@ -48,6 +48,7 @@ def _inputs(run: Run) -> dict[str, object]:
         "pixels": run.outputs("pixels"),
         "features": run.outputs("features"),
         "embeddings": run.outputs("embeddings"),
+        **teacher_views.draft(run),
     }
 
 

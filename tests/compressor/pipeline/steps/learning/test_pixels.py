@@ -23,11 +23,11 @@ def decoding(patch, opened, stop_at=None):
     """Note which files are decoded; stop as by Ctrl-C at one of them."""
     real = image_files.open_rgb
 
-    def opening(path):
+    def opening(path, short_px):
         opened.append(str(path))
         if str(path) == stop_at:
             raise KeyboardInterrupt
-        return real(path)
+        return real(path, short_px=short_px)
 
     patch.setattr(image_store, "SHARD_IMAGES", SHARD)
     patch.setattr(image_store, "open_rgb", opening)
