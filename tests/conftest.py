@@ -20,6 +20,7 @@ pytest_plugins = [
     "one_student",
     "opened_images",
     "stand_in_gpu",
+    "typed_command",
 ]
 
 SLOW = (

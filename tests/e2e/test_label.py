@@ -3,12 +3,10 @@
 import csv
 import itertools
 import json
-import sys
 from xml.etree import ElementTree
 
 import pytest
 
-from compressor.cli import app
 from compressor.recipe.choices import STRATEGIES
 
 pytest.importorskip("openTSNE")
@@ -31,21 +29,6 @@ def recipe(write_recipe, **changes):
         written |= {"label.budget": 6, "label.seed": 1}
     changes.pop("label", None)
     write_recipe(written | {key.replace("__", "."): value for key, value in changes.items()})
-
-
-@pytest.fixture
-def go(monkeypatch, capfd):
-    """Type a command: its exit code, stdout and stderr."""
-
-    def go(*words):
-        monkeypatch.setattr(sys, "argv", ["compressor", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            app.main()
-        out, err = capfd.readouterr()
-        assert "Traceback" not in out + err
-        return ended.value.code, out, err
-
-    return go
 
 
 def listed(place):

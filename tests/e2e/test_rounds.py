@@ -3,14 +3,12 @@
 import csv
 import json
 import shutil
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import runtime
-from compressor.cli import app
 from runtime.monitoring import kept_images
 from runtime.monitoring import monitor as monitors
 
@@ -28,23 +26,13 @@ def seen(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def go(tmp_path, monkeypatch, capfd):
-    """Type a command: its exit code, stdout and stderr."""
+@pytest.fixture(autouse=True)
+def small_rounds(tmp_path, monkeypatch):
+    """In a folder of its own; few images are enough for a monitor."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(monitors, "FEWEST", 2)
     monkeypatch.setattr(monitors, "WINDOW", 10)
     monkeypatch.setattr(kept_images, "ALIKE", 2.0)  # to a student of one epoch all are alike
-
-    def go(*words):
-        monkeypatch.setattr(sys, "argv", ["compressor", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            app.main()
-        out, err = capfd.readouterr()
-        assert "Traceback" not in out + err
-        return ended.value.code or 0, out, err
-
-    return go
 
 
 def at_work(bundle, seen, folder):
