@@ -35,15 +35,20 @@ def student_of(path: Path) -> list[str]:
 
 
 def opened(recipe: Path, changes: Sequence[str], folder: Path) -> Any:
-    """Return the run of a recipe, its weights and defaults settled."""
+    """Return the run of a recipe, its weights and defaults settled, and what fits its minutes."""
+    from compressor.pipeline import runner
     from compressor.pipeline.context import Run
-    from compressor.pipeline.settling import weights
+    from compressor.pipeline.settling import time_budget, weights
     from compressor.pipeline.settling.training_defaults import with_training_defaults
     from compressor.recipe import plan as plans
 
     run = Run(plans.load(recipe, changes), folder)
     with run.locked():
-        return with_training_defaults(weights.settled(run))
+        run = with_training_defaults(weights.settled(run))
+        if run.plan.recipe.distill.minutes is None:
+            return run
+        runner.run_images(run)
+        return time_budget.settled(run)
 
 
 def run_to_golden(recipe: Path, changes: Sequence[str], folder: Path, cpu: dict[str, float]) -> Any:
