@@ -126,7 +126,7 @@ def run_missing(
                 cell = todo.pop(0)
                 words = [str(each) for each in cell]
                 click.echo(f"{recipe.stem}: {', '.join(words)} ({len(todo)} to go)", err=True)
-                mine = cores[slot::jobs]
+                mine = cores[slot::jobs] or cores  # more runs than cores share them
                 command = [sys.executable, __file__, str(recipe), "--out", str(out), *options]
                 running[slot] = subprocess.Popen(
                     [*command, "--student", words[0], "--one", *words],
