@@ -4,7 +4,9 @@
 
 The images are made: JPEG files of 500 x 375 pixels and about 70 KB, each another cut of one of 200
 smooth, noisy pictures. Teacher and student are small (a ViT of two blocks at 64 px, a MobileNetV3
-at 32 px), so that what grows with the images is seen, not the networks. Each cell is
+at 32 px), so that what grows with the images is seen, not the networks. The student is trained from
+scratch, one epoch of one view; with `--pretrained` it has weights (of random numbers), so that it
+is solved in closed form, and learns two epochs from two views with frozen batch norm. Each cell is
 `compressor run` of a list file, with an empty cache; memory is the sum over its processes of what
 is theirs alone (USS), looked at five times a second. `growth` is how many times longer a step takes
 than at the number of images before. How choosing images grows is in `selection_scale.py`. Prints a
@@ -42,6 +44,7 @@ TEACHER: dict[str, Any] = {
     "depth": 2,
     "num_heads": 4,
 }
+STUDENT = "mobilenetv3_small_050"
 STEPS = ("images", "embeddings", "pixels", "features", "start", "distill", "probes")
 """Those that grow with the images; `rest` is all others."""
 Cell = dict[str, Any]
@@ -69,13 +72,17 @@ def _base(rng: np.random.Generator) -> Any:
     return (smooth + rng.integers(-9, 10, smooth.shape)).clip(0, 255).astype(np.uint8)
 
 
-def write_recipe(folder: Path, images: Path, count: int) -> Path:
-    """Write a recipe with a teacher of random weights."""
+def write_recipe(folder: Path, images: Path, count: int, *, pretrained: bool) -> Path:
+    """Write a recipe with a teacher of random weights, and such a student if it is pretrained."""
     import timm
 
     torch.manual_seed(0)
     model = timm.create_model("vit_tiny_patch16_224", num_classes=0, **TEACHER)
     save_file(model.state_dict(), folder / "teacher.safetensors")
+    if pretrained:
+        model = timm.create_model(STUDENT, num_classes=0)
+        save_file(model.state_dict(), folder / "student.safetensors")
+    learns = {"epochs": 2, "views": 2, "mix": 0} if pretrained else {"epochs": 1, "views": 1}
     chosen = folder / f"images-{count}.txt"
     names = sorted(images.rglob("*.jpg"))[:count]
     chosen.write_text("".join(f"{os.path.relpath(name, folder)}\n" for name in names))
@@ -88,12 +95,12 @@ def write_recipe(folder: Path, images: Path, count: int) -> Path:
             "args": TEACHER,
         },
         "student": {
-            "model": "mobilenetv3_small_050",
-            "weights": "none",
+            "model": STUDENT,
+            "weights": "student.safetensors" if pretrained else "none",
             "image_size": 32,
             "embedding": 32,
         },
-        "distill": {"epochs": 1, "views": 1, "batch": 64, "token_maps": "off"},
+        "distill": {**learns, "batch": 64, "token_maps": "off"},
         "export": {"golden_images": 16},
     }
     path = folder / f"recipe-{count}.json.yaml"
@@ -190,8 +197,9 @@ def printed(cells: dict[str, Cell]) -> str:
 @click.command()
 @click.option("--images", "counts", multiple=True, type=int, default=(1000, 10_000))
 @click.option("--processes", multiple=True, type=int, default=(1, 2), show_default=True)
+@click.option("--pretrained", is_flag=True, help="a student that has weights")
 @click.option("--out", type=click.Path(path_type=Path), required=True)
-def main(counts: tuple[int, ...], processes: tuple[int, ...], out: Path) -> None:
+def main(counts: tuple[int, ...], processes: tuple[int, ...], pretrained: bool, out: Path) -> None:
     """Run what is missing, print the table, write the JSON."""
     import shutil
 
@@ -204,7 +212,7 @@ def main(counts: tuple[int, ...], processes: tuple[int, ...], out: Path) -> None
             if (key := f"{number}x{count}") in cells:
                 continue
             make_images(out / "images", count)
-            recipe = write_recipe(out, out / "images", count)
+            recipe = write_recipe(out, out / "images", count, pretrained=pretrained)
             work = out / f"work-{key}"
             shutil.rmtree(work, ignore_errors=True)
             work.mkdir()

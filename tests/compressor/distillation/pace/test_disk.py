@@ -1,6 +1,8 @@
 """What a disk takes in a second: every byte has reached it, and no file stays."""
 
+import errno
 import os
+import resource
 import shutil
 import time
 from itertools import count
@@ -33,3 +35,23 @@ def test_it_ends_after_its_time(tmp_path, monkeypatch):
     monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
     write_seconds(tmp_path)
     assert len(blocks) == 3
+
+
+@pytest.mark.parametrize(("room", "known"), [(0, False), (BLOCK // 2, True), (3 * BLOCK, True)])
+def test_a_limit_of_the_size_of_files_is_no_error(tmp_path, room, known):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        seconds = write_seconds(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (seconds > 0) == known
+
+
+def test_another_error_is_one(tmp_path, monkeypatch):
+    def refuses(number):
+        raise OSError(errno.EIO, "input or output error")
+
+    monkeypatch.setattr(os, "fsync", refuses)
+    with pytest.raises(OSError, match="input or output"):
+        write_seconds(tmp_path)
