@@ -35,6 +35,7 @@ from shared.cells import (  # type: ignore[import-not-found]
     student_of,
 )
 
+from compressor.recipe.networks import Network
 from runtime.benchmark.machine import describe
 from runtime.files import write_json
 from runtime.text import table
@@ -155,7 +156,7 @@ def our_run(recipe: Path, changes: list[str], folder: Path) -> dict[str, Any]:
     return {**scores_of(folder), "seconds": spent}
 
 
-def _network(section: Any) -> dict[str, Any]:
+def _network(section: Network) -> dict[str, Any]:
     weights = None if section.weights in ("none", "auto", "hub") else str(section.weights)
     return {"model": section.model, "args": dict(section.args), "weights": weights}
 

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tiny_training import TINY_TRAINING
+
 os.environ["HF_HUB_OFFLINE"] = "1"  # before the hub's client reads it: no test asks a real hub
 
 # From tests/plugins.
@@ -139,14 +141,7 @@ def write_recipe(tmp_path, folder_of_images, tiny_teacher):
                 "image_size": 32,
                 "embedding": 16,
             },
-            "distill": {
-                "epochs": 1,
-                "batch": 8,
-                "views": 1,
-                "workers": 1,
-                "device": "cpu",
-                "disk_gb": 20,  # by default it follows from the disk of this machine
-            },
+            "distill": dict(TINY_TRAINING),
             "target": "cpu",
         }
         for dotted, value in (changes or {}).items():

@@ -100,12 +100,11 @@ def complete(job: Run) -> RunResult:
             job = _settled(job)
     job = with_training_defaults(job)
     runner.refuse_early(job)
-    if job.plan.recipe.distill.minutes is not None:
-        with job.locked():
-            keep_disk_limit(job, asked)
-            job = _within_minutes(job)
     with job.locked():
         keep_disk_limit(job, asked)
+        if job.plan.recipe.distill.minutes is not None:
+            job = _within_minutes(job)
+    with job.locked():
         _write_recipe(job)
         if runner.run_all(job) == "waiting":
             return _waiting(job)

@@ -11,6 +11,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -167,15 +168,19 @@ def write_shard(
             pixels = np.asarray(decoded(at)).reshape(-1)
             shard[starts[at] : starts[at] + len(pixels)] = pixels
 
-        with (
-            warnings.catch_warnings(),
-            ThreadPoolExecutor(threads) as pool,
-        ):  # decoding frees the GIL
-            warnings.simplefilter("ignore")  # Pillow's, about odd files: the audit judged them
+        with _decoding(threads) as pool:
             done = pool.map(decode, range(len(paths)))
             for _ in track(done, label="decoding images", total=len(paths)):
                 pass
         shard.flush()
+
+
+@contextmanager
+def _decoding(threads: int | None) -> Iterator[ThreadPoolExecutor]:
+    """Yield threads that decode images, which frees the GIL."""
+    with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
+        warnings.simplefilter("ignore")  # Pillow's, about odd files: the audit judged them
+        yield pool
 
 
 def _write_packed(
@@ -192,8 +197,7 @@ def _write_packed(
         np.lib.format.write_array_header_1_0(file, _header(10**15))
         begins = file.tell()
         file.write(bytes(_SIZE_BYTES * count))
-        with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
-            warnings.simplefilter("ignore")
+        with _decoding(threads) as pool:
             packed = pool.map(lambda at: _packed(decoded(at)), range(count))
             for at, content in enumerate(track(packed, label="decoding images", total=count)):
                 lengths[at] = len(content)

@@ -57,7 +57,7 @@ class Stream:
     @property
     def last_part(self) -> str:
         """The last part of its path, for the names of files."""
-        path, _, _ = self.name.partition("?") if "://" in self.address else (self.name, "", "")
+        path = self.name.partition("?")[0] if "://" in self.address else self.name
         return path.rstrip("/").rpartition("/")[2] or "stream"
 
 

@@ -8,6 +8,7 @@ import pytest
 from compressor.pipeline import runner
 from compressor.pipeline.context import Run
 from compressor.recipe import plan as plans
+from tiny_training import TINY_TRAINING
 
 
 @pytest.fixture(scope="session")
@@ -34,12 +35,7 @@ def base(tmp_path_factory, folder_of_images, tiny_teacher):
             "args": args,
         },
         "distill": {
-            "epochs": 1,
-            "batch": 8,
-            "views": 1,
-            "workers": 1,
-            "device": "cpu",
-            "disk_gb": 20,  # by default it follows from the disk of this machine
+            **TINY_TRAINING,
             "teacher_precision": "fp32",  # `auto` is bfloat16 where the processor has it
         },
         "export": {"precisions": ["fp32", "fp16", "int8"]},

@@ -21,6 +21,7 @@ from runtime.findings.contamination import drop_contaminated
 from runtime.images import corruptions
 from runtime.results.scores import to_json
 from runtime.sampling import evenly
+from tiny_training import TINY_TRAINING
 
 CHECK = {"check.robustness_images": 4, "export.golden_images": 8, "data.holdout": 0.4}
 
@@ -49,14 +50,7 @@ def writer(tmp_path_factory, folder_of_images, tiny_teacher):
                 "image_size": 32,
                 "embedding": 16,
             },
-            "distill": {
-                "epochs": 1,
-                "batch": 8,
-                "views": 1,
-                "workers": 1,
-                "device": "cpu",
-                "disk_gb": 20,
-            },
+            "distill": dict(TINY_TRAINING),
         }
         for dotted, value in changes.items():
             section, key = dotted.split(".")
