@@ -165,6 +165,11 @@ def export(module: Deployed, size_px: int, path: Path, metadata: Mapping[str, ob
 
 def _traced(module: Deployed, size_px: int) -> torch.onnx.ONNXProgram:
     outputs = ["embedding"] if module.probe is None else ["embedding", "logits"]
+    with _out_of_place(module):
+        return _program(module, size_px, outputs)
+
+
+def _program(module: Deployed, size_px: int, outputs: list[str]) -> torch.onnx.ONNXProgram:
     # A batch of 2: torch's exporter takes a batch of 1 for a constant.
     images = torch.zeros(2, 3, size_px, size_px)
     quiet = logging.getLogger("torch.onnx")
@@ -189,6 +194,23 @@ def _traced(module: Deployed, size_px: int) -> torch.onnx.ONNXProgram:
     if program is None:
         raise RuntimeError("torch.onnx.export returned no program")
     return program
+
+
+@contextmanager
+def _out_of_place(module: nn.Module) -> Iterator[None]:
+    """Let activations write into new tensors inside.
+
+    The graph is the same, and torch takes half the time for it: it rewrites each in-place operator
+    by tracing it once more.
+    """
+    in_place = [each for each in module.modules() if getattr(each, "inplace", False) is True]
+    try:
+        for each in in_place:
+            each.inplace = False  # type: ignore[assignment]
+        yield
+    finally:
+        for each in in_place:
+            each.inplace = True  # type: ignore[assignment]
 
 
 @contextmanager

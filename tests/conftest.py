@@ -1,6 +1,7 @@
 """Fixtures that many tests share: images, a teacher of one block, a recipe."""
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -77,10 +78,11 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session", autouse=True)
 def no_home_cache(tmp_path_factory):
     """No test, and no process that one starts, writes into the user's own cache."""
+    folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EDGE_COMPRESSOR_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("EDGE_COMPRESSOR_CACHE", str(folder))
         patch.delenv("EDGE_COMPRESSOR_CACHE_GB", raising=False)
-        yield
+        yield folder
 
 
 @pytest.fixture(autouse=True)
@@ -88,6 +90,7 @@ def own_cache(tmp_path_factory, monkeypatch):
     """Each test has an empty cache; only fixtures of wider scope share the one above."""
     folder = tmp_path_factory.getbasetemp() / f"cache-{uuid4().hex}"
     monkeypatch.setenv("EDGE_COMPRESSOR_CACHE", str(folder))
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -126,7 +129,28 @@ def tiny_teacher(tmp_path_factory):
 
 
 @pytest.fixture
-def write_recipe(tmp_path, folder_of_images, tiny_teacher):
+def session_cache(no_home_cache, own_cache, monkeypatch):
+    """The cache of the session in the place of the test's: what is in it is not made again."""
+    monkeypatch.setenv("EDGE_COMPRESSOR_CACHE", str(no_home_cache))
+
+
+@pytest.fixture(scope="session")
+def tried_exports(tmp_path_factory):
+    """Cache entries of exports that were tried: what they say depends on the student alone."""
+    return tmp_path_factory.mktemp("tried-exports")
+
+
+@pytest.fixture
+def tried_before(own_cache, tried_exports):
+    """The test's cache has the exports that tests before it tried."""
+    shutil.copytree(tried_exports, own_cache / "entries")
+    yield
+    for trial in own_cache.glob("entries/*/export_trial.json"):
+        shutil.copytree(trial.parent, tried_exports / trial.parent.name, dirs_exist_ok=True)
+
+
+@pytest.fixture
+def write_recipe(tmp_path, folder_of_images, tiny_teacher, tried_before):
     """Write a recipe that runs in seconds; `{"distill.epochs": 2}` changes a key."""
     from ruamel.yaml import YAML
 

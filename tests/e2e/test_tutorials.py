@@ -13,6 +13,8 @@ from compressor.cli import app
 from runtime import __main__ as device
 from runtime.cli import guarded
 
+pytestmark = pytest.mark.usefixtures("session_cache")  # both make the quickstart's student
+
 TUTORIALS = Path(__file__).parents[2] / "docs" / "tutorials"
 MADE = {
     "compressor run quickstart/cpu.yaml": "runs/quickstart/report.html",

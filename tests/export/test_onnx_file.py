@@ -49,6 +49,16 @@ def test_answers_are_torchs_at_any_batch(exported, batch):
     assert np.allclose(got.logits, logits.numpy(), atol=1e-4)
 
 
+def test_activations_are_in_place_again(exported):
+    module, path = exported
+    in_place = [each.inplace for each in module.modules() if hasattr(each, "inplace")]
+    cnn = any(isinstance(each, torch.nn.Conv2d) and each.groups > 1 for each in module.modules())
+    assert any(in_place) == cnn
+    if cnn:  # each activation is one operator
+        kinds = [node.op_type for node in onnx.load(path).graph.node]
+        assert kinds.count("HardSwish") + kinds.count("Relu") == sum(in_place)
+
+
 def test_it_is_one_file_that_says_what_it_is(exported):
     _, path = exported
     assert [each.name for each in path.parent.iterdir()] == ["student.onnx"]

@@ -41,7 +41,7 @@ def _make(run: Run, work: Path) -> None:
 STEP = Step(
     name="to_onnx",
     summary="student and probe as one ONNX file",
-    version=2,
+    version=3,
     products=(deployed.file_of("fp32"),),
     needs=("images", "embeddings", "distill", "probes"),
     inputs=_inputs,
