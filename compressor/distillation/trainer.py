@@ -16,7 +16,7 @@ from compressor.data.view_cache import ViewCache
 from compressor.distillation import checkpoint
 from compressor.distillation.checkpoint import interrupted_between_steps, save_best
 from compressor.distillation.epochs import write_log
-from compressor.distillation.start.again import solve_again
+from compressor.distillation.start.again import solve_ends
 from compressor.distillation.start.mean import restore_mean
 from compressor.distillation.training import Start, Training
 from compressor.distillation.training_data import TrainingData
@@ -131,12 +131,12 @@ def distill(
                 f"stopped early: no better student in the last {spec.stop_after} epochs; "
                 f"epoch {training.best.epoch} is kept"
             )
-        if training.best.state:
+        again = None
+        if start is not None:
+            again = solve_ends(training, validation, start.synthetic, track)
+        elif training.best.state:
             training.student.load_state_dict(training.best.state)
         training.student.eval()
-        again = None
-        if start is not None and training.best.epoch > 0:
-            again = solve_again(training, validation, start.synthetic, track)
         if not group.is_first:
             return training.student_state()
         write_log(work / "train.jsonl", training.log)

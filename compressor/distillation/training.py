@@ -10,6 +10,7 @@ from functools import cached_property, partial
 from typing import Any
 
 import torch
+from msgspec import structs
 from torch import Tensor, nn
 
 from compressor.data.loading import ViewId, to_input
@@ -219,6 +220,12 @@ class Training:
         )
         self.log.append(ended)
         return ended
+
+    def keep(self, best: Best) -> None:
+        """Take this student for the best one, in the log too: of the best epoch or the last one."""
+        if best.epoch != self.best.epoch:
+            self.log[-1] = structs.replace(self.log[-1], best_so_far=True)
+        self.best = best
 
     def student_state(self) -> dict[str, Tensor]:
         """Return a copy of the student's weights, on the CPU."""

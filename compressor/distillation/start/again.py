@@ -3,6 +3,9 @@
 Training moves the backbone, and its steps leave the layer a little beside its best place. A ridge
 regression on the trained features finds that place. Those features have seen the answers, so left-
 out images no longer tell how much shrinkage is right: validation images do.
+
+A last epoch that is behind the best one, or behind the start, may be so by its layer alone. So its
+layer is solved too.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from compressor.distillation.epochs import Best
 from compressor.distillation.least_squares.layer import set_layer
 from compressor.distillation.least_squares.normal_equations import NormalEquations
 from compressor.distillation.least_squares.ridge import STRENGTHS, Layer, at_strength
@@ -28,24 +32,69 @@ STRONGER = 2
 class SolvedAgain:
     """What it gave, on validation images."""
 
+    epoch: int
+    """Whose student it is."""
     before: float
-    """The score that chooses the best epoch, of the trained layer."""
+    """The score that chooses the best epoch, of the layer as it was trained."""
     after: float
     """Of the best solved layer; it is kept where this is higher."""
     strength: float
     """Of its ridge."""
 
 
-def solve_again(
+def solve_ends(
     training: Training, validation: Validation, synthetic: SyntheticAnswers | None, track: Track
+) -> SolvedAgain | None:
+    """Solve the layer of the best epoch and of the last one, and keep the best student of all.
+
+    Args:
+        training: its student has the weights of its last epoch; changed in place.
+        validation: its images decide.
+        synthetic: what the layer was solved from before, beside the images.
+        track: shows the progress.
+
+    Returns:
+        What it gave for the student that is kept; None where that is the start, or where nothing
+        can be solved or decided.
+
+    Raises:
+        InputError: the features of the student are not finite, or the same for all images.
+    """
+    best, found = training.best, None
+    if not best.state:
+        return None
+    ends = {best.epoch: best.state, training.log[-1].epoch: training.student_state()}
+    for epoch, state in ends.items():
+        training.student.load_state_dict(state)
+        if epoch == 0:  # the start: it is solved
+            continue
+        training.student.eval()
+        again = solve_again(training, validation, synthetic, track, epoch)
+        if again is None:
+            continue
+        quality = max(again.before, again.after)
+        if epoch == best.epoch or quality > training.best.quality:
+            training.keep(Best(quality, epoch, training.student_state()))
+            found = again
+    training.student.load_state_dict(training.best.state)
+    return found
+
+
+def solve_again(
+    training: Training,
+    validation: Validation,
+    synthetic: SyntheticAnswers | None,
+    track: Track,
+    epoch: int,
 ) -> SolvedAgain | None:
     """Solve the layer from the trained features, and keep it if it follows the teacher better.
 
     Args:
-        training: its student has the weights of its best epoch; changed in place.
+        training: its student has the weights of an epoch; changed in place.
         validation: its images decide.
         synthetic: what the layer was solved from before, beside the images.
         track: shows the progress.
+        epoch: that the weights are of.
 
     Returns:
         None for a method without a teacher, or too few images to decide by.
@@ -59,7 +108,7 @@ def solve_again(
     equations = normal_equations(training, synthetic, track)
     kept, tried = training.student_state(), list[SolvedAgain]()
     for layer in _layers(equations, training):
-        tried.append(SolvedAgain(before, _score(training, validation), layer.strength))
+        tried.append(SolvedAgain(epoch, before, _score(training, validation), layer.strength))
         if tried[-1].after > max([before, *(other.after for other in tried[:-1])]):
             kept = training.student_state()
     training.student.load_state_dict(kept)

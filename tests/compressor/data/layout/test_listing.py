@@ -1,7 +1,6 @@
 """Files are listed where they lie: links move none, service folders and hidden files stay out."""
 
 import sys
-from pathlib import Path
 
 import pytest
 

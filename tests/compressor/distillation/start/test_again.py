@@ -6,8 +6,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from compressor.distillation.epochs import kept_of
 from compressor.distillation.least_squares.layer import solve_layer
-from compressor.distillation.start.again import solve_again
+from compressor.distillation.start.again import solve_again, solve_ends
 from compressor.distillation.start.closed_form import solve_start
 from compressor.distillation.trainer import distill
 from compressor.distillation.training import Training
@@ -48,28 +49,75 @@ def score(training):
     return training.validation().measure(training.student)["similarity"]
 
 
+def solve_from_validation_images(training):
+    """Set a layer that no other images give."""
+    validation = training.validation()
+    with torch.no_grad():
+        pooled = torch.from_numpy(validation.embed(lambda x: training.student.pooled(x).pooled))
+    solve_layer(training.student.embedding, pooled, torch.from_numpy(validation.teacher))
+
+
+def spoil(layer, seed=0):
+    with torch.no_grad():
+        noise = torch.randn(layer.weight.shape, generator=torch.manual_seed(seed))
+        layer.weight += 0.3 * layer.weight.std() * noise
+
+
 def test_a_layer_that_has_gone_astray_is_brought_back(training):
     solved = score(training)
-    layer = training.student.embedding
-    with torch.no_grad():
-        noise = torch.randn(layer.weight.shape, generator=torch.manual_seed(0))
-        layer.weight += 0.3 * layer.weight.std() * noise
+    spoil(training.student.embedding)
     astray = score(training)
-    again = solve_again(training, training.validation(), None, silent)
+    again = solve_again(training, training.validation(), None, silent, 1)
     assert again.before == astray
     assert again.after == score(training) >= solved > astray
 
 
 def test_a_layer_that_is_better_on_validation_images_stays(training):
     validation = training.validation()
-    with torch.no_grad():  # solved from the validation images themselves
-        pooled = torch.from_numpy(validation.embed(lambda x: training.student.pooled(x).pooled))
-    solve_layer(training.student.embedding, pooled, torch.from_numpy(validation.teacher))
+    solve_from_validation_images(training)
     before = training.student_state()
-    again = solve_again(training, validation, None, silent)
+    again = solve_again(training, validation, None, silent, 1)
     assert again.after < again.before
     after = training.student_state()
     assert all(torch.equal(after[key], before[key]) for key in before)
+
+
+def begun(training):
+    """The validation images of a training whose start is the student as it is."""
+    validation = training.validation()
+    training.begin(validation.measure(training.student))
+    return validation
+
+
+def last_epoch(training, validation):
+    training.done = training.schedule.steps_per_epoch
+    zero = torch.zeros((), dtype=torch.float64)
+    for step in range(training.done):
+        training.losses.add(step + 1, 0.0, None, zero)
+    return training.end_epoch(validation.measure(training.student), 0.0)
+
+
+def test_a_last_epoch_that_is_behind_by_its_layer_alone_is_kept(training):
+    solved = score(training)
+    spoil(training.student.embedding)
+    validation = begun(training)  # a start that could be better
+    spoil(training.student.embedding, seed=1)
+    assert not last_epoch(training, validation).best_so_far
+    start = training.best.quality
+    again = solve_ends(training, validation, None, silent)
+    assert (again.epoch, training.best.epoch, kept_of(training.log).epoch) == (1, 1, 1)
+    assert again.before < start < solved <= again.after == score(training)
+
+
+def test_a_last_epoch_that_is_behind_solved_again_too_is_not(training):
+    solve_from_validation_images(training)
+    validation = begun(training)
+    start = training.student_state()
+    spoil(training.student.embedding)
+    last_epoch(training, validation)
+    assert solve_ends(training, validation, None, silent) is None
+    assert kept_of(training.log).epoch == 0
+    assert all(torch.equal(value, start[key]) for key, value in training.student_state().items())
 
 
 def test_a_training_ends_with_it(spec, data, tmp_path):
@@ -78,14 +126,18 @@ def test_a_training_ends_with_it(spec, data, tmp_path):
     state = distill(student, data, SPEC, CPU, tmp_path, start=start, note=print)
     log = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text().splitlines()]
     best = max(log, key=lambda epoch: epoch["similarity"])
+    kept = next(epoch for epoch in reversed(log) if epoch["best_so_far"])
+    assert kept["epoch"] in (best["epoch"], log[-1]["epoch"])
     summary = json.loads((tmp_path / "training.json").read_text())
     student.module.load_state_dict(state)
     ended = Training(student, data, SPEC, CPU, print)
-    if best["epoch"] == 0:
+    assert score(ended) >= best["similarity"] - 1e-5
+    if kept["epoch"] == 0:
         assert "solved_again" not in summary
         assert score(ended) == pytest.approx(best["similarity"], abs=1e-5)
     else:
         found = summary["solved_again"]
-        assert found["before"] == pytest.approx(best["similarity"], abs=1e-5)
+        assert found["epoch"] == kept["epoch"]
+        assert found["before"] == pytest.approx(kept["similarity"], abs=1e-5)
         expected = max(found["before"], found["after"])
         assert score(ended) == pytest.approx(expected, abs=1e-5)
