@@ -2,8 +2,8 @@
 
 A student that has weights answers well as soon as its embedding layer is solved. So a run makes a
 whole bundle of that student first, from one pass of teacher and student over the images as they
-are; training goes on from there and replaces it. Ctrl-C in the training makes one of the best
-student so far.
+are, and over no synthetic ones; training goes on from there and replaces it. Ctrl-C in the training
+makes one of the best student so far.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def first(run: Run) -> Run | None:
     recipe = run.plan.recipe
     if not start.wanted(run) or recipe.distill.epochs == 0 or "bundle" in run.files.steps:
         return None
-    without = {"epochs": 0, "views": 1, "patience": 1.0, "teacher": "cached"}
+    without = {"epochs": 0, "views": 1, "patience": 1.0, "teacher": "cached", "synthetic": 0}
     return _changed(run, {**_QUICK, "distill": without})
 
 

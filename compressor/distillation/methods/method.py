@@ -122,6 +122,11 @@ class Method(nn.Module, ABC, Generic[Target]):
         """Whether `embedding_target` is a linear map of the teacher's features."""
         return False
 
+    @property
+    def has_layers_to_begin(self) -> bool:
+        """Whether `begin` solves anything."""
+        return False
+
     def begin(self, student: Features, teacher: Features, labels: Tensor) -> None:
         """Solve the method's own layers for a student whose embedding layer is solved already.
 

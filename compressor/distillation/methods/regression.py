@@ -45,6 +45,11 @@ class Regression(Method[Features]):
         """Whether it is: always."""
         return True
 
+    @property
+    def has_layers_to_begin(self) -> bool:
+        """Whether it has heads: always."""
+        return True
+
     def begin(self, student: Features, teacher: Features, labels: Tensor) -> None:
         """Solve the heads, by least squares on the teacher's features."""
         _solve(self.token_head, student.pooled, teacher.pooled)

@@ -32,6 +32,11 @@ class Supervised(Method[Tensor]):
         """Return the labels."""
         return None, labels
 
+    @property
+    def has_layers_to_begin(self) -> bool:
+        """Whether it has a classifier: always."""
+        return True
+
     def begin(self, student: Features, teacher: Features, labels: Tensor) -> None:
         """Fit the classifier on the student's embedding as it is."""
         known, embedded = labels >= 0, student.pooled.detach()

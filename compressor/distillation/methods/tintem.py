@@ -93,6 +93,11 @@ class TinTeM(Method[Features]):
             isinstance(self.head, nn.Linear) and self.head.bias is None
         )
 
+    @property
+    def has_layers_to_begin(self) -> bool:
+        """Whether there is a layer of a CNN's map."""
+        return isinstance(self.map_layer, nn.Linear)
+
     def begin(self, student: Features, teacher: Features, labels: Tensor) -> None:
         """Solve the layer of a CNN's map, on the scale of an embedding of length 1."""
         if student.maps is None or teacher.maps is None:

@@ -95,7 +95,8 @@ def solve_start(
         else:
             ridge = solve_from(equations, training)
             found |= {"strength": ridge.strength, "unexplained": ridge.error}
-        training.method.begin(*_sample(training))
+        if training.method.has_layers_to_begin:
+            training.method.begin(*_sample(training))
         if compute.group.is_first:  # the start of which is kept
             restore_mean(training, training.validation())
     state = training.method.state_dict()
