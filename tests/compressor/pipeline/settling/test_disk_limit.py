@@ -32,8 +32,9 @@ def free(monkeypatch):
 
 
 @pytest.fixture
-def job(write_recipe, tmp_path):
-    """`job(**changes)`: a job in the same folder, and what it says."""
+def job(write_recipe, tmp_path, monkeypatch):
+    """`job(**changes)`: a job in the same folder with an empty cache, and what it says."""
+    monkeypatch.setenv("EDGE_COMPRESSOR_CACHE", str(tmp_path / "store"))
 
     def opened(changes=None):
         said = []
