@@ -142,7 +142,8 @@ def export(module: Deployed, size_px: int, path: Path, metadata: Mapping[str, ob
     try:
         program = _traced(module, size_px)
     except UNFORESEEN as error:
-        with _plain_attention(module) as changed:
+        # timm's fused attention is one operator, whose decomposition fails for relative positions
+        with _switched_off("fused_attn", module) as changed:
             if not changed:
                 raise _refusal(error, size_px) from error
             try:
@@ -165,18 +166,14 @@ def export(module: Deployed, size_px: int, path: Path, metadata: Mapping[str, ob
 
 def _traced(module: Deployed, size_px: int) -> torch.onnx.ONNXProgram:
     outputs = ["embedding"] if module.probe is None else ["embedding", "logits"]
-    with _out_of_place(module):
-        return _program(module, size_px, outputs)
-
-
-def _program(module: Deployed, size_px: int, outputs: list[str]) -> torch.onnx.ONNXProgram:
     # A batch of 2: torch's exporter takes a batch of 1 for a constant.
     images = torch.zeros(2, 3, size_px, size_px)
     quiet = logging.getLogger("torch.onnx")
     level = quiet.level
     try:
         quiet.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
+        # Torch rewrites each in-place operator by tracing it once more, to the same graph
+        with warnings.catch_warnings(), _switched_off("inplace", module):
             warnings.simplefilter("ignore")  # the exporter's own deprecations
             program = torch.onnx.export(
                 module,
@@ -197,36 +194,16 @@ def _program(module: Deployed, size_px: int, outputs: list[str]) -> torch.onnx.O
 
 
 @contextmanager
-def _out_of_place(module: nn.Module) -> Iterator[None]:
-    """Let activations write into new tensors inside.
-
-    The graph is the same, and torch takes half the time for it: it rewrites each in-place operator
-    by tracing it once more.
-    """
-    in_place = [each for each in module.modules() if getattr(each, "inplace", False) is True]
+def _switched_off(flag: str, module: nn.Module) -> Iterator[bool]:
+    """Switch an attribute of all modules off inside; give whether any had it on."""
+    switched = [each for each in module.modules() if getattr(each, flag, False) is True]
     try:
-        for each in in_place:
-            each.inplace = False  # type: ignore[assignment]
-        yield
+        for each in switched:
+            setattr(each, flag, False)
+        yield bool(switched)
     finally:
-        for each in in_place:
-            each.inplace = True  # type: ignore[assignment]
-
-
-@contextmanager
-def _plain_attention(module: nn.Module) -> Iterator[bool]:
-    """Let timm's attention be single products inside; give whether there is any.
-
-    Its fused form is one operator, whose decomposition fails for relative positions.
-    """
-    fused = [each for each in module.modules() if getattr(each, "fused_attn", False) is True]
-    try:
-        for each in fused:
-            each.fused_attn = False  # type: ignore[assignment]
-        yield bool(fused)
-    finally:
-        for each in fused:
-            each.fused_attn = True  # type: ignore[assignment]
+        for each in switched:
+            setattr(each, flag, True)
 
 
 def _refusal(error: Exception, size_px: int) -> InputError:

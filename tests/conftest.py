@@ -87,7 +87,10 @@ def no_home_cache(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory, monkeypatch):
-    """Each test has an empty cache; only fixtures of wider scope share the one above."""
+    """Each test has a cache of its own; only fixtures of wider scope share the one above.
+
+    It is empty, but for exports that were tried before where the test writes a recipe.
+    """
     folder = tmp_path_factory.getbasetemp() / f"cache-{uuid4().hex}"
     monkeypatch.setenv("EDGE_COMPRESSOR_CACHE", str(folder))
     return folder

@@ -126,17 +126,18 @@ def distill(
                 if interruption.asked:
                     note(f"stopped after step {training.done} of {schedule.steps}, which is kept")
                     raise KeyboardInterrupt
-        if training.has_stopped:
-            note(
-                f"stopped early: no better student in the last {spec.stop_after} epochs; "
-                f"epoch {training.best.epoch} is kept"
-            )
+        has_stopped = training.has_stopped
         again = None
         if start is not None:
             again = solve_ends(training, validation, start.synthetic, track)
         elif training.best.state:
             training.student.load_state_dict(training.best.state)
         training.student.eval()
+        if has_stopped:
+            note(
+                f"stopped early: no better student in the last {spec.stop_after} epochs; "
+                f"epoch {training.best.epoch} is kept"
+            )
         if not group.is_first:
             return training.student_state()
         write_log(work / "train.jsonl", training.log)

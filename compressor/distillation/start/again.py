@@ -65,9 +65,9 @@ def solve_ends(
         return None
     ends = {best.epoch: best.state, training.log[-1].epoch: training.student_state()}
     for epoch, state in ends.items():
-        training.student.load_state_dict(state)
         if epoch == 0:  # the start: it is solved
             continue
+        training.student.load_state_dict(state)
         training.student.eval()
         again = solve_again(training, validation, synthetic, track, epoch)
         if again is None:

@@ -1,12 +1,13 @@
 """The embedding layer of a trained student, solved once more."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from compressor.distillation.epochs import kept_of
+from compressor.distillation.epochs import kept_of, read_log
 from compressor.distillation.least_squares.layer import solve_layer
 from compressor.distillation.start.again import solve_again, solve_ends
 from compressor.distillation.start.closed_form import solve_start
@@ -118,6 +119,22 @@ def test_a_last_epoch_that_is_behind_solved_again_too_is_not(training):
     assert solve_ends(training, validation, None, silent) is None
     assert kept_of(training.log).epoch == 0
     assert all(torch.equal(value, start[key]) for key, value in training.student_state().items())
+
+
+def test_a_training_that_stops_early_names_the_epoch_that_is_kept(spec, data, tmp_path):
+    spoilt = create_student(spec, seed=0)
+    start, _ = solve_start(spoilt, data, SPEC, CPU, note=print)
+    spoil(spoilt.module.embedding)
+    start = replace(start, student=spoilt.module.state_dict())
+    stopping = SPEC.model_copy(update={"epochs": 9, "lr": 3e-2, "stop_after": 1})
+    said = []
+    distill(
+        create_student(spec, seed=0), data, stopping, CPU, tmp_path, start=start, note=said.append
+    )
+    log = read_log(tmp_path / "train.jsonl")
+    kept = kept_of(log).epoch
+    assert kept > 0 == max(log, key=lambda each: each.scores["similarity"]).epoch
+    assert f"stopped early: no better student in the last 1 epochs; epoch {kept} is kept" in said
 
 
 def test_a_training_ends_with_it(spec, data, tmp_path):
