@@ -39,6 +39,8 @@ class MethodChoice(Choice):
     """Whether it learns from labels."""
     uses_maps: bool = True
     """Whether it can learn from the teacher's feature maps as well."""
+    has_own_layers: bool = True
+    """Whether it has layers beside the student's that are solved at the start, without maps too."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def _by_name(choices: Iterable[C]) -> dict[str, C]:
 _METHODS = "compressor.distillation.methods"
 METHODS = _by_name(
     [
-        MethodChoice("tintem", f"{_METHODS}.tintem:TinTeM"),
+        MethodChoice("tintem", f"{_METHODS}.tintem:TinTeM", has_own_layers=False),
         MethodChoice("proteus", f"{_METHODS}.proteus:Proteus"),
         MethodChoice("cosine", f"{_METHODS}.cosine:Cosine"),
         MethodChoice(

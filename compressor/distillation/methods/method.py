@@ -65,6 +65,18 @@ class Setup:
         return not isinstance(self.student.module.embedding, nn.Identity)
 
 
+@dataclass(frozen=True)
+class Sample:
+    """Some training images as a method's own layers are solved from them."""
+
+    student: Features
+    """The student's features of N views."""
+    teacher: Features
+    """The teacher's of the same views, centred."""
+    labels: Tensor
+    """[N], -1 where not known."""
+
+
 class Method(nn.Module, ABC, Generic[Target]):
     """A distillation method with its heads, which are thrown away after training."""
 
@@ -122,20 +134,14 @@ class Method(nn.Module, ABC, Generic[Target]):
         """Whether `embedding_target` is a linear map of the teacher's features."""
         return False
 
-    @property
-    def has_layers_to_begin(self) -> bool:
-        """Whether `begin` solves anything."""
-        return False
-
-    def begin(self, student: Features, teacher: Features, labels: Tensor) -> None:
+    def begin(self, sample: Callable[[], Sample]) -> None:
         """Solve the method's own layers for a student whose embedding layer is solved already.
 
         Training then begins with small gradients (LP-FT, arXiv 2202.10054).
 
         Args:
-            student: its features of some views.
-            teacher: centred features of the same views.
-            labels: of the images, -1 where not known.
+            sample: makes what they are solved from, by a pass of the student; a method without
+                layers of its own does not call it.
         """
 
     def summary(self, spec: Distill, validation: Features, centring: Centring) -> dict[str, object]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from compressor.distillation.least_squares.layer import solve_layer
-from compressor.distillation.methods.method import Method, Setup
+from compressor.distillation.methods.method import Method, Sample, Setup
 from compressor.distillation.methods.tintem_head import pca_basis
 from compressor.models.features import Features
 
@@ -45,16 +46,13 @@ class Regression(Method[Features]):
         """Whether it is: always."""
         return True
 
-    @property
-    def has_layers_to_begin(self) -> bool:
-        """Whether it has heads: always."""
-        return True
-
-    def begin(self, student: Features, teacher: Features, labels: Tensor) -> None:
+    def begin(self, sample: Callable[[], Sample]) -> None:
         """Solve the heads, by least squares on the teacher's features."""
-        _solve(self.token_head, student.pooled, teacher.pooled)
-        if self.map_head is not None and student.maps is not None and teacher.maps is not None:
-            _solve(self.map_head, student.maps.flatten(0, 2), teacher.maps.flatten(0, 2))
+        found = sample()
+        _solve(self.token_head, found.student.pooled, found.teacher.pooled)
+        own, target = found.student.maps, found.teacher.maps
+        if self.map_head is not None and own is not None and target is not None:
+            _solve(self.map_head, own.flatten(0, 2), target.flatten(0, 2))
 
     def tokens(self, student: Features, target: Features) -> tuple[Tensor, Tensor]:
         """Return the student's tokens after the heads and the teacher's, [b, 1 or 1 + HW, Dt]."""

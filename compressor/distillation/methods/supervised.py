@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from compressor.distillation.methods.method import Method, Setup
+from compressor.distillation.methods.method import Method, Sample, Setup
 from compressor.models.features import Features
 
 _FIT_STEPS, _PENALTY = 100, 1e-3
@@ -32,14 +33,11 @@ class Supervised(Method[Tensor]):
         """Return the labels."""
         return None, labels
 
-    @property
-    def has_layers_to_begin(self) -> bool:
-        """Whether it has a classifier: always."""
-        return True
-
-    def begin(self, student: Features, teacher: Features, labels: Tensor) -> None:
+    def begin(self, sample: Callable[[], Sample]) -> None:
         """Fit the classifier on the student's embedding as it is."""
-        known, embedded = labels >= 0, student.pooled.detach()
+        found = sample()
+        labels, embedded = found.labels, found.student.pooled.detach()
+        known = labels >= 0
         optimizer = torch.optim.LBFGS(self.head.parameters(), max_iter=_FIT_STEPS)
 
         def loss() -> Tensor:

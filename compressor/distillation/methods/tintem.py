@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Self
 
@@ -13,7 +14,7 @@ from compressor.distillation.methods import tintem_head
 from compressor.distillation.methods.centring import Centring
 from compressor.distillation.methods.head_fidelity import head_fidelity
 from compressor.distillation.methods.losses import cosine_distance, sne_divergence
-from compressor.distillation.methods.method import Method, Setup
+from compressor.distillation.methods.method import Method, Sample, Setup
 from compressor.models.features import Features
 from compressor.recipe.schema import Distill
 
@@ -93,20 +94,17 @@ class TinTeM(Method[Features]):
             isinstance(self.head, nn.Linear) and self.head.bias is None
         )
 
-    @property
-    def has_layers_to_begin(self) -> bool:
-        """Whether there is a layer of a CNN's map."""
-        return isinstance(self.map_layer, nn.Linear)
-
-    def begin(self, student: Features, teacher: Features, labels: Tensor) -> None:
+    def begin(self, sample: Callable[[], Sample]) -> None:
         """Solve the layer of a CNN's map, on the scale of an embedding of length 1."""
-        if student.maps is None or teacher.maps is None:
+        if not isinstance(self.map_layer, nn.Linear):
             return
-        if isinstance(self.map_layer, nn.Linear):
-            with torch.no_grad():
-                length = self.head(teacher.pooled).norm(dim=1).mean()
-                cells = self.head(teacher.maps).flatten(0, 2) / length
-            solve_layer(self.map_layer, student.maps.flatten(0, 2), cells)
+        found = sample()
+        if found.student.maps is None or found.teacher.maps is None:
+            return
+        with torch.no_grad():
+            length = self.head(found.teacher.pooled).norm(dim=1).mean()
+            cells = self.head(found.teacher.maps).flatten(0, 2) / length
+        solve_layer(self.map_layer, found.student.maps.flatten(0, 2), cells)
 
     def summary(self, spec: Distill, validation: Features, centring: Centring) -> dict[str, object]:
         """Return the kind of head, and how well it keeps the teacher's cosines."""

@@ -6,9 +6,11 @@ from msgspec import Struct
 
 from compressor.distillation.disk_budget import DiskPlan
 from compressor.distillation.pace.rates import Rates
+from compressor.distillation.start.again import MOST_SOLVED, SCORED
 from compressor.distillation.start.closed_form import SAMPLE_IMAGES
 from compressor.distillation.teacher_features import SAMPLE_MAPS
 from compressor.distillation.validation import MAX_IMAGES
+from compressor.recipe.choices import METHODS
 from compressor.recipe.schema import Distill
 
 
@@ -47,7 +49,8 @@ def cost_of(spec: Distill, counts: Counts, plan: DiskPlan, rates: Rates) -> Cost
         plan: what is kept on the disk with these views.
         rates: measured on this machine.
     """
-    train, online = counts.train, plan.features == "online"
+    method, online = METHODS[spec.method], plan.features == "online"
+    train, validation = counts.train, min(counts.validation, MAX_IMAGES)
     # A training in which the teacher runs online makes a mean or a head from a sample of it
     sampled = min(train, SAMPLE_MAPS) if online else 0
     views = spec.views_for(train)
@@ -55,23 +58,22 @@ def cost_of(spec: Distill, counts: Counts, plan: DiskPlan, rates: Rates) -> Cost
     # The system writes while the teacher works: the slower of the two decides
     teacher_s = cached * max(rates.teacher_s, plan.feature_bytes * rates.write_byte_s)
 
-    start_s, seen, beside = 0.0, 0, 0
+    start_s, solving_s = 0.0, 0.0
     if rates.start_view_s:
-        seen = len(spec.start_views(train)) * train
-        looked_at = seen + min(train, SAMPLE_IMAGES)  # again, for the method's own layers
-        start_s = looked_at * rates.start_view_s + rates.solve_s
-        start_s += (seen + 2 * sampled) * rates.teacher_s if online else 0.0
-        beside = spec.synthetic_for(train)
-        start_s += beside * (rates.start_view_s + rates.teacher_s)
+        seen, beside = len(spec.start_views(train)) * train, spec.synthetic_for(train)
+        solving_s = (seen + beside) * rates.start_view_s + rates.solve_s
+        solving_s += seen * rates.teacher_s if online else 0.0
+        start_s = solving_s + (beside + 2 * sampled) * rates.teacher_s
+        if method.has_own_layers or plan.grid is not None:
+            start_s += min(train, SAMPLE_IMAGES) * rates.start_view_s
 
-    batch = max(1, spec.batch_for(train))
-    shown = spec.epochs_for(train) * (train // batch) * batch
+    batch, epochs = max(1, spec.batch_for(train)), spec.epochs_for(train)
+    shown = epochs * (train // batch) * batch
     cut = min(shown, views * train) if plan.keep_views else shown
-    validated = (spec.epochs_for(train) + 2) * min(counts.validation, MAX_IMAGES)
-    student_s = validated * rates.student_s
-    if rates.start_view_s and shown:  # the layer is solved once more at the end
-        student_s += (seen + beside) * rates.start_view_s + rates.solve_s
-        student_s += seen * rates.teacher_s if online else 0.0
+    student_s = (epochs + 2) * validation * rates.student_s
+    if solving_s and method.needs_teacher:
+        solved = min(epochs, MOST_SOLVED)
+        student_s += solved * (solving_s + SCORED * validation * rates.student_s)
     if online:
         step_s = rates.step_online_s or rates.step_cutting_s + rates.teacher_s
         student_s += shown * step_s + sampled * rates.teacher_s

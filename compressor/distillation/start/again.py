@@ -26,6 +26,10 @@ from runtime.progress import Track
 
 STRONGER = 2
 """Strengths of the ridge that are tried above the one that left-out images choose."""
+MOST_SOLVED = 2
+"""Students whose layer is solved: of the best epoch, and of the last where that is another one."""
+SCORED = 2 + STRONGER
+"""Layers of each that validation images are shown: the trained one, the ridge, stronger ones."""
 
 
 @dataclass(frozen=True)

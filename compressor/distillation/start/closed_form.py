@@ -19,6 +19,7 @@ from compressor.data.loading import ViewId, in_batches, load_batches, to_input
 from compressor.distillation.least_squares.layer import set_layer
 from compressor.distillation.least_squares.normal_equations import NormalEquations
 from compressor.distillation.least_squares.ridge import Ridge, solve
+from compressor.distillation.methods.method import Sample
 from compressor.distillation.start.mean import restore_mean
 from compressor.distillation.start.synthetic import SyntheticAnswers
 from compressor.distillation.teacher_features import TeacherRunner
@@ -95,8 +96,7 @@ def solve_start(
         else:
             ridge = solve_from(equations, training)
             found |= {"strength": ridge.strength, "unexplained": ridge.error}
-        if training.method.has_layers_to_begin:
-            training.method.begin(*_sample(training))
+        training.method.begin(lambda: _sample(training))
         if compute.group.is_first:  # the start of which is kept
             restore_mean(training, training.validation())
     state = training.method.state_dict()
@@ -207,8 +207,8 @@ def _pooled(training: Training, images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _sample(training: Training) -> tuple[Features, Features, Tensor]:
-    """Return student's and teacher's features of some images as they are, and their labels."""
+def _sample(training: Training) -> Sample:
+    """Return the features of student and teacher of some images as they are."""
     rows = evenly(len(training.data.train), SAMPLE_IMAGES)
     pairs = [
         (training.forward(images).float(), teacher)
@@ -216,7 +216,7 @@ def _sample(training: Training) -> tuple[Features, Features, Tensor]:
     ]
     own, other = zip(*training.compute.group.collected(pairs), strict=True)
     labels = training.labels[torch.from_numpy(np.asarray(rows))].to(training.compute.device)
-    return joined(own), joined(other), labels
+    return Sample(joined(own), joined(other), labels)
 
 
 def _batches(

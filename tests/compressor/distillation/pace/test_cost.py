@@ -20,15 +20,16 @@ RATES = Rates(
 )
 CACHED = DiskPlan("cached", None, True, True, 64, 0, ())
 COUNTS = Counts(train=100, validation=20)
-AGAIN = 3 * 100 * 0.02 + 3
-"""The layer is solved once more at the end, from three views."""
+AGAIN = 2 * (3 * 100 * 0.02 + 3 + 4 * 20 * 0.01)
+"""The layers of the best epoch and of the last one are solved again, each from three views; four
+layers of each are scored on validation images."""
 SPEC = Distill(epochs=6, views=3, batch=32, mix=0, synthetic=0)
 
 
 def test_cached_features_and_kept_views():
     found = cost_of(SPEC, COUNTS, CACHED, RATES)
     assert found.teacher_s == pytest.approx(2 * 100 * 0.1)
-    assert found.start_s == pytest.approx((3 + 1) * 100 * 0.02 + 3)
+    assert found.start_s == pytest.approx(3 * 100 * 0.02 + 3)
     # 6 epochs of 3 whole batches; each of the 300 views is cut once
     shown = 6 * 3 * 32
     steps = 300 * 0.05 + (shown - 300) * 0.04
@@ -47,8 +48,8 @@ def test_an_online_teacher_is_in_the_steps_and_in_the_start():
     found = cost_of(spec, COUNTS, online, RATES)
     assert found.teacher_s == 0
     # six views, of which the start sees four; a sample of 100 images beside them
-    assert found.start_s == pytest.approx((4 + 1) * 100 * 0.02 + 3 + (4 + 2) * 100 * 0.1)
-    again = 4 * 100 * (0.02 + 0.1) + 3
+    assert found.start_s == pytest.approx(4 * 100 * 0.02 + 3 + (4 + 2) * 100 * 0.1)
+    again = 2 * (4 * 100 * (0.02 + 0.1) + 3 + 4 * 20 * 0.01)
     steps = 576 * 0.05 + (576 + 100) * 0.1
     assert found.student_s == pytest.approx(steps + 8 * 20 * 0.01 + again)
 
@@ -77,7 +78,28 @@ def test_synthetic_images_are_seen_by_both_networks_at_the_start():
         cost_of(SPEC.model_copy(update={"synthetic": n}), COUNTS, CACHED, RATES) for n in (0, 600)
     )
     assert found.start_s - none.start_s == pytest.approx(200 * (0.1 + 0.02))
-    assert found.student_s - none.student_s == pytest.approx(200 * 0.02)
+    assert found.student_s - none.student_s == pytest.approx(2 * 200 * 0.02)
+
+
+def test_layers_of_a_method_s_own_take_a_sample_more():
+    plain = cost_of(SPEC, COUNTS, CACHED, RATES)
+    for spec, plan in (
+        (SPEC.model_copy(update={"method": "proteus"}), CACHED),
+        (SPEC, replace(CACHED, grid=(7, 7))),
+    ):
+        found = cost_of(spec, COUNTS, plan, RATES)
+        assert found.start_s - plain.start_s == pytest.approx(100 * 0.02)
+        assert found.student_s == plain.student_s
+
+
+def test_one_epoch_is_the_best_or_the_last_and_without_a_teacher_nothing_is_solved_again():
+    spec = SPEC.model_copy(update={"epochs": 1})
+    found = cost_of(spec, COUNTS, CACHED, RATES)
+    again = 100 * 0.02 + 3 + 4 * 20 * 0.01  # from the one view that one epoch has
+    assert found.student_s == pytest.approx(96 * 0.05 + 3 * 20 * 0.01 + again)
+    supervised = spec.model_copy(update={"method": "supervised"})
+    found = cost_of(supervised, COUNTS, replace(CACHED, features="none"), RATES)
+    assert found.student_s == pytest.approx(96 * 0.05 + 3 * 20 * 0.01)
 
 
 def test_a_method_without_a_teacher_and_a_student_from_scratch_have_less():
