@@ -64,9 +64,14 @@ class Worth:
 
 
 def worth_of(report: Report) -> Worth | None:
-    """Collect what a report says of the student before training; None where it says nothing."""
+    """Collect what a report says of the student before training.
+
+    Returns:
+        None where it says nothing, or nothing that is judged: two held-out images have no scores.
+    """
     before = _before(report)
-    if not before:
+    metrics = _judged(before.values())
+    if not metrics:
         return None
     teacher = report.entry("teacher")
     earlier = [
@@ -74,7 +79,6 @@ def worth_of(report: Report) -> Worth | None:
     ]
     alone = _alone(before)
     leads = [*(_LEADS[name] for name in before), *([_ALONE] if alone else []), _PROBES]
-    metrics = _judged(before.values())
     gains = _gains(report, before)
     compared = [_compared(name, each) for name, each in gains.items()]
     known = {key for scores in before.values() for key in scores}
@@ -101,7 +105,7 @@ def _before(report: Report) -> dict[str, Mapping[str, Score]]:
 def _gains(report: Report, before: Collection[str]) -> dict[str, Mapping[str, Score]]:
     """What the student gained over each of the earlier ones, where the report says it."""
     gained = {} if report.gained is UNSET else report.gained
-    return {name: gained[name] for name in before if name in gained}
+    return {name: gained[name] for name in before if _judged([gained.get(name, {})])}
 
 
 def _alone(before: Collection[str]) -> bool:

@@ -153,6 +153,21 @@ def test_a_report_without_differences_shows_the_scores_alone(from_scratch, read)
     assert found.themes
 
 
+def test_scores_that_are_not_judged_are_no_answer(pretrained, read):
+    """Two held-out images have a Procrustes cosine, and no accuracy or correlation."""
+    for name in ("raw", "closed_form"):
+        pretrained["before_training"][name] = scored(procrustes_cosine=(0.91, 0.86, 0.96))
+        pretrained["gained"][name] = scored(procrustes_cosine=(0.03, 0.01, 0.05))
+    assert worth.worth_of(read(pretrained)) is None
+    assert "Was it worth it?" not in markdown.text(read(pretrained))
+
+
+def test_an_earlier_student_without_a_judged_difference_is_not_compared(pretrained, read):
+    pretrained["gained"]["raw"] = scored(procrustes_cosine=(0.03, 0.01, 0.05))
+    (compared,) = worth.worth_of(read(pretrained)).compared
+    assert compared.startswith("Against its closed form, the student is ")
+
+
 def test_the_report_of_a_check_has_no_such_section(document, read):
     assert worth.worth_of(read(document)) is None
     assert "Was it worth it?" not in markdown.markdown(read(document))
