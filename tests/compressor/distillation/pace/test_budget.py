@@ -82,7 +82,7 @@ def test_a_full_disk_shows_views_more_often_and_at_last_runs_the_teacher_online(
 
 
 def test_views_that_the_recipe_gives_are_kept():
-    # 3 views beside the first, 6 s; two of the four, unmixed, for a closed form of 1.4 s three times
+    # 3 views beside the first, 6 s; two of the four, unmixed, for three closed forms of 1.4 s
     assert settled(1, changes={"views": 4}) == (24, 4, "cached")
     assert settled(1, changes={"views": 50})[1] <= 15
 
