@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from compressor.data import loading
@@ -13,26 +12,16 @@ from compressor.data.loading import Augmentation, Views, load_batches
 from compressor.distillation import teacher_features
 from compressor.distillation.teacher_features import CachedFeatures, shard_name
 from compressor.distillation.training_data import TrainingData
-from compressor.models.compute import Compute
 from compressor.models.encoder import create_student
 from compressor.recipe.schema import Distill, Student
+from teacher_answers import AUGMENT, make_teacher
 
-CPU = Compute(torch.device("cpu"), workers=0)
 CNN = Student(model="mobilenetv3_small_050", weights="none", image_size=32, embedding=16)
 SPEC = Distill(
     epochs=3, batch=8, views=2, lr=2e-3, checkpoint_s=1e9, head="learned", head_fit="joint"
 )
 BARS = Augmentation(seed=0, scale=(0.25, 1.0), side_px=64)
 GRID = (2, 2)
-
-
-AUGMENT = Augmentation(seed=1, scale=(0.25, 1.0), side_px=64)
-SMALL_VIT = Student(
-    model="vit_tiny_patch16_224",
-    weights="none",
-    image_size=32,
-    args={"patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2, "drop_path_rate": 0.5},
-)
 
 
 @pytest.fixture(scope="module")
@@ -85,13 +74,6 @@ def data(with_maps, tmp_path_factory):
         pooled["pooled"] = shard["pooled"]
         np.save(folder / path.name, pooled)
     return replace(with_maps, teacher=replace(with_maps.teacher, folder=folder))
-
-
-def make_teacher():
-    """A small ViT that sees 4 x 4 patches of 32 pixels."""
-    teacher = create_student(SMALL_VIT, seed=0)
-    assert (teacher.dim, teacher.map_shape) == (24, (4, 4, 24))
-    return teacher
 
 
 @pytest.fixture(scope="module")

@@ -9,23 +9,14 @@ import torch
 
 from compressor.data.loading import Views, load_batches, to_input
 from compressor.data.mixing import Partners
-from compressor.distillation import teacher_features
 from compressor.distillation.schedule import Schedule
-from compressor.distillation.teacher_features import (
-    CachedFeatures,
-    OnlineFeatures,
-    TeacherRunner,
-    shard_name,
-    write_shard,
-)
+from compressor.distillation.teacher_features import OnlineFeatures, TeacherRunner
 from compressor.distillation.trainer import distill
-from compressor.models.compute import Compute
 from compressor.models.encoder import create_student
 from compressor.recipe.schema import Distill, Student
+from teacher_answers import COUNT, CPU, GRID, write
 
-CPU = Compute(torch.device("cpu"), workers=0)
-GRID = (3, 2)
-COUNT, VIEWS = 48, 4
+VIEWS = 4
 MIXED = frozenset({1, 3})
 CNN = Student(model="mobilenetv3_small_050", weights="none", image_size=32, embedding=16)
 
@@ -44,10 +35,7 @@ def runner(teacher):
 @pytest.fixture
 def cached(runner, mixed, tmp_path, small_shards):
     """The teacher's features of the views."""
-    for number in range(VIEWS):
-        for start in range(0, COUNT, teacher_features.SHARD_IMAGES):
-            write_shard(tmp_path / shard_name(number, start), runner, mixed, number, start)
-    return CachedFeatures(tmp_path, VIEWS, COUNT, MIXED)
+    return replace(write(runner, mixed, tmp_path, VIEWS), mixed=MIXED)
 
 
 def test_features_are_of_the_blend_of_two_views(teacher, images, views, cached):
