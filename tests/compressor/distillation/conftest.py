@@ -13,13 +13,9 @@ from compressor.distillation import teacher_features
 from compressor.distillation.teacher_features import CachedFeatures, shard_name
 from compressor.distillation.training_data import TrainingData
 from compressor.models.encoder import create_student
-from compressor.recipe.schema import Distill, Student
+from short_training import CNN, SPEC
 from teacher_answers import AUGMENT, make_teacher
 
-CNN = Student(model="mobilenetv3_small_050", weights="none", image_size=32, embedding=16)
-SPEC = Distill(
-    epochs=3, batch=8, views=2, lr=2e-3, checkpoint_s=1e9, head="learned", head_fit="joint"
-)
 BARS = Augmentation(seed=0, scale=(0.25, 1.0), side_px=64)
 GRID = (2, 2)
 

@@ -1,6 +1,5 @@
 """The training loop on real, small networks: what it learns, and that it can be killed."""
 
-import json
 import math
 import signal
 from dataclasses import replace
@@ -8,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from compressor.data.loading import Augmentation, load_batches
+from compressor.data.loading import load_batches
 from compressor.distillation.teacher_features import CachedFeatures
 from compressor.distillation.trainer import distill
 from compressor.distillation.training import Training
@@ -16,38 +15,10 @@ from compressor.models.compute import Compute
 from compressor.models.embed import embed
 from compressor.models.encoder import create_student
 from compressor.models.features import Features
-from compressor.recipe.schema import Distill, Student
 from runtime import metrics
 from runtime.errors import InputError, MissingDependencyError
 from runtime.files import sha256_of
-
-CPU = Compute(torch.device("cpu"), workers=0)
-CNN = Student(model="mobilenetv3_small_050", weights="none", image_size=32, embedding=16)
-VIT = Student(
-    model="vit_tiny_patch16_224",
-    weights="none",
-    image_size=32,
-    args={"patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2, "drop_path_rate": 0.1},
-)
-SPEC = Distill(
-    epochs=3, batch=8, views=2, lr=2e-3, checkpoint_s=1e9, head="learned", head_fit="joint"
-)
-AUGMENT = Augmentation(seed=0, scale=(0.25, 1.0), side_px=64)
-GRID = (2, 2)
-
-
-def log_of(work):
-    return [json.loads(line) for line in (work / "train.jsonl").read_text().splitlines()]
-
-
-def train(data, work, *, student=CNN, spec=SPEC, compute=CPU):
-    work.mkdir(parents=True, exist_ok=True)
-    encoder = create_student(student, seed=spec.seed)
-    return distill(encoder, data, spec, compute, work)
-
-
-def same(a, b):
-    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+from short_training import CNN, CPU, SPEC, VIT, log_of, same, train
 
 
 def test_the_student_comes_nearer_to_the_teacher(data, tmp_path):
