@@ -1,4 +1,4 @@
-"""A made-up teacher of coloured bars, and a small ViT as a teacher of real images."""
+"""Teachers and students: a made-up teacher of coloured bars, small ViTs that see real images."""
 
 from dataclasses import replace
 
@@ -12,7 +12,8 @@ from compressor.data.loading import Augmentation, Views, load_batches
 from compressor.distillation import teacher_features
 from compressor.distillation.teacher_features import CachedFeatures, shard_name
 from compressor.distillation.training_data import TrainingData
-from compressor.models.encoder import create_student
+from compressor.models.encoder import create_student, load_teacher
+from compressor.recipe.schema import Student, Teacher
 from short_training import CNN, SPEC
 from teacher_answers import AUGMENT, make_teacher
 
@@ -97,3 +98,36 @@ def small_shards(monkeypatch):
     """Three shards a view."""
     monkeypatch.setattr(teacher_features, "SHARD_IMAGES", 20)
     monkeypatch.setattr(loading, "BATCH", 7)
+
+
+# --- for plans of the disk -------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def coarse_teacher(tiny_teacher):
+    """24 wide, a map of 2 x 2."""
+    teacher = load_teacher(Teacher(**tiny_teacher))
+    assert (teacher.dim, teacher.map_shape) == (24, (2, 2, 24))
+    return teacher
+
+
+def one_block(**changes):
+    args = {"patch_size": 16, "embed_dim": 24, "depth": 1, "num_heads": 2, **changes}
+    spec = Student(model="vit_tiny_patch16_224", weights="none", image_size=32, args=args)
+    return create_student(spec, seed=0)
+
+
+@pytest.fixture(scope="module")
+def student():
+    """16 wide, the same grid as `coarse_teacher`."""
+    student = one_block(embed_dim=16)
+    assert (student.dim, student.map_shape) == (16, (2, 2, 16))
+    return student
+
+
+@pytest.fixture(scope="module")
+def finer():
+    """A student with a map of 4 x 4."""
+    finer = one_block(patch_size=8)
+    assert finer.map_shape == (4, 4, 24)
+    return finer

@@ -20,60 +20,16 @@ from compressor.distillation import teacher_features
 from compressor.distillation.disk_budget import DiskPlan, plan_disk
 from compressor.distillation.teacher_features import TeacherRunner
 from compressor.models.compute import Compute
-from compressor.models.encoder import create_student, load_teacher
-from compressor.recipe.schema import Distill, Student, Teacher
+from disk_plans import IMAGES, MAPS, PIXELS, POOLED, SIDE, TRAIN, VIEWS, spec
 
 CPU = Compute(torch.device("cpu"), workers=0)
-VIT = {"patch_size": 16, "embed_dim": 24, "depth": 1, "num_heads": 2}
-SIDE = 64
-"""Of the store, for networks that see 32 pixels."""
-VIEWS, IMAGES, VIEW = 3, 1000, 3 * 32 * 32
-POOLED = 4 * 24 * VIEWS * IMAGES
-MAPS = 2 * 24 * 2 * 2 * VIEWS * IMAGES
-PIXELS = (3 * 64 * 64 + 8) * IMAGES
+VIEW = 3 * 32 * 32
 PACKED = (round(1.2 * 64 * 64) + 700 + 8) * IMAGES
 
 
 @pytest.fixture(scope="module")
-def teacher(tiny_teacher):
-    """24 wide, a map of 2 x 2."""
-    teacher = load_teacher(Teacher(**tiny_teacher))
-    assert (teacher.dim, teacher.map_shape) == (24, (2, 2, 24))
-    return teacher
-
-
-@pytest.fixture(scope="module")
-def student():
-    """The same grid, another width."""
-    spec = Student(
-        model="vit_tiny_patch16_224", weights="none", image_size=32, args={**VIT, "embed_dim": 16}
-    )
-    student = create_student(spec, seed=0)
-    assert (student.dim, student.map_shape) == (16, (2, 2, 16))
-    return student
-
-
-@pytest.fixture(scope="module")
-def finer():
-    """A student with a map of 4 x 4."""
-    spec = Student(
-        model="vit_tiny_patch16_224", weights="none", image_size=32, args={**VIT, "patch_size": 8}
-    )
-    finer = create_student(spec, seed=0)
-    assert finer.map_shape == (4, 4, 24)
-    return finer
-
-
-TRAIN = ImageSet(Path(), (), (ImageRecord("", "", 100, 100, -1, "train"),) * IMAGES)
-
-
-def spec(limit=20e9, **changes):
-    """Three views, each shown once, at most `limit` bytes."""
-    return Distill(disk_gb=limit / 1e9, **{"views": VIEWS, "epochs": VIEWS, **changes})
-
-
-def without_map(encoder):
-    return replace(encoder, map_shape=None)
+def teacher(coarse_teacher):
+    return coarse_teacher
 
 
 # --- the bytes -------------------------------------------------------------------------------
