@@ -11,24 +11,7 @@ from torch import nn
 from compressor.distillation.methods.head_fidelity import head_fidelity
 from compressor.distillation.methods.head_fidelity import semi_orthogonality_defect as defect
 from compressor.distillation.methods.tintem_head import TeacherHead
-
-
-def vectors(seed, *shape):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-
-def rotation(seed, dim):
-    return torch.linalg.qr(vectors(seed, dim, dim))[0]
-
-
-def linear(weight, bias=None):
-    head = nn.Linear(*reversed(weight.shape), bias=bias is not None, dtype=weight.dtype)
-    with torch.no_grad():
-        head.weight.copy_(weight)
-        if bias is not None:
-            head.bias.copy_(bias)
-    return head
+from random_tensors import linear, rotation, vectors
 
 
 def test_the_identity_is_perfect():

@@ -6,17 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compressor.distillation.methods.losses import TEMPERATURES, cosine_distance, sne_divergence
+from random_tensors import vectors
 
 seeds = st.integers(0, 2**31)
 
 
 def close(value):
     return pytest.approx(value, rel=0, abs=1e-8)
-
-
-def vectors(seed, *shape):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
 def plain_joint(x, tau):

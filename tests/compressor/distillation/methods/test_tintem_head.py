@@ -14,25 +14,7 @@ from compressor.distillation.methods.tintem_head import (
     pca_head,
 )
 from compressor.models.features import Features
-
-
-def vectors(seed, *shape):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-
-def rotation(seed, dim):
-    return torch.linalg.qr(vectors(seed, dim, dim))[0]
-
-
-def linear(weight, bias=None):
-    head = nn.Linear(*reversed(weight.shape), bias=bias is not None, dtype=weight.dtype)
-    with torch.no_grad():
-        head.weight.copy_(weight)
-        if bias is not None:
-            head.bias.copy_(bias)
-    return head
-
+from random_tensors import linear, rotation, vectors
 
 # --- PCA -------------------------------------------------------------------------------------
 
