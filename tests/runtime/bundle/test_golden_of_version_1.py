@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from damage import damaged
 from runtime.bundle import golden, golden_file
 from runtime.errors import InputError
 
@@ -97,12 +98,7 @@ def to_damage(tmp_path_factory):
 @given(data=st.data())
 def test_any_damage_gives_arrays_or_a_message(to_damage, data):
     folder, whole = to_damage
-    at = data.draw(st.integers(0, len(whole) - 1), label="at")
-    bit = data.draw(st.none() | st.integers(0, 7), label="bit to flip, or cut off there")
-    damaged = whole[:at] if bit is None else bytearray(whole)
-    if bit is not None:
-        damaged[at] ^= 1 << bit
-    (folder / "golden.npz").write_bytes(damaged)
+    (folder / "golden.npz").write_bytes(damaged(whole, data))
     try:
         assert golden.load(folder).arrays.labels is not None
     except InputError as error:
