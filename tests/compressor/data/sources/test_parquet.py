@@ -12,6 +12,7 @@ from compressor.data.sources import parquet
 from compressor.data.sources.opened import opened
 from compressor.data.sources.stores import store
 from image_folders import audit, ids, jpeg
+from refused_source import refusal
 from runtime.errors import InputError
 
 
@@ -42,12 +43,6 @@ def write_parquet(tmp_path):
         return path
 
     return write
-
-
-def refusal(path):
-    with pytest.raises(InputError) as caught:
-        opened(path)
-    return str(caught.value)
 
 
 def test_rows_are_images_with_the_names_of_their_classes(write_parquet):

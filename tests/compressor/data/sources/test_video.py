@@ -12,6 +12,7 @@ from PIL import Image
 from compressor.data.image_files import open_rgb
 from compressor.data.sources.opened import opened
 from image_folders import audit, ids
+from refused_source import refusal
 from runtime.errors import InputError
 
 
@@ -38,12 +39,6 @@ def film(tmp_path):
         return path
 
     return film
-
-
-def refusal(path):
-    with pytest.raises(InputError) as caught:
-        opened(path)
-    return str(caught.value)
 
 
 def test_key_frames_a_second_apart_are_images_named_by_their_time(film):

@@ -12,6 +12,7 @@ from compressor.data.image_files import open_rgb
 from compressor.data.sources.opened import opened
 from compressor.recipe.plan import load
 from image_folders import audit, ids, picture
+from refused_source import refusal
 from runtime.errors import InputError
 
 
@@ -70,12 +71,6 @@ def yolo(tmp_path):
         return path
 
     return yolo
-
-
-def refusal(path, **how):
-    with pytest.raises(InputError) as caught:
-        opened(path, **how)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize(
