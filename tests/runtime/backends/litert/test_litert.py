@@ -4,23 +4,22 @@ import sys
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 import runtime
 from one_student import (
+    ONE,
+    assert_images_of_another_shape_are_refused,
     assert_it_answers_as_onnx_runtime_does,
+    assert_it_predicts,
+    assert_its_package_is_missing,
     assert_threads_get_their_own_answers,
     images,
 )
-from runtime.__main__ import main
-from runtime.backends.base import SessionOptions
 from runtime.backends.litert import operators
 from runtime.backends.litert.backend import LiteRt
 from runtime.backends.registry import backend_of, open_session
-from runtime.errors import InputError, MissingDependencyError
+from runtime.errors import InputError
 from runtime.report.sections import precision
-
-ONE = SessionOptions(threads=1)
 
 
 @pytest.fixture(autouse=True)
@@ -102,10 +101,7 @@ def test_what_is_no_student_is_refused(tmp_path, write_file):
 
 
 def test_images_of_another_shape_are_refused(student_tflite):
-    found = LiteRt().open(student_tflite, ONE)
-    for given in (np.zeros((2, 3, 9, 8), np.float32), np.zeros((2, 3, 8, 8), np.uint8)):
-        with pytest.raises(InputError, match=r"takes float32 \[N, 3, 8, 8\]"):
-            found.run(given)
+    assert_images_of_another_shape_are_refused(LiteRt().open(student_tflite, ONE))
 
 
 # --- in a bundle -----------------------------------------------------------------------------
@@ -134,22 +130,11 @@ def test_a_file_of_another_precision_than_the_bundle_says_is_refused(folder, wri
 
 
 def test_it_predicts(folder):
-    paths = sorted((folder / "golden" / "images").iterdir())[:4]
-    expected = runtime.load(folder, file="onnx-fp32").predict(paths)
-    got = runtime.load(folder, file="litert-fp16").predict(paths)
-    assert [each.label for each in got] == [each.label for each in expected]
-    words = ["predict", str(folder), str(paths[0]), "--file", "litert-int8"]
-    done = CliRunner().invoke(main, words)
-    assert done.exit_code == 0, done.output
+    assert_it_predicts(folder, "litert-fp16", typed="litert-int8")
 
 
 def test_without_the_package_the_other_files_are_checked_and_the_way_to_it_is_told(
     folder, monkeypatch
 ):
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
-    assert LiteRt().available().install == "pip install 'edge-compressor[litert]'"
-    entries = {entry.stage: entry for entry in runtime.check(folder).ledger}
-    assert entries["onnx-fp32"].latency.runs > 0
-    assert "pip install 'edge-compressor[litert]'" in entries["litert-fp32"].not_run
-    with pytest.raises(MissingDependencyError, match=r"edge-compressor\[litert\]"):
-        LiteRt().open(folder / "student.fp32.tflite", ONE)
+    assert_its_package_is_missing(LiteRt(), "litert", folder / "student.fp32.tflite")

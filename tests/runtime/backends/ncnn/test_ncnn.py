@@ -2,26 +2,24 @@
 
 import sys
 
-import numpy as np
 import pytest
-from click.testing import CliRunner
 
 import runtime
 from one_student import (
+    ONE,
+    assert_images_of_another_shape_are_refused,
     assert_it_answers_as_onnx_runtime_does,
+    assert_it_predicts,
+    assert_its_package_is_missing,
     assert_threads_get_their_own_answers,
     images,
 )
-from runtime.__main__ import main
-from runtime.backends.base import SessionOptions
 from runtime.backends.ncnn import session as sessions
 from runtime.backends.ncnn.backend import Ncnn
 from runtime.backends.registry import backend_of, open_session
 from runtime.bundle import bundle as bundles
 from runtime.errors import InputError, MissingDependencyError
 from runtime.report.sections import precision
-
-ONE = SessionOptions(threads=1)
 
 
 @pytest.fixture(autouse=True)
@@ -121,10 +119,7 @@ def test_what_is_no_student_is_refused(student_param, how, said):
 
 
 def test_images_of_another_shape_are_refused(student_param):
-    found = Ncnn().open(student_param, ONE)
-    for given in (np.zeros((2, 3, 9, 8), np.float32), np.zeros((2, 3, 8, 8), np.uint8)):
-        with pytest.raises(InputError, match=r"takes float32 \[N, 3, 8, 8\]"):
-            found.run(given)
+    assert_images_of_another_shape_are_refused(Ncnn().open(student_param, ONE))
 
 
 # --- in a bundle -----------------------------------------------------------------------------
@@ -160,25 +155,14 @@ def test_a_bundle_with_damaged_weights_is_refused(folder, seal):
 
 
 def test_it_predicts(folder):
-    paths = sorted((folder / "golden" / "images").iterdir())[:4]
-    expected = runtime.load(folder, file="onnx-fp32").predict(paths)
-    got = runtime.load(folder, file="ncnn-fp32").predict(paths)
-    assert [each.label for each in got] == [each.label for each in expected]
-    words = ["predict", str(folder), str(paths[0]), "--file", "ncnn-fp16"]
-    done = CliRunner().invoke(main, words)
-    assert done.exit_code == 0, done.output
+    assert_it_predicts(folder, "ncnn-fp32", typed="ncnn-fp16")
 
 
 def test_without_the_package_the_other_files_are_checked_and_the_way_to_it_is_told(
     folder, monkeypatch
 ):
     monkeypatch.setitem(sys.modules, "ncnn", None)
-    assert Ncnn().available().install == "pip install 'edge-compressor[ncnn]'"
-    entries = {entry.stage: entry for entry in runtime.check(folder).ledger}
-    assert entries["onnx-fp32"].latency.runs > 0
-    assert "pip install 'edge-compressor[ncnn]'" in entries["ncnn-fp32"].not_run
-    with pytest.raises(MissingDependencyError, match=r"edge-compressor\[ncnn\]"):
-        Ncnn().open(folder / "student.fp32.ncnn.param", ONE)
+    assert_its_package_is_missing(Ncnn(), "ncnn", folder / "student.fp32.ncnn.param")
 
 
 def test_a_part_outside_the_bundle_is_refused(folder, change_json, seal):
