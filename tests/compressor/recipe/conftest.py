@@ -4,16 +4,7 @@ import pytest
 
 from compressor.recipe import plan as plans
 from runtime.errors import InputError
-
-SMALLEST = """\
-name: flowers
-data:
-  images: photos
-teacher:
-  model: vit_tiny_patch16_224
-student:
-  model: mobilenetv3_small_050
-"""
+from smallest_recipe import SMALLEST
 
 
 @pytest.fixture

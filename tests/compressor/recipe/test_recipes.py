@@ -12,16 +12,7 @@ from compressor.recipe import plan as plans
 from compressor.recipe import target
 from compressor.recipe.schema import Distill
 from runtime.errors import InputError
-
-SMALLEST = """\
-name: flowers
-data:
-  images: photos
-teacher:
-  model: vit_tiny_patch16_224
-student:
-  model: mobilenetv3_small_050
-"""
+from smallest_recipe import SMALLEST
 
 
 @pytest.mark.parametrize(

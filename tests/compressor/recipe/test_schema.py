@@ -11,16 +11,7 @@ from compressor.recipe import schema as recipe
 from compressor.recipe.schema import Recipe
 from runtime import documents
 from runtime.files import write_json
-
-SMALLEST = """\
-name: flowers
-data:
-  images: photos
-teacher:
-  model: vit_tiny_patch16_224
-student:
-  model: mobilenetv3_small_050
-"""
+from smallest_recipe import SMALLEST
 
 
 def test_a_recipe_of_three_sections_is_whole(write):

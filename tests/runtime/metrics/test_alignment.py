@@ -3,15 +3,8 @@
 import numpy as np
 import pytest
 
+from random_arrays import random, rotation
 from runtime import metrics
-
-
-def random(n, d, seed=0):
-    return np.random.default_rng(seed).normal(size=(n, d))
-
-
-def rotation(d, seed=1):
-    return np.linalg.qr(random(d, d, seed))[0]
 
 
 def unit(x):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from random_arrays import cosine, random, rotation
 from runtime import metrics
 
 
@@ -10,18 +11,6 @@ def directions(*degrees):
     """Unit vectors in the plane, [N, 2]."""
     angle = np.radians(degrees)
     return np.stack([np.cos(angle), np.sin(angle)], axis=1)
-
-
-def random(n, d, seed=0):
-    return np.random.default_rng(seed).normal(size=(n, d))
-
-
-def rotation(d, seed=1):
-    return np.linalg.qr(random(d, d, seed))[0]
-
-
-def cosine(p, q):
-    return float(p @ q / np.sqrt((p @ p) * (q @ q)))
 
 
 def slow_votes(query, bank, labels, classes, k, tau):

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from compressor.distillation.epochs import kept_of, read_log
 from compressor.distillation.least_squares.layer import solve_layer
@@ -15,8 +14,9 @@ from compressor.distillation.trainer import distill
 from compressor.distillation.training import Training
 from compressor.models.compute import Compute
 from compressor.models.encoder import create_student
-from compressor.recipe.schema import Distill, Student
+from compressor.recipe.schema import Distill
 from runtime.progress import silent
+from student_from_file import student_from_file
 
 CPU = Compute(torch.device("cpu"), workers=0)
 SPEC = Distill(epochs=2, batch=8, views=2, lr=1e-4, mix=0.0, checkpoint_s=1e9, batch_norm="frozen")
@@ -25,15 +25,8 @@ SPEC = Distill(epochs=2, batch=8, views=2, lr=1e-4, mix=0.0, checkpoint_s=1e9, b
 @pytest.fixture(scope="module")
 def spec(tmp_path_factory):
     """A student whose weights come from a file."""
-    keys = {"model": "test_efficientnet", "image_size": 32}
-    backbone = create_student(Student(**keys, weights="none"), seed=3).module.backbone
-    with torch.no_grad():  # batch norms that have seen images
-        for seed in range(30):
-            shades = torch.rand(16, 3, 1, 1, generator=torch.manual_seed(seed))
-            backbone.train()(2 * shades.expand(16, 3, 32, 32))
-    path = tmp_path_factory.mktemp("weights") / "student.safetensors"
-    save_file({key: value.contiguous() for key, value in backbone.state_dict().items()}, path)
-    return Student(**keys, weights=str(path), embedding=20)
+    keys = {"model": "test_efficientnet", "image_size": 32, "embedding": 20}
+    return student_from_file(keys, tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture

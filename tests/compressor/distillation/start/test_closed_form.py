@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from compressor.distillation.methods import tintem_head
@@ -17,9 +16,10 @@ from compressor.models.compute import Compute
 from compressor.models.embed import embed
 from compressor.models.encoder import create_student
 from compressor.models.features import stages_of, widths_of
-from compressor.recipe.schema import Distill, Student
+from compressor.recipe.schema import Distill
 from runtime import metrics
 from runtime.errors import InputError
+from student_from_file import student_from_file
 
 CPU = Compute(torch.device("cpu"), workers=0)
 SPEC = Distill(epochs=2, batch=8, views=2, lr=1e-4, mix=0.0, checkpoint_s=1e9, batch_norm="frozen")
@@ -37,16 +37,7 @@ MODELS = {
 @pytest.fixture(scope="module", params=MODELS)
 def from_weights(request, tmp_path_factory):
     """A student whose weights come from a file."""
-    keys = MODELS[request.param]
-    new = Student(**{**keys, "embedding": None}, weights="none")
-    backbone = create_student(new, seed=3).module.backbone
-    with torch.no_grad():  # batch norms that have seen images
-        for seed in range(30):
-            shades = torch.rand(16, 3, 1, 1, generator=torch.manual_seed(seed))
-            backbone.train()(2 * shades.expand(16, 3, 32, 32))
-    path = tmp_path_factory.mktemp("weights") / "student.safetensors"
-    save_file({key: value.contiguous() for key, value in backbone.state_dict().items()}, path)
-    return Student(**keys, weights=str(path))
+    return student_from_file(MODELS[request.param], tmp_path_factory.mktemp("weights"))
 
 
 def solved(spec, data, settings=SPEC):
