@@ -55,7 +55,8 @@ def found_images(out):
 @pytest.mark.timeout(600)
 def test_start(recipe, student, tmp_path):
     out = tmp_path / "out"
-    recipe.write_text(recipe.read_text().replace("epochs: 2", "shown: 72\n  patience: 0.5x"))  # 2 epochs
+    two_epochs = recipe.read_text().replace("epochs: 2", "shown: 72\n  patience: 0.5x")
+    recipe.write_text(two_epochs)
     words = [recipe, "--student", student, "--set", "distill.views=2", "--out", out]
     words += ["--row", "closed form", "--row", "trained, 25 %", "--row", "from scratch"]
     printed = run("start.py", *words)
