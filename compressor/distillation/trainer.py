@@ -15,11 +15,12 @@ from compressor.data.loading import ViewId, load_batches
 from compressor.data.view_cache import ViewCache
 from compressor.distillation import checkpoint
 from compressor.distillation.checkpoint import interrupted_between_steps, save_best
-from compressor.distillation.epochs import write_log
+from compressor.distillation.epochs import Best, write_log
 from compressor.distillation.start.again import solve_ends
 from compressor.distillation.start.mean import restore_mean
 from compressor.distillation.training import Start, Training
 from compressor.distillation.training_data import TrainingData
+from compressor.distillation.validation import Validation
 from compressor.distributed.group import told_of_lost_processes
 from compressor.events import EpochEnded
 from compressor.models.compute import Compute, same_bits, within_memory
@@ -131,7 +132,7 @@ def distill(
         if start is not None:
             again = solve_ends(training, validation, start.synthetic, track)
         elif training.best.state:
-            training.student.load_state_dict(training.best.state)
+            keep_end(training, validation)
         training.student.eval()
         if has_stopped:
             note(
@@ -149,6 +150,18 @@ def distill(
         summary["mean_restored"] = asdict(restored)
     write_json(work / "training.json", summary)
     return {key: value.contiguous() for key, value in training.student_state().items()}
+
+
+def keep_end(training: Training, validation: Validation) -> None:
+    """Give a student from scratch the weights of its last epoch, or of a clearly better one."""
+    best, last, state = training.best, training.log[-1], training.student_state()
+    quality = last.scores.get(training.method.quality)
+    if best.epoch != last.epoch and quality is not None:
+        of_last = validation.answers(training.student.eval())
+        training.student.load_state_dict(best.state)
+        if training.prefers_last(validation.answers(training.student), of_last, validation):
+            training.keep(Best(quality, last.epoch, state))
+    training.student.load_state_dict(training.best.state)
 
 
 def own_batches(training: Training) -> Iterator[Sequence[ViewId]]:

@@ -21,7 +21,7 @@ from compressor.distillation.running_loss import RunningLoss
 from compressor.distillation.schedule import Schedule, parameter_groups
 from compressor.distillation.start.synthetic import SyntheticAnswers
 from compressor.distillation.training_data import TrainingData
-from compressor.distillation.validation import MAX_IMAGES, Validation
+from compressor.distillation.validation import MAX_IMAGES, Embedding, Validation
 from compressor.distributed.batch_norm import over_all_processes
 from compressor.events import EpochEnded
 from compressor.models.compute import Compute, autocast, training_dtype
@@ -122,10 +122,15 @@ class Training:
         return self.done % self.schedule.steps_per_epoch == 0
 
     @property
+    def has_ended(self) -> bool:
+        """Whether all steps are done."""
+        return self.done == self.schedule.steps
+
+    @property
     def has_stopped(self) -> bool:
         """Whether `stop_after` epochs have gone by without a better student."""
         limit = self.spec.stop_after
-        if limit is None or self.best.epoch < 0 or self.done == self.schedule.steps:
+        if limit is None or self.best.epoch < 0 or self.has_ended:
             return False
         return self.done // self.schedule.steps_per_epoch - self.best.epoch >= limit
 
@@ -226,6 +231,22 @@ class Training:
         if best.epoch != self.best.epoch:
             self.log[-1] = structs.replace(self.log[-1], best_so_far=True)
         self.best = best
+
+    def prefers_last(self, best: Embedding | None, last: Embedding | None, by: Validation) -> bool:
+        """Return whether the last epoch's student is kept although another had a better score.
+
+        It is, unless the other is clearly better: of many epochs one is best on a few images by
+        chance, while the learning rate was still high. A training that was stopped early has not
+        come down to a low rate, and keeps its best epoch.
+
+        Args:
+            best: what `Validation.answers` gave of the best student.
+            last: the same of the last one.
+            by: the validation images.
+        """
+        if not self.has_ended or self.method.quality != "similarity":
+            return False
+        return not by.follows_better(best, last)
 
     def student_state(self) -> dict[str, Tensor]:
         """Return a copy of the student's weights, on the CPU."""

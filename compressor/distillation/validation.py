@@ -19,6 +19,8 @@ from compressor.models.encoder import Encoder
 from runtime import metrics
 from runtime.sampling import evenly
 
+Embedding = npt.NDArray[np.float32]
+
 MAX_IMAGES = 512
 """Most images that choose the best epoch: they are embedded after every epoch."""
 
@@ -65,6 +67,29 @@ class Validation:
         # One thread: numpy's others would spin on, on the cores that the next step needs
         with threadpool_limits(1, user_api="blas"):
             return self._scores(embedded)
+
+    def answers(self, student: EmbeddingNet) -> Embedding | None:
+        """Return what a student gives for the images, [n, D]; None but in the first process."""
+        return self.embed(student.centred) if self.compute.group.is_first else None
+
+    def follows_better(self, one: Embedding | None, other: Embedding | None) -> bool:
+        """Return whether `one` follows the teacher clearly better than `other`.
+
+        Clearly: the 95 % interval of the difference of their correlations with the teacher's
+        cosines, a paired bootstrap over the images, is above zero.
+
+        Args:
+            one: what `answers` gave.
+            other: the same of another student.
+        """
+        better = False
+        if one is not None and other is not None:
+            with threadpool_limits(1, user_api="blas"):
+                scores = (
+                    metrics.similarity_correlation(each, self.teacher) for each in (one, other)
+                )
+                better = metrics.paired_difference(*scores).low > 0
+        return self.compute.group.of_first(better)
 
     def embed(self, network: Callable[[Tensor], Tensor]) -> npt.NDArray[np.float32]:
         """Return what a network in evaluation mode gives for the images, [n, D]."""

@@ -117,18 +117,19 @@ def test_a_second_ctrl_c_interrupts_at_once(data, tmp_path, interruptible):
     assert not (tmp_path / "checkpoint.pt").exists()
 
 
-def test_the_best_epoch_is_kept_not_the_last(data, tmp_path):
+def test_the_last_epoch_is_kept_where_none_is_clearly_better(data, tmp_path):
+    """On ten images hardly any difference is clear."""
     state = train(data, tmp_path, spec=SPEC.model_copy(update={"epochs": 6, "lr": 0.05}))
-    log = log_of(tmp_path)
-    best = max(log, key=lambda entry: entry["similarity"])
-    assert best["epoch"] == max(entry["epoch"] for entry in log if entry["best_so_far"])
+    *_, last = log = log_of(tmp_path)
+    assert last["similarity"] < max(entry["similarity"] for entry in log)
+    assert last["epoch"] == max(entry["epoch"] for entry in log if entry["best_so_far"])
     student = create_student(CNN, seed=0)
     student.module.load_state_dict(state)
     mean = data.teacher.sample().pooled.mean(dim=0).numpy()
     got = metrics.pair_correlation(
         embed(student, data.validation.paths, CPU, label=""), data.validation_features - mean
     )
-    assert got == pytest.approx(best["similarity"], abs=1e-3)
+    assert got == pytest.approx(last["similarity"], abs=1e-3)
 
 
 def test_accumulation_changes_the_memory_not_the_gradient(data, tmp_path):

@@ -10,7 +10,7 @@ from compressor.distillation.epochs import kept_of, read_log
 from compressor.distillation.least_squares.layer import solve_layer
 from compressor.distillation.start.again import solve_again, solve_ends
 from compressor.distillation.start.closed_form import solve_start
-from compressor.distillation.trainer import distill
+from compressor.distillation.trainer import distill, keep_end
 from compressor.distillation.training import Training
 from compressor.models.compute import Compute
 from compressor.models.encoder import create_student
@@ -84,10 +84,11 @@ def begun(training):
 
 
 def last_epoch(training, validation):
-    training.done = training.schedule.steps_per_epoch
+    """The end of an epoch, after which no other comes."""
     zero = torch.zeros((), dtype=torch.float64)
-    for step in range(training.done):
-        training.losses.add(step + 1, 0.0, None, zero)
+    for _ in range(training.schedule.steps_per_epoch):
+        training.done += 1
+        training.losses.add(training.done, 0.0, None, zero)
     return training.end_epoch(validation.measure(training.student), 0.0)
 
 
@@ -112,6 +113,68 @@ def test_a_last_epoch_that_is_behind_solved_again_too_is_not(training):
     assert solve_ends(training, validation, None, silent) is None
     assert kept_of(training.log).epoch == 0
     assert all(torch.equal(value, start[key]) for key, value in training.student_state().items())
+
+
+def shaken(state, share, seed):
+    """The weights of a student, each kernel of its backbone moved by a share of its size."""
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        key: value + share * value.std() * torch.randn(value.shape, generator=generator)
+        if value.ndim > 1 and not key.startswith("embedding")
+        else value
+        for key, value in state.items()
+    }
+
+
+def two_epochs(training, first, last):
+    """A training whose start is far behind, and whose two epochs ended with these weights."""
+    spoil(training.student.embedding)
+    validation = begun(training)
+    for state in (first, last):
+        training.student.load_state_dict(state)
+        last_epoch(training, validation)
+    return validation
+
+
+def test_an_epoch_that_is_hardly_better_gives_way_to_the_last_one(training):
+    """Of two that are alike one is better by chance, as it was trained and solved again."""
+    state, validation = training.student_state(), training.validation()
+
+    def scores(seed):
+        student = shaken(state, 0.01, seed)
+        training.student.load_state_dict(student)
+        again = solve_again(training, validation, None, silent, 1)
+        return again.before, max(again.before, again.after), student
+
+    first, last = sorted((scores(seed) for seed in range(8)), key=lambda each: each[0])[::-7]
+    assert first[1] > last[1]
+    training.student.load_state_dict(state)
+    pair = first[2], last[2]
+    two_epochs(training, *pair)
+    assert training.best.epoch == 1
+    again = solve_ends(training, validation, None, silent)
+    assert (again.epoch, training.best.epoch, kept_of(training.log).epoch) == (2, 2, 2)
+    assert score(training) == max(again.before, again.after)
+
+
+def test_an_epoch_that_is_clearly_better_than_the_last_one_is_kept(training):
+    state = training.student_state()
+    solve_from_validation_images(training)
+    validation = two_epochs(training, training.student_state(), state)
+    again = solve_ends(training, validation, None, silent)
+    assert (again.epoch, training.best.epoch, kept_of(training.log).epoch) == (1, 1, 1)
+    assert score(training) == max(again.before, again.after)
+
+
+def test_so_is_one_of_a_training_from_scratch(training):
+    validation, last = training.validation(), training.student_state()
+    solve_from_validation_images(training)
+    for state in (training.student_state(), last):
+        training.student.load_state_dict(state)
+        last_epoch(training, validation)
+    keep_end(training, validation)
+    assert (training.best.epoch, kept_of(training.log).epoch) == (1, 1)
+    assert score(training) == training.best.quality
 
 
 def test_a_training_that_stops_early_names_the_epoch_that_is_kept(spec, data, tmp_path):
