@@ -154,13 +154,11 @@ def distill(
 
 def keep_end(training: Training, validation: Validation) -> None:
     """Give a student from scratch the weights of its last epoch, or of a clearly better one."""
-    best, last, state = training.best, training.log[-1], training.student_state()
+    last = training.log[-1]
     quality = last.scores.get(training.method.quality)
-    if best.epoch != last.epoch and quality is not None:
-        of_last = validation.answers(training.student.eval())
-        training.student.load_state_dict(best.state)
-        if training.prefers_last(validation.answers(training.student), of_last, validation):
-            training.keep(Best(quality, last.epoch, state))
+    is_best = training.best.epoch == last.epoch
+    if not is_best and quality is not None and training.prefers_last(validation):
+        training.keep(Best(quality, last.epoch, training.student_state()))
     training.student.load_state_dict(training.best.state)
 
 

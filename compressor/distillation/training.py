@@ -21,7 +21,7 @@ from compressor.distillation.running_loss import RunningLoss
 from compressor.distillation.schedule import Schedule, parameter_groups
 from compressor.distillation.start.synthetic import SyntheticAnswers
 from compressor.distillation.training_data import TrainingData
-from compressor.distillation.validation import MAX_IMAGES, Embedding, Validation
+from compressor.distillation.validation import MAX_IMAGES, Validation
 from compressor.distributed.batch_norm import over_all_processes
 from compressor.events import EpochEnded
 from compressor.models.compute import Compute, autocast, training_dtype
@@ -232,21 +232,21 @@ class Training:
             self.log[-1] = structs.replace(self.log[-1], best_so_far=True)
         self.best = best
 
-    def prefers_last(self, best: Embedding | None, last: Embedding | None, by: Validation) -> bool:
-        """Return whether the last epoch's student is kept although another had a better score.
+    def prefers_last(self, validation: Validation) -> bool:
+        """Return whether the student as it is, of the last epoch, is kept and not the best one.
 
-        It is, unless the other is clearly better: of many epochs one is best on a few images by
+        It is, unless the best one is clearly better: of many epochs one is best on a few images by
         chance, while the learning rate was still high. A training that was stopped early has not
         come down to a low rate, and keeps its best epoch.
-
-        Args:
-            best: what `Validation.answers` gave of the best student.
-            last: the same of the last one.
-            by: the validation images.
         """
         if not self.has_ended or self.method.quality != "similarity":
             return False
-        return not by.follows_better(best, last)
+        last = self.student_state()
+        of_last = validation.answers(self.student.eval())
+        self.student.load_state_dict(self.best.state)
+        of_best = validation.answers(self.student)
+        self.student.load_state_dict(last)
+        return not validation.follows_better(of_best, of_last)
 
     def student_state(self) -> dict[str, Tensor]:
         """Return a copy of the student's weights, on the CPU."""

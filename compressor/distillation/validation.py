@@ -17,9 +17,8 @@ from compressor.models.compute import Compute
 from compressor.models.embedding_net import EmbeddingNet
 from compressor.models.encoder import Encoder
 from runtime import metrics
+from runtime.arrays import Floats
 from runtime.sampling import evenly
-
-Embedding = npt.NDArray[np.float32]
 
 MAX_IMAGES = 512
 """Most images that choose the best epoch: they are embedded after every epoch."""
@@ -30,7 +29,7 @@ class Validation:
     """A few images, decoded once, with the teacher's embeddings of them."""
 
     pixels: Tensor
-    teacher: npt.NDArray[np.float32]
+    teacher: Floats
     labels: npt.NDArray[np.int64]
     classes: int
     student: Encoder
@@ -40,7 +39,7 @@ class Validation:
     def load(
         cls,
         images: ImageSet,
-        teacher: npt.NDArray[np.float32],
+        teacher: Floats,
         student: Encoder,
         compute: Compute,
     ) -> Validation:
@@ -68,11 +67,11 @@ class Validation:
         with threadpool_limits(1, user_api="blas"):
             return self._scores(embedded)
 
-    def answers(self, student: EmbeddingNet) -> Embedding | None:
+    def answers(self, student: EmbeddingNet) -> Floats | None:
         """Return what a student gives for the images, [n, D]; None but in the first process."""
         return self.embed(student.centred) if self.compute.group.is_first else None
 
-    def follows_better(self, one: Embedding | None, other: Embedding | None) -> bool:
+    def follows_better(self, one: Floats | None, other: Floats | None) -> bool:
         """Return whether `one` follows the teacher clearly better than `other`.
 
         Clearly: the 95 % interval of the difference of their correlations with the teacher's
@@ -91,17 +90,17 @@ class Validation:
                 better = metrics.paired_difference(*scores).low > 0
         return self.compute.group.of_first(better)
 
-    def embed(self, network: Callable[[Tensor], Tensor]) -> npt.NDArray[np.float32]:
+    def embed(self, network: Callable[[Tensor], Tensor]) -> Floats:
         """Return what a network in evaluation mode gives for the images, [n, D]."""
         with torch.inference_mode():
             parts = [
                 network(to_input(part, self.student.preprocess, self.compute.device)).float().cpu()
                 for part in torch.split(self.pixels, BATCH)
             ]
-        embedded: npt.NDArray[np.float32] = torch.cat(parts).numpy()
+        embedded: Floats = torch.cat(parts).numpy()
         return embedded
 
-    def _scores(self, embedding: npt.NDArray[np.float32]) -> dict[str, float]:
+    def _scores(self, embedding: Floats) -> dict[str, float]:
         scores = {}
         if len(embedding) > 2 and np.all(np.isfinite(embedding)) and np.all(embedding.any(axis=1)):
             scores["similarity"] = metrics.pair_correlation(embedding, self.teacher)

@@ -11,7 +11,7 @@ layer is solved too.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from compressor.distillation.epochs import Best
@@ -21,7 +21,7 @@ from compressor.distillation.least_squares.ridge import STRENGTHS, Layer, at_str
 from compressor.distillation.start.closed_form import layer_of, normal_equations, solve_from
 from compressor.distillation.start.synthetic import SyntheticAnswers
 from compressor.distillation.training import Training
-from compressor.distillation.validation import Embedding, Validation
+from compressor.distillation.validation import Validation
 from runtime.progress import Track
 
 STRONGER = 2
@@ -67,7 +67,7 @@ def solve_ends(
     Raises:
         InputError: the features of the student are not finite, or the same for all images.
     """
-    best, found, answers = training.best, None, list[Embedding | None]()
+    best, found = training.best, None
     if not best.state:
         return None
     ends = {best.epoch: best.state, training.log[-1].epoch: training.student_state()}
@@ -80,34 +80,19 @@ def solve_ends(
         if again is None:
             continue
         quality = max(again.before, again.after)
-        answers.append(validation.answers(training.student))
-        if epoch == best.epoch or _replaces(quality, answers, training, validation):
+        if epoch == best.epoch or _replaces_best(quality, training, validation):
             training.keep(Best(quality, epoch, training.student_state()))
             found = again
     training.student.load_state_dict(training.best.state)
     return found
 
 
-def _replaces(
-    quality: float,
-    answers: Sequence[Embedding | None],
-    training: Training,
-    validation: Validation,
-) -> bool:
-    """Return whether the last epoch is kept, and not the best one or the start.
-
-    Args:
-        quality: its score.
-        answers: to the validation images: of the best epoch, if that is not the start, and its own.
-        training: its first epoch in the log is the start.
-        validation: of which the answers are.
-    """
+def _replaces_best(quality: float, training: Training, validation: Validation) -> bool:
+    """Return whether the last epoch, of this score, is kept and not the best one or the start."""
     if quality > training.best.quality:
         return True
     start = training.log[0].scores.get(training.method.quality, -math.inf)
-    if len(answers) < 2 or quality <= start:
-        return False
-    return training.prefers_last(answers[0], answers[1], validation)
+    return training.best.epoch > 0 and quality > start and training.prefers_last(validation)
 
 
 def solve_again(

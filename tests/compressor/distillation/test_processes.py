@@ -20,15 +20,13 @@ from compressor.distillation.trainer import distill, own_batches
 from compressor.distillation.training import Training
 from compressor.distributed.batch_norm import over_all_processes
 from compressor.distributed.group import ALONE, Group
-from compressor.models.compute import Compute
 from compressor.models.embed import embed
 from compressor.models.encoder import create_student
 from compressor.recipe.schema import Distill, Student
 from runtime.errors import InputError
+from short_training import CNN, CPU
 from two_processes import in_two
 
-CPU = Compute(torch.device("cpu"), workers=0)
-CNN = Student(model="mobilenetv3_small_050", weights="none", image_size=32, embedding=16)
 VIT = Student(
     model="vit_tiny_patch16_224",
     weights="none",
