@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -34,9 +33,11 @@ from shared.cells import (  # type: ignore[import-not-found]
     scores_of,
     student_of,
 )
+from shared.processes import finished  # type: ignore[import-not-found]
 
 from compressor.recipe.networks import Network
 from runtime.benchmark.machine import describe
+from runtime.cli import guarded
 from runtime.files import write_json
 from runtime.text import table
 
@@ -144,7 +145,7 @@ def theirs(
     write_json(folder / "settings.json", settings)
     began = time.monotonic()
     command = [str(python), str(DRIVER), str(folder / "settings.json")]
-    subprocess.run(command, check=True, env={**os.environ, **QUIET})
+    finished(command, env={**os.environ, **QUIET})
     return time.monotonic() - began
 
 
@@ -162,4 +163,4 @@ def _network(section: Network) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

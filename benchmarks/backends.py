@@ -36,6 +36,7 @@ from runtime.arrays import Floats
 from runtime.backends.base import Outputs, Session
 from runtime.benchmark import latency, machine, machine_load
 from runtime.benchmark.latency import Request, TimingPlan
+from runtime.cli import guarded
 from runtime.errors import ToolError
 from runtime.evaluation import parity
 from runtime.files import write_json
@@ -218,4 +219,4 @@ def main(
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

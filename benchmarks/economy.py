@@ -27,6 +27,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+from shared.processes import finished  # type: ignore[import-not-found]
+
+from runtime.cli import guarded
 
 _BATCH = 64  # of the teacher, as the tool has it; the student's is the recipe's
 
@@ -132,7 +135,7 @@ def rates_in_a_process(recipe: Path, changes: tuple[str, ...], out: Path) -> dic
     """`bare_rates` without what this process has done before."""
     words = [sys.executable, __file__, str(recipe), "--out", str(out)]
     words += [word for change in changes for word in ("--set", change)]
-    subprocess.run([*words, "--rates", str(out / "rates.json")], check=True)
+    finished([*words, "--rates", str(out / "rates.json")])
     rates: dict[str, float] = json.loads((out / "rates.json").read_text(encoding="utf-8"))
     return rates
 
@@ -264,4 +267,4 @@ def _rate(call: Any, images: int) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

@@ -32,6 +32,7 @@ from export.precision.calibration import calibrate
 from export.precision.int8 import Quantiser
 from runtime.arrays import Floats
 from runtime.backends.registry import open_session
+from runtime.cli import guarded
 from runtime.files import write_json
 from runtime.text import table
 
@@ -200,4 +201,4 @@ def main(
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

@@ -23,6 +23,8 @@ from typing import Any
 import click
 import numpy as np
 
+from runtime.cli import guarded
+
 HOW = {"per class": (1, 2, 5, 10), "random": (10, 20, 50, 100), "chosen": (10, 20, 50, 100)}
 BUDGETS = [(how, n) for how, counts in HOW.items() for n in counts]
 TITLES = {"per class": "a class", "random": "by chance", "chosen": "chosen"}
@@ -195,4 +197,4 @@ def interval(values: Any) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

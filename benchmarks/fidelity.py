@@ -23,6 +23,7 @@ import click
 import numpy as np
 
 from runtime import metrics
+from runtime.cli import guarded
 from runtime.files import write_json
 from runtime.metrics.directions import row_blocks
 from runtime.metrics.similarity import _correlation, _of_pairs
@@ -283,9 +284,7 @@ def printed(costs: list[Cost]) -> str:
 
 @click.command()
 @click.option("--images", "sizes", multiple=True, type=int, default=(1_000, 10_000, 50_000))
-@click.option(
-    "--figure", "figures", multiple=True, type=click.Choice(list(NUMPY)), help="Default: all."
-)
+@click.option("--figure", "figures", multiple=True, type=click.Choice([*NUMPY]), help="or all")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/benchmarks"))
 def main(sizes: tuple[int, ...], figures: tuple[str, ...], out: Path) -> None:
     """Measure, print a table, write fidelity.json."""
@@ -297,4 +296,4 @@ def main(sizes: tuple[int, ...], figures: tuple[str, ...], out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

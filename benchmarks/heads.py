@@ -20,6 +20,8 @@ from typing import Any
 import click
 import numpy as np
 
+from runtime.cli import guarded
+
 _LR = 1e-3
 _T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 
@@ -136,4 +138,4 @@ def interval(values: list[float]) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

@@ -37,6 +37,7 @@ from msgspec import to_builtins
 from shared.seen import FIGURES, interval, run_one  # type: ignore[import-not-found]
 
 from runtime.benchmark.machine import describe
+from runtime.cli import guarded
 
 METHODS = {
     "tintem": [],
@@ -193,4 +194,4 @@ def _cell(figure: dict[str, Any] | None) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

@@ -23,6 +23,7 @@ from msgspec import to_builtins
 
 import runtime
 from runtime.benchmark.machine import describe
+from runtime.cli import guarded
 from runtime.monitoring.monitor import Monitor
 from runtime.prediction import many
 from runtime.prediction.prediction import Prediction
@@ -144,4 +145,4 @@ def row(rate: int, name: str, share: float, delays: Sequence[int | None]) -> dic
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

@@ -33,6 +33,7 @@ from msgspec import to_builtins
 import runtime
 from runtime.backends.registry import open_session
 from runtime.benchmark.machine import describe
+from runtime.cli import guarded
 from runtime.text import table
 
 TURNS = 600
@@ -155,4 +156,4 @@ def throughput(bundle: Path, images: list[Path], threads: int, batch: int) -> di
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

@@ -23,6 +23,8 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import to_builtins
 
+from runtime.cli import guarded
+
 Floats = npt.NDArray[np.float32]
 
 
@@ -197,4 +199,4 @@ def show(name: str, calibrations: list[dict[str, Any]], files: list[dict[str, An
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

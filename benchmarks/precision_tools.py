@@ -31,6 +31,7 @@ from runtime.arrays import Floats
 from runtime.backends.registry import open_session
 from runtime.benchmark import latency, machine
 from runtime.benchmark.latency import Request
+from runtime.cli import guarded
 from runtime.errors import InputError
 from runtime.files import write_json
 from runtime.images.decode import decode
@@ -259,4 +260,4 @@ def show(name: str, rows: list[dict[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

@@ -42,6 +42,7 @@ from compressor.probes.training_set import TrainingSet
 from compressor.selection.choose import Request, choose
 from compressor.selection.metric_space import Space, distinct
 from runtime.benchmark.machine import describe
+from runtime.cli import guarded
 from runtime.metrics import log_softmax, normalise
 from runtime.monitoring.kept_images import KeptImages, Note
 from runtime.monitoring.monitor import interest
@@ -258,4 +259,4 @@ def interval(values: Any, *, signed: bool = False) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

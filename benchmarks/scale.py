@@ -33,6 +33,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from runtime.benchmark.machine import describe
+from runtime.cli import guarded
 from runtime.files import write_json
 from runtime.text import table
 
@@ -224,4 +225,4 @@ def main(counts: tuple[int, ...], processes: tuple[int, ...], pretrained: bool, 
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

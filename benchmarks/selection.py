@@ -40,6 +40,7 @@ from compressor.selection.simulation import (
 from compressor.selection.tsne_map import tsne_map
 from runtime.arrays import Floats, Ints
 from runtime.benchmark.machine import describe
+from runtime.cli import guarded
 from runtime.metrics import normalise
 
 Budgets = tuple[int, ...]
@@ -181,4 +182,4 @@ def _cell(row: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

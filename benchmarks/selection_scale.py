@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import resource
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -22,9 +21,11 @@ from pathlib import Path
 import click
 import numpy as np
 from msgspec import to_builtins
+from shared.processes import finished  # type: ignore[import-not-found]
 
 from runtime.arrays import Floats
 from runtime.benchmark.machine import describe
+from runtime.cli import guarded
 
 WIDTH, CLUSTERS, BUDGET = 192, 40, 50
 Cell = dict[str, float]
@@ -53,8 +54,7 @@ def main(
                 continue
             click.echo(name, err=True)
             command = [sys.executable, __file__, "--out", str(out), "--one", method, str(size)]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
-            known[name] = json.loads(done.stdout)
+            known[name] = json.loads(finished(command))
             document = {"budget": BUDGET, "machine": to_builtins(describe()), "cells": known}
             path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     click.echo(printed(known))
@@ -131,4 +131,4 @@ def printed(cells: dict[str, Cell]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

@@ -25,6 +25,7 @@ from msgspec import to_builtins
 
 import runtime
 from runtime.benchmark.machine import describe
+from runtime.cli import guarded
 from runtime.text import table
 
 BATCHES = (1, 8)
@@ -136,4 +137,4 @@ def _shown(value: object) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

@@ -33,6 +33,7 @@ from shared.cells import (  # type: ignore[import-not-found]
 )
 
 from runtime.benchmark.machine import describe
+from runtime.cli import guarded
 from runtime.files import write_json
 from runtime.text import table
 
@@ -174,4 +175,4 @@ def printed(rows: Row) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

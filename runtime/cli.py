@@ -152,11 +152,11 @@ def guarded(main: click.Command, *, on_interrupt: Callable[[], str] = lambda: ""
     try:
         with from_file_system():
             code = main.main(standalone_mode=False)
-    except click.UsageError as error:
+    except click.ClickException as error:
         shown = io.StringIO()
         error.show(file=shown)
         say(shown.getvalue(), err=True, nl=False)
-        sys.exit(2)
+        sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         say(f"\ninterrupted. {on_interrupt()}", err=True)
         sys.exit(INTERRUPTED)

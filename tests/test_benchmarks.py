@@ -142,3 +142,20 @@ def test_scale(tmp_path):
     assert cell["steps"]["rest"]["peak_mb"] > 100  # torch alone takes more
     assert sum(each["seconds"] for each in cell["steps"].values()) <= cell["total_s"]
     assert run(*words) == out  # what is there is not run again
+
+
+@pytest.mark.parametrize(("script", "code"), [("start.py", 2), ("methods.py", 1)])
+def test_a_wrong_key_is_told_without_a_traceback(script, code, recipe, student, tmp_path):
+    words = [recipe, "--student", student, "--set", "distill.epoch=2", "--out", tmp_path / "out"]
+    command = [sys.executable, BENCHMARKS / script, *words]
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == code, done.stderr  # methods.py: a process of its own has said it
+    assert "did you mean epochs" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_every_benchmark_with_options_is_guarded():
+    for path in BENCHMARKS.glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        if "@click.command" in text:
+            assert text.endswith('if __name__ == "__main__":\n    guarded(main)\n'), path.name
