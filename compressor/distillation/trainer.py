@@ -33,6 +33,13 @@ logger = logging.getLogger(__name__)
 
 FEW_IMAGES, FEW_STEPS = 500, 400
 """Below these, training from scratch gives a warning."""
+_NOTHING_CHOOSES = {
+    "similarity": "fewer than 3 validation images: no score could choose an epoch, and the last "
+    "one is kept; more images, or a larger distill.validation, would choose",
+    "knn_accuracy": "fewer than 3 labelled validation images have another one of their class: no "
+    "score could choose an epoch, and the last one is kept; more labelled images, or a larger "
+    "distill.validation, would choose",
+}
 
 
 def log_epoch(ended: EpochEnded) -> None:
@@ -134,6 +141,8 @@ def distill(
         elif training.best.state:
             keep_end(training, validation)
         training.student.eval()
+        if schedule.steps and not training.best.state:
+            note(_NOTHING_CHOOSES[training.method.quality])
         if has_stopped:
             note(
                 f"stopped early: no better student in the last {spec.stop_after} epochs; "

@@ -148,9 +148,12 @@ class Training:
         """Log epoch 0, and keep the student as it is: the best one until a better one comes.
 
         Args:
-            scores: of that student on the validation images.
+            scores: of that student on the validation images; without the method's own, nothing can
+                be better or worse, and the student is not kept.
         """
-        self.best = Best(scores.get(self.method.quality, -math.inf), 0, self.student_state())
+        chooses = self.method.quality in scores
+        if chooses:
+            self.best = Best(scores[self.method.quality], 0, self.student_state())
         ended = EpochEnded(
             epoch=0,
             epochs=self.schedule.epochs,
@@ -158,7 +161,7 @@ class Training:
             head_loss=None,
             student_loss=None,
             scores=scores,
-            best_so_far=True,
+            best_so_far=chooses,
             seconds=0.0,
         )
         self.log.append(ended)

@@ -56,7 +56,11 @@ class Validation:
         return cls(pixels, teacher[rows], images.labels[rows], classes, student, compute)
 
     def measure(self, student: EmbeddingNet) -> dict[str, float]:
-        """Similarity correlation with the teacher; leave-one-out kNN accuracy with labels."""
+        """Similarity correlation with the teacher; leave-one-out kNN accuracy with labels.
+
+        No image can be answered rightly whose class no other image has: those only vote. A score
+        that fewer than three images decide is left out.
+        """
         student.eval()
         group = self.compute.group
         return group.of_first(self._measured(student) if group.is_first else {})
@@ -105,8 +109,10 @@ class Validation:
         if len(embedding) > 2 and np.all(np.isfinite(embedding)) and np.all(embedding.any(axis=1)):
             scores["similarity"] = metrics.pair_correlation(embedding, self.teacher)
             known = self.labels >= 0
-            if known.sum() > 2:
-                votes = metrics.knn_votes_within(embedding[known], self.labels[known], self.classes)
-                right = votes.argmax(axis=1) == self.labels[known]
-                scores["knn_accuracy"] = float(right.mean())
+            labels = self.labels[known]
+            asked = np.bincount(labels, minlength=self.classes)[labels] > 1
+            if asked.sum() > 2:
+                votes = metrics.knn_votes_within(embedding[known], labels, self.classes)
+                right = votes.argmax(axis=1) == labels
+                scores["knn_accuracy"] = float(right[asked].mean())
         return scores

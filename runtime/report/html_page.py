@@ -18,7 +18,7 @@ from runtime.evaluation import metric_table
 from runtime.evaluation.metric_table import Metric
 from runtime.images.decode import MOST_MEGAPIXELS, decode
 from runtime.images.image_file import ImageFile, ImageRoot
-from runtime.report import first_look, sentences
+from runtime.report import first_look, sentences, tables
 from runtime.report.drawings import charts
 from runtime.report.drawings import students as students_drawing
 from runtime.report.drawings.charts import CurveChart, DotChart, SeverityChart
@@ -183,7 +183,7 @@ def _curve(report: Report) -> Drawing | None:
     found = report.learning_curve
     if found is UNSET:
         return None
-    title = f"validation {found.score} after each epoch"
+    title = f"{tables.validation_score(found.score)} after each epoch"
     chart = charts.curve(found, label=title)
     caption = f"Dot: epoch {found.kept_epoch}, which was kept. Shaded: the epochs that are judged."
     caption += f" {sentences.CURVE_END}"

@@ -8,7 +8,7 @@ from datetime import datetime
 from msgspec import UNSET, UnsetType
 
 from runtime.evaluation import metric_table
-from runtime.report import doubts
+from runtime.report import doubts, tables
 from runtime.report.cells import score_cell
 from runtime.results.findings import Robustness, TeacherUnsure
 from runtime.results.making import LearningCurve
@@ -158,8 +158,7 @@ def _never_answered(missing: Sequence[str]) -> list[str]:
 
 def learning_curve(found: LearningCurve) -> str:
     """Whether the gap to the teacher was still closing when the training ended, and the advice."""
-    names = {"similarity": "similarity to the teacher", "knn_accuracy": "kNN accuracy"}
-    score = f"validation {names.get(found.score, found.score)}"
+    score = tables.validation_score(found.score)
     whole = found.epochs[-1]
     span = f"the last {found.last} of {whole} epochs"
     if found.last == whole:

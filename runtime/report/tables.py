@@ -203,6 +203,12 @@ def probe_candidates(probe: Probe | None) -> Table:
     return Table.of(["probe", "accuracy", "log-loss"], rows)
 
 
+def validation_score(name: str) -> str:
+    """Return the words for the score that chooses the best epoch."""
+    names = {"similarity": "similarity to the teacher", "knn_accuracy": "kNN accuracy"}
+    return f"validation {names.get(name, name)}"
+
+
 def learning_curve(curve: LearningCurve) -> Table:
     """Return the validation score after some of the epochs, first, last and kept among them."""
     rows = {int(row) for row in evenly(len(curve.epochs), _CURVE_ROWS)}
@@ -216,7 +222,7 @@ def learning_curve(curve: LearningCurve) -> Table:
         ]
         for row in sorted(rows)
     ]
-    return Table.of(["epoch", f"validation {curve.score}"], cells)
+    return Table.of(["epoch", validation_score(curve.score)], cells)
 
 
 def timings(seconds: Mapping[str, float]) -> Table:
