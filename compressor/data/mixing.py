@@ -31,9 +31,11 @@ class Mix:
         self, own: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]
     ) -> npt.NDArray[np.uint8]:
         """Return the blend of two views of equal shape, rounded: uint8."""
-        # At most 255 * 256 + 128, which uint16 holds
-        total = own * np.uint16(self.share) + other * np.uint16(WHOLE - self.share)
-        blended: npt.NDArray[np.uint8] = ((total + np.uint16(WHOLE // 2)) >> 8).astype(np.uint8)
+        # At most 255 * 256 + 128, which uint16 holds; NumPy 1 would compute a product in uint8
+        total = np.multiply(own, self.share, dtype=np.uint16)
+        total += np.multiply(other, WHOLE - self.share, dtype=np.uint16)
+        total += WHOLE // 2
+        blended: npt.NDArray[np.uint8] = (total >> 8).astype(np.uint8)
         return blended
 
 

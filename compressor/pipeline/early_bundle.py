@@ -39,7 +39,7 @@ def best_so_far(run: Run) -> tuple[Run, Sequence[Step]] | None:
 
     None if the training has not begun, or has had no epoch that is better than its start.
     """
-    if "features" not in run.files.steps or not start.wanted(run):
+    if not start.wanted(run):
         return None
     best = distill.best_so_far(run)
     if best is None:

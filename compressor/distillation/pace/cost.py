@@ -60,12 +60,14 @@ def cost_of(spec: Distill, counts: Counts, plan: DiskPlan, rates: Rates) -> Cost
 
     start_s, solving_s = 0.0, 0.0
     if rates.start_view_s:
-        seen, beside = len(spec.start_views(train)) * train, spec.synthetic_for(train)
+        seen = len(spec.start_views(train)) * train
+        beside = spec.synthetic_for(train) if method.needs_teacher else 0
         solving_s = (seen + beside) * rates.start_view_s + rates.solve_s
         solving_s += seen * rates.teacher_s if online else 0.0
-        start_s = solving_s + (beside + 2 * sampled) * rates.teacher_s
+        start_s = solving_s + (beside + sampled) * rates.teacher_s
         if method.has_own_layers or plan.grid is not None:
             start_s += min(train, SAMPLE_IMAGES) * rates.start_view_s
+            start_s += sampled * rates.teacher_s
 
     batch, epochs = max(1, spec.batch_for(train)), spec.epochs_for(train)
     shown = epochs * (train // batch) * batch

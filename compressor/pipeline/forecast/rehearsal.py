@@ -101,6 +101,7 @@ def measure(run: Run, layout: Layout) -> Rehearsed:
             files=found.files,
             counts=ImageCounts(counts.train, found.images, found.outside, found.corrupted),
             students=1 + len(probes.before_training(run)[:1]) * (spec.epochs != 0),
+            decoded=counts.train if plan.keep_images else 0,
         ),
         plan,
         Pace(

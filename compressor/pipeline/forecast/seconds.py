@@ -38,6 +38,8 @@ class Sizes:
     counts: ImageCounts
     students: int
     """Students that look at every image: the trained one and the one before training."""
+    decoded: int
+    """Training images that are kept decoded: all, or none where the disk has no room."""
 
 
 def first_bundle_seconds(sizes: Sizes, pace: Pace) -> float:
@@ -45,7 +47,7 @@ def first_bundle_seconds(sizes: Sizes, pace: Pace) -> float:
     rates, counts = pace.rates, sizes.counts
     solving = counts.train * rates.start_view_s + rates.solve_s
     looked_at = counts.images + counts.outside
-    return solving + looked_at * _of_file(sizes.students * rates.student_s, pace)
+    return solving + looked_at * _of_file(rates.student_s, pace)
 
 
 def step_seconds(
@@ -69,7 +71,7 @@ def step_seconds(
     return seconds | {
         "images": (sizes.files + counts.outside) * rates.decode_s,
         "embeddings": looked_at * _of_file(rates.teacher_s, pace),
-        "pixels": counts.train * rates.decode_s,
+        "pixels": sizes.decoded * rates.decode_s,
         "features": pace.training.teacher_s,
         "start": pace.training.start_s,
         "distill": pace.training.student_s,

@@ -145,12 +145,12 @@ def _measured(spec: Student, how: Setting, most_mb: float, *, timed: bool) -> Tr
 
 
 def _key(candidate: Candidate, how: Setting) -> list[object]:
-    """What decides the size and the latency of a candidate."""
+    """What decides the size and the latency of a candidate: with weights it has more stages."""
     machine = device.describe()
     network = candidate.spec.model_dump(mode="json", exclude={"weights"})
     versions = {name: machine.libraries.get(name) for name in ("onnxruntime", "timm", "torch")}
     return [
-        "candidate", _MEASURED, network, plain(how), versions,
+        "candidate", _MEASURED, network, candidate.has_weights, plain(how), versions,
         [machine.cpu, machine.cores, machine.gpu],
     ]  # fmt: skip
 

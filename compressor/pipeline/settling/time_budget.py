@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 FILE = "time_budget.json"
 _SPENT_BY = ("features", "start", "distill")
-_VERSION = 2
+_VERSION = 3
 """Raise it when the same rates settle other epochs or views."""
 _NOT_DECIDING = {"checkpoint_s"}
 

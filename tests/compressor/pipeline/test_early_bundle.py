@@ -87,6 +87,17 @@ def test_an_interrupted_training_leaves_a_checked_bundle(run_of):
     assert set(report["before_training"]) == {"closed_form", "raw"}
 
 
+def test_ctrl_c_before_anything_is_solved_is_ctrl_c(run_of):
+    def interrupt(event):
+        if isinstance(event, StepStarted) and event.step == "start":
+            raise KeyboardInterrupt
+
+    run, events = run_of({}, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run_all(run)
+    assert started(events)[-1] == "start"
+
+
 def test_a_stopped_training_leaves_a_bundle_of_its_best_student(run_of):
     def stop(event):
         if isinstance(event, EpochEnded) and event.epoch == 3:

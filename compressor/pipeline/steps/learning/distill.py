@@ -84,6 +84,8 @@ def best_so_far(run: Run) -> Step | None:
         None where no training was stopped, or no epoch was better than the start.
     """
     training = step(started=start.wanted(run))
+    if any(name not in run.files.steps for name in training.needs):
+        return None
     work = run.files.store.work(training.entry(run, training.key(run)))
     if not (work / BEST_STUDENT).is_file():
         return None

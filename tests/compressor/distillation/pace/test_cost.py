@@ -48,7 +48,7 @@ def test_an_online_teacher_is_in_the_steps_and_in_the_start():
     found = cost_of(spec, COUNTS, online, RATES)
     assert found.teacher_s == 0
     # six views, of which the start sees four; a sample of 100 images beside them
-    assert found.start_s == pytest.approx(4 * 100 * 0.02 + 3 + (4 + 2) * 100 * 0.1)
+    assert found.start_s == pytest.approx(4 * 100 * 0.02 + 3 + (4 + 1) * 100 * 0.1)
     again = 2 * (4 * 100 * (0.02 + 0.1) + 3 + 4 * 20 * 0.01)
     steps = 576 * 0.05 + (576 + 100) * 0.1
     assert found.student_s == pytest.approx(steps + 8 * 20 * 0.01 + again)
@@ -90,6 +90,14 @@ def test_layers_of_a_method_s_own_take_a_sample_more():
         found = cost_of(spec, COUNTS, plan, RATES)
         assert found.start_s - plain.start_s == pytest.approx(100 * 0.02)
         assert found.student_s == plain.student_s
+        beside, alone = (
+            cost_of(each, COUNTS, each_plan, RATES).start_s
+            for each, each_plan in (
+                (spec, replace(plan, features="online")),
+                (SPEC, replace(CACHED, features="online")),
+            )
+        )
+        assert beside - alone == pytest.approx(100 * (0.02 + 0.1))  # the teacher is asked too
 
 
 def test_one_epoch_is_the_best_or_the_last_and_without_a_teacher_nothing_is_solved_again():
@@ -97,8 +105,10 @@ def test_one_epoch_is_the_best_or_the_last_and_without_a_teacher_nothing_is_solv
     found = cost_of(spec, COUNTS, CACHED, RATES)
     again = 100 * 0.02 + 3 + 4 * 20 * 0.01  # from the one view that one epoch has
     assert found.student_s == pytest.approx(96 * 0.05 + 3 * 20 * 0.01 + again)
-    supervised = spec.model_copy(update={"method": "supervised"})
+    supervised = spec.model_copy(update={"method": "supervised", "synthetic": 600})
     found = cost_of(supervised, COUNTS, replace(CACHED, features="none"), RATES)
+    # Nobody answers for synthetic images; its classifier is fitted on a sample of 100
+    assert found.start_s == pytest.approx(100 * 0.02 + 3 + 100 * 0.02)
     assert found.student_s == pytest.approx(96 * 0.05 + 3 * 20 * 0.01)
 
 

@@ -21,7 +21,7 @@ RATES = Rates(
     solve_s=3.0,
 )
 PACE = Pace(RATES, 0.5, Cost(teacher_s=20, start_s=5, student_s=40), on_cpu=True)
-SIZES = Sizes(files=110, counts=ImageCounts(60, 100, 10, 4), students=2)
+SIZES = Sizes(files=110, counts=ImageCounts(60, 100, 10, 4), students=2, decoded=60)
 
 
 def test_every_step_is_its_work_times_its_rate():
@@ -40,6 +40,10 @@ def test_every_step_is_its_work_times_its_rate():
     }
 
 
+def test_without_room_for_decoded_images_none_are_made():
+    assert step_seconds(replace(SIZES, decoded=0), PACE, {})["pixels"] == 0
+
+
 def test_a_gpu_computes_while_threads_decode():
     found = step_seconds(SIZES, replace(PACE, on_cpu=False), {})
     assert found["embeddings"] == pytest.approx(110 * 0.1)
@@ -51,5 +55,6 @@ def test_making_and_checking_files_takes_as_long_as_it_last_did():
     assert found["check"] is None
 
 
-def test_a_first_bundle_is_solved_from_one_view():
-    assert first_bundle_seconds(SIZES, PACE) == pytest.approx(60 * 0.03 + 3 + 110 * 0.05)
+def test_a_first_bundle_is_solved_from_one_view_and_has_one_student():
+    solved = 60 * 0.03 + 3
+    assert first_bundle_seconds(SIZES, PACE) == pytest.approx(solved + 110 * (0.02 + 0.01))

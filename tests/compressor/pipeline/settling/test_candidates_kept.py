@@ -4,13 +4,16 @@ import pytest
 
 from compressor.pipeline.context import Run
 from compressor.pipeline.settling import export_trial, latencies, student_search
+from compressor.pipeline.settling.candidates import Candidate
 from compressor.pipeline.settling.choice import ruled_out_by
+from compressor.recipe.schema import Student
 from runtime.benchmark import latency_table
 from runtime.benchmark.latency_table import Timed
 from runtime.documents import plain
 from runtime.errors import InputError
 from runtime.files import write_json
 from runtime.report.sections.students import sentences
+from student_from_file import student_from_file
 
 BIG, SMALL = "mobilenetv3_small_075", "mobilenetv3_small_050"
 
@@ -82,6 +85,22 @@ def test_what_was_measured_is_kept_for_another_limit(search, timed):
     assert search({"latency_p95_ms": 3})[0].chosen == SMALL
     assert search({"latency_p95_ms": 2.5})[0].chosen == SMALL
     assert timed == [BIG, SMALL]
+
+
+def test_what_was_measured_from_scratch_is_not_that_with_weights(plan, tmp_path, monkeypatch):
+    """With weights more stages feed the embedding layer: the file is another one."""
+    monkeypatch.setenv("EDGE_COMPRESSOR_CACHE", str(tmp_path / "cache"))
+    asked, keys = plan({"size_mb": 9}), {"model": "test_efficientnet", "image_size": 32}
+    run = Run(asked, tmp_path / "run")
+
+    def size_mb(spec):
+        candidates = [Candidate(spec, "")]
+        (tried,) = latencies.timings(asked, candidates, {}, timed=False, shared=run.shared)
+        return tried.timed.size_mb
+
+    assert size_mb(student_from_file(keys, tmp_path)) > 1.2 * size_mb(
+        Student(**keys, weights="none")
+    )
 
 
 # --- candidates that cannot be used ------------------------------------------------------------
