@@ -28,7 +28,7 @@ from compressor.distillation.training_data import TrainingData
 from compressor.models.batch_norm import recalibrate_on
 from compressor.models.compute import Compute
 from compressor.models.embedding_net import EmbeddingNet
-from compressor.models.encoder import Encoder
+from compressor.models.encoder import CNN_EMBEDDING, Encoder
 from compressor.models.features import Features, joined, widths_of
 from compressor.recipe.schema import Distill
 from runtime.errors import InputError
@@ -64,9 +64,15 @@ def solve_start(
         The student and the method's heads, and what the report says of it.
 
     Raises:
-        InputError: the features of the student are not finite or the same for all images.
+        InputError: more outputs than images were asked for, or the features of the student are
+            not finite or the same for all images.
     """
     layer = layer_of(student.module)
+    if layer.out_features > len(data.train) and layer.out_features != CNN_EMBEDDING:
+        raise InputError(
+            f"student.embedding: {layer.out_features} numbers cannot be solved from "
+            f"{len(data.train)} training images; add images, or make it smaller"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
         folded = recalibrate_on(student, data.train.paths, compute, track)
