@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec import structs
 from pydantic import ValidationError
 
 from compressor.api.encoders import Network, student_from, teacher_from
@@ -16,6 +17,7 @@ from compressor.api.training import Training
 from compressor.data.dataset import ImageSet
 from compressor.data.layout.labels import UNLABELLED
 from compressor.data.split import assign_splits
+from compressor.distillation.epochs import read_log
 from compressor.events import EpochEnded, Event, Observer, Reporter, ignore
 from compressor.models.compute import Compute
 from compressor.models.embed import embed
@@ -38,8 +40,9 @@ class Distilled:
 
     encoder: Encoder
     epochs: tuple[EpochEnded, ...]
-    """Losses and validation scores of every epoch; the student is that of the best one. Epoch 0 is
-    a student with pretrained weights before training."""
+    """Losses and validation scores of every epoch; the student is that of the last one that is
+    marked as the best so far, or without scores of the last one. Epoch 0 is a student with
+    pretrained weights before training."""
 
     @property
     def module(self) -> nn.Module:
@@ -131,9 +134,15 @@ def distill(
             on_event(event)
 
         state = training.run(observe)
+        log = read_log(work / "training" / "train.jsonl")
     module = encoder.module.cpu()
     module.load_state_dict(state)
-    return Distilled(replace(encoder, module=module.eval()), tuple(ended))
+    # Which one is kept is decided when the last one has ended
+    told = (
+        structs.replace(event, best_so_far=line.best_so_far)
+        for event, line in zip(ended, log, strict=True)
+    )
+    return Distilled(replace(encoder, module=module.eval()), tuple(told))
 
 
 def _settings(keys: Mapping[str, object]) -> Distill:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 import numpy.typing as npt
@@ -82,6 +84,11 @@ def seeded_view(
     box = _random_box(rng, size[0] / size[1], scale)
     jitter = rng.uniform(1 - COLOUR_JITTER, 1 + COLOUR_JITTER, 3)
     return View(box, bool(rng.random() < 0.5), *(float(factor) for factor in jitter))
+
+
+def first_unmixed(mixed: Collection[int]) -> int:
+    """Return the number of the first augmented view that is none of the mixed ones."""
+    return next(number for number in count(PLAIN + 1) if number not in mixed)
 
 
 def _random_box(

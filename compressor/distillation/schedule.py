@@ -32,6 +32,11 @@ class Schedule:
         return self.spec.batch_for(self.images)
 
     @property
+    def parts(self) -> int:
+        """Parts of a step of one process: fewer than asked for where few images leave few each."""
+        return min(self.spec.accumulate, max(1, self.batch // 3))
+
+    @property
     def epochs(self) -> int:
         """Passes over the images."""
         return self.spec.epochs_for(self.images)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import count
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -18,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from compressor.data.augmentation import PLAIN
+from compressor.data.augmentation import PLAIN, first_unmixed
 from compressor.data.image_store import new_shard
 from compressor.data.loading import ViewId, Views, in_batches, load_batches, to_input
 from compressor.models.compute import SMALLER_IMAGES, Compute, autocast, within_memory
@@ -230,7 +229,7 @@ class OnlineFeatures:
     def sample(self) -> Features:
         """Return features of the first augmented, unmixed view of some of the images."""
         rows, mixed = evenly(len(self.dataset.paths), SAMPLE_MAPS), self.dataset.augment.mixed
-        number = next(n for n in count(PLAIN + 1) if n not in mixed)
+        number = first_unmixed(mixed)
         jobs, compute = [(int(row), number) for row in rows], self.runner.compute
         own = compute.group.dealt(in_batches(jobs))
         loaded = load_batches(self.dataset, own, compute.workers, pinned=compute.on_gpu)

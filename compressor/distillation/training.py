@@ -83,10 +83,9 @@ class Training:
         if self.group.size > 1:
             self.method.gathered = partial(self.group.joined, whole=self.schedule.batch)
         learns = nn.ModuleList([self.student, self.method])
-        heads = [self.student.embedding, *self.method.modules()] if student.has_start else []
-        solved = [
-            head for head in heads if isinstance(head, nn.Linear) and head.weight.requires_grad
-        ]
+        solved = []
+        if student.has_start and isinstance(self.student.embedding, nn.Linear):
+            solved = [self.student.embedding, *self.method.solved()]
         groups = parameter_groups(learns, spec.weight_decay, solved)
         self.optimizer = torch.optim.AdamW(groups, lr=self.highest_lr, fused=True)
         self.scaler = torch.amp.GradScaler(enabled=self.precision is torch.float16)
@@ -191,10 +190,10 @@ class Training:
             freeze_statistics(self.student)
         seen = torch.zeros((), dtype=torch.float64, device=self.compute.device)
         whole = len(jobs) if self.group.size == 1 else self.schedule.batch
-        parts = (each.tensor_split(self.spec.accumulate) for each in (pixels, target))
+        parts = (each.tensor_split(self.schedule.parts) for each in (pixels, target))
         for number, (pixels_part, target_part) in enumerate(zip(*parts, strict=True), 1):
             images = to_input(pixels_part, self.encoder.preprocess, self.compute.device)
-            with self._exchanging(last=number == self.spec.accumulate):
+            with self._exchanging(last=number == self.schedule.parts):
                 with autocast(self.precision, self.compute):
                     features = student(images).float()
                 loss = self.method.distance(features, target_part).sum() / whole

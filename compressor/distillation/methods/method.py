@@ -144,6 +144,10 @@ class Method(nn.Module, ABC, Generic[Target]):
                 layers of its own does not call it.
         """
 
+    def solved(self) -> list[nn.Linear]:
+        """Return the layers that `begin` solves: by default all that the method has."""
+        return [layer for layer in self.modules() if isinstance(layer, nn.Linear)]
+
     def summary(self, spec: Distill, validation: Features, centring: Centring) -> dict[str, object]:
         """Return what the report says of this method's heads.
 

@@ -106,6 +106,10 @@ class TinTeM(Method[Features]):
             cells = self.head(found.teacher.maps).flatten(0, 2) / length
         solve_layer(self.map_layer, found.student.maps.flatten(0, 2), cells)
 
+    def solved(self) -> list[nn.Linear]:
+        """Return the layer of a CNN's map: a head that learns is not solved, but learns."""
+        return [self.map_layer] if isinstance(self.map_layer, nn.Linear) else []
+
     def summary(self, spec: Distill, validation: Features, centring: Centring) -> dict[str, object]:
         """Return the kind of head, and how well it keeps the teacher's cosines."""
         head = self.head.cpu()

@@ -32,7 +32,7 @@ class Restored:
 
 
 def restore_mean(training: Training, validation: Validation) -> Restored | None:
-    """Set the constant of the student's embedding, in place.
+    """Set the constant of the student's embedding, in place: to 0 where none can be chosen.
 
     Args:
         training: a student that has learnt; its weights are those that are to be kept.
@@ -42,7 +42,10 @@ def restore_mean(training: Training, validation: Validation) -> Restored | None:
         None where there is no layer, no mean, or too few images to choose by.
     """
     student, mean = training.student, training.centring.pooled.cpu()
-    if student.constant is None or not training.method.is_linear or not mean.any():
+    if student.constant is None:
+        return None
+    student.constant.zero_()  # a student that is distilled again may bring one
+    if not training.method.is_linear or not mean.any():
         return None
     own = validation.embed(student.centred)
     if len(own) < 3 or not np.isfinite(own).all() or not own.any(axis=1).all():

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 import compressor
+from compressor.distillation.epochs import kept_of
 from export.onnx_file import facts
 from runtime.backends.registry import open_session
 
@@ -45,6 +46,18 @@ def test_a_student_of_an_array_of_images(distilled, pixels):
     embeddings = student.embed(pixels[:5])
     assert embeddings.shape == (5, 16)
     assert np.isfinite(embeddings).all()
+
+
+def test_the_epochs_say_which_one_is_kept(pixels, tiny_teacher):
+    """Known after the last one: it is kept, though one before it was a little better."""
+    events = []
+    student = compressor.distill(
+        pixels, tiny_teacher, STUDENT, epochs=6, settings={**SETTINGS, "lr": 0.05},
+        on_event=events.append,
+    )  # fmt: skip
+    *_, last = (event for event in events if isinstance(event, compressor.EpochEnded))
+    assert not last.best_so_far
+    assert kept_of(student.epochs).epoch == 6
 
 
 def test_it_is_exported_as_it_is(distilled, pixels, tmp_path):

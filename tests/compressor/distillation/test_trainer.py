@@ -151,6 +151,16 @@ def test_accumulation_changes_the_memory_not_the_gradient(data, tmp_path):
             assert close.float().mean() > 0.99
 
 
+@pytest.mark.parametrize("asked", [2, 5])
+def test_few_images_are_not_cut_into_parts_of_under_three(data, tmp_path, asked):
+    """Batch norm has no statistics of one image, or of none."""
+    few = replace(data.train, records=data.train.records[:5])
+    small = replace(data, train=few, teacher=replace(data.teacher, images=5))
+    spec = SPEC.model_copy(update={"epochs": 1, "accumulate": asked})
+    whole = train(small, tmp_path / "whole", spec=spec.model_copy(update={"accumulate": 1}))
+    assert same(train(small, tmp_path / "parts", spec=spec), whole)
+
+
 def test_the_teacher_features_are_left_alone(data, tmp_path):
     before = sha256_of(data.teacher.folder)
     train(data, tmp_path)

@@ -117,7 +117,7 @@ def step(*, started: bool) -> Step:
     return Step(
         name="distill",
         summary="train the student on the cached views",
-        version=6,
+        version=7,
         products=("student.safetensors", "train.jsonl", "training.json"),
         needs=("images", "embeddings", "pixels", "features", *(["start"] if started else [])),
         inputs=_inputs,

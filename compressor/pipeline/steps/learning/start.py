@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compressor.data.augmentation import first_unmixed
 from compressor.pipeline.context import Run
 from compressor.pipeline.crew import together
 from compressor.pipeline.shared import teacher_views, training_data
@@ -39,11 +40,15 @@ def _inputs(run: Run) -> dict[str, object]:
     recipe, found = run.plan.recipe, run.images()
     train = found.part("train")
     needs_labels = METHODS[recipe.distill.method].needs_labels
+    views = recipe.distill.start_views(len(train))
+    mixed = recipe.distill.mixed_views(len(train), pretrained=True)
     return {
         "labels": digest([train.labels.tolist(), found.classes]) if needs_labels else None,
         "student": run.network_digest(recipe.student),
         "distill": recipe.distill.model_dump(mode="json", include=_DECIDING),
-        "views": [recipe.distill.start_views(len(train)), recipe.distill.crops],
+        "views": [views, recipe.distill.crops],
+        # A teacher that runs online makes its mean from one more
+        **({"sampled": first_unmixed(mixed)} if len(views) == 1 else {}),
         "train": digest(train.keys),
         "pixels": run.outputs("pixels"),
         "features": run.outputs("features"),

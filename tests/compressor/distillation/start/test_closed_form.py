@@ -161,6 +161,25 @@ def test_a_solved_layer_learns_more_slowly_and_statistics_stay(from_weights, dat
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 
+@pytest.mark.parametrize("head", ["learned", "pca-then-learned"])
+def test_a_head_that_learns_with_the_student_is_no_solved_layer(from_weights, data, head):
+    spec = from_weights.model_copy(update={"embedding": 16})
+    settings = SPEC.model_copy(update={"head": head, "head_fit": "joint"})
+    training = Training(create_student(spec, seed=0), data, settings, CPU, print)
+    groups = training.optimizer.param_groups
+    shares = {id(each): group["share"] for group in groups for each in group["params"]}
+    assert {shares[id(each)] for each in training.method.head.parameters()} == {1.0}
+    assert shares[id(training.student.embedding.weight)] < 0.1
+
+
+def test_a_student_that_is_solved_again_keeps_no_mean_of_before(from_weights, data):
+    student = create_student(from_weights, seed=0)
+    student.module.constant.fill_(3)
+    settings = SPEC.model_copy(update={"center": False})
+    start, _ = solve_start(student, data, settings, CPU, note=print)
+    assert not start.student["constant"].any()
+
+
 def test_the_mean_is_given_back_and_the_cosines_follow_the_teachers_own(from_weights, data):
     shifted = replace(
         data, teacher=_Shifted(data.teacher), validation_features=(data.validation_features + 4)
