@@ -15,9 +15,11 @@ from compressor.data.layout.names import class_names
 from compressor.data.sources.hints import others_in
 from compressor.data.sources.opened import opened
 from compressor.data.sources.source import Source
+from compressor.pipeline.storage.run_files import LOCK, require_own
 from compressor.recipe import target
 from compressor.recipe.document import Document, dump
 from compressor.recipe.places import addresses
+from compressor.recipe.schema import FEWEST_IMAGES
 from runtime.errors import InputError
 from runtime.files import write_text
 from runtime.images.image_file import ImageFile
@@ -84,6 +86,8 @@ class FirstLook:
         """Return classes, split and what was left out, as sentences."""
         lines = self.layout.described(self.labels, self.names)
         lines += [f"not read: {each}, which has images too, or boxes" for each in self.others]
+        if (files := len(self.layout.files)) < FEWEST_IMAGES:
+            lines += [f"{files} files: a run needs {FEWEST_IMAGES} usable images (data.min_images)"]
         return [printable(line) for line in lines]
 
     @property
@@ -152,14 +156,10 @@ def write_first_recipe(images: str | Path, folder: Path) -> tuple[Path, list[str
     if path.exists():
         _require_same_images(path, images)
         return path, [f"recipe: {path}, which exists already, is used unchanged"]
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / ".lock").exists():
-        raise InputError(
-            f"{folder}: holds other files, which a run could overwrite.\n"
-            "  Name a new folder with --out."
-        )
+    require_own(folder)
     look = first_look(images, [folder.resolve()])
     write_text(path, starter_recipe(look, relative_to=folder.resolve()))
-    (folder / ".lock").touch()  # from here on it is the folder of a run
+    (folder / LOCK).touch()  # from here on it is the folder of a run
     return path, [f"recipe: wrote {path}. What it guesses, to be changed there:", *_lines(look)]
 
 

@@ -23,6 +23,7 @@ from compressor.pipeline.settling import latencies, student_search, time_budget
 from compressor.pipeline.settling import weights as settled_weights
 from compressor.pipeline.settling.training_defaults import keep_disk_limit, with_training_defaults
 from compressor.pipeline.steps import images, selection
+from compressor.pipeline.storage.run_files import require_own
 from compressor.recipe import plan as plans
 from compressor.recipe.document import dump
 from compressor.recipe.networks import AUTO
@@ -171,6 +172,7 @@ def rehearse(job: Run) -> DryRun:
         InputError: as for `complete`.
         MissingDependencyError: as for `complete`.
     """
+    require_own(job.folder)
     images.look(job)  # what is wrong with the folders is said before anything is measured
     return dry_run.rehearse(_settled(job, keep=False))
 
@@ -184,8 +186,10 @@ def _say_images(job: Run) -> None:
     """Send the classes and their counts first, so that a person sees a mistake at once.
 
     Raises:
-        InputError: folders or labels do not say which class an image has.
+        InputError: the run's folder is not free, or folders or labels do not say which class an
+            image has.
     """
+    require_own(job.folder)
     for line in images.look(job).lines:
         job.note(line)
 

@@ -33,6 +33,7 @@ def audit(images: str | Path, labels: str | None, class_level: int | None, as_js
     from compressor.data.layout.names import class_names
     from compressor.data.sources.opened import opened
     from compressor.events import Reporter
+    from compressor.recipe.schema import FEWEST_IMAGES
     from runtime.text import printable
 
     set_up_logging()
@@ -70,6 +71,8 @@ def audit(images: str | Path, labels: str | None, class_level: int | None, as_js
     )
     if result.images.classes:
         say(printable(result.images.class_counts()))
+    if counts["images"] < FEWEST_IMAGES:
+        note(f"a run needs {FEWEST_IMAGES} usable images (data.min_images)")
     note(f"Next: {command('compressor', 'init', images)}")
 
 

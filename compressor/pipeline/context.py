@@ -19,7 +19,7 @@ from compressor.data.sources.source import Roots
 from compressor.distributed import group as groups
 from compressor.events import Observer, Reporter, ignore
 from compressor.pipeline.storage.digests import FileDigests, digest
-from compressor.pipeline.storage.run_files import RunFiles
+from compressor.pipeline.storage.run_files import LOCK, RunFiles, require_own
 from compressor.recipe.document import Section
 from compressor.recipe.networks import AUTO, WEIGHTS_WORDS, Network
 from compressor.recipe.plan import Plan
@@ -258,12 +258,8 @@ class Run:
             InputError: another run is using it, or the folder holds something else.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        if any(self.folder.iterdir()) and not (self.folder / ".lock").exists():
-            raise InputError(
-                f"{self.folder}: holds other files, which a run could overwrite.\n"
-                "  Name a new folder with --out."
-            )
-        lock = FileLock(self.folder / ".lock", is_singleton=False)
+        require_own(self.folder)
+        lock = FileLock(self.folder / LOCK, is_singleton=False)
         try:
             lock.acquire(timeout=0)
         except Timeout as error:

@@ -27,6 +27,9 @@ __all__ = [
     "json_schema",
 ]
 
+FEWEST_IMAGES = 40
+"""The default of `data.min_images`."""
+
 
 def _share_or_folder(value: object) -> object:
     if isinstance(value, str):
@@ -94,7 +97,7 @@ class Data(Section):
         256, description="an image with more million pixels is unusable"
     )
     min_images: Annotated[int, Field(ge=8)] = Field(
-        40, description="fewer usable images than this end the run"
+        FEWEST_IMAGES, description="fewer usable images than this end the run"
     )
 
 

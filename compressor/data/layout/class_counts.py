@@ -32,6 +32,8 @@ def count(images: Iterable[tuple[str, bool]]) -> dict[str, ClassCount]:
 
 def described(counts: Mapping[str, ClassCount], *, apart: bool = False) -> str:
     """Return the number of classes and what `listed` returns."""
+    if not counts:
+        return "no class"
     how = " (to train on + held out)" if apart else ""
     kinds = "class" if len(counts) == 1 else "classes"
     return f"{len(counts)} {kinds}{how}: {listed(counts, apart=apart)}"

@@ -33,6 +33,7 @@ def index_classes(
         where = "data.labels is `source`, but the source" if labels == "source" else where
         hint = "Put each class into a folder of its own, or use a CSV, or `labels: none`."
         hint = hint if by_folder else "At least two classes are needed; or use `labels: none`."
-        raise InputError(f"{where} has {len(classes)} classes ({', '.join(classes)}).\n  {hint}")
+        has = f"only one class ({classes[0]})" if classes else "no class"
+        raise InputError(f"{where} has {has}.\n  {hint}")
     index = {name: position for position, name in enumerate(classes)}
     return classes, {id_: index[name] for id_, name in kept.items()}

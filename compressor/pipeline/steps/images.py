@@ -13,6 +13,7 @@ from compressor.data.audit import AuditSettings
 from compressor.data.image_files import DecodedInfo, inspect
 from compressor.data.layout import returned
 from compressor.data.layout.class_counts import ClassCount
+from compressor.data.layout.labels import index_classes
 from compressor.data.layout.layout import Layout
 from compressor.data.layout.listing import files_below
 from compressor.data.layout.names import class_names
@@ -127,13 +128,33 @@ def look(run: Run) -> Found:
     """Find the images of a run and their classes. Decodes nothing.
 
     Raises:
-        InputError: as for `audit`.
+        InputError: as for `audit`, as far as it can be told before decoding.
     """
     settings, root = settings_of(run), run.roots.images
     found = audits.look(root, settings)
     names = class_names(found, root, settings.labels)
+    if found.images:  # of other files alone the audit says what they are
+        _require_enough(run, found, names, settings)
     first, *more = found.described(settings.labels, names)
     return Found(found, found.classes(names), (f"images: {first}", *(f"  {line}" for line in more)))
+
+
+def _require_enough(
+    run: Run, found: Layout, names: Mapping[ImageFile, str], settings: AuditSettings
+) -> None:
+    """Refuse what no decoding can make enough: under two classes, or under `data.min_images` files.
+
+    Raises:
+        InputError: says which.
+    """
+    by_name = {str(file): name for file, name in names.items()}
+    index_classes(settings.labels, by_name, by_name, fewest=0 if settings.labelling else 2)
+    files, fewest = len(found.files), run.plan.recipe.data.min_images
+    if files < fewest:
+        raise InputError(
+            f"{run.roots.images}: {files} files; at least {fewest} usable images are needed "
+            "(data.min_images)"
+        )
 
 
 def _make(run: Run, work: Path) -> None:

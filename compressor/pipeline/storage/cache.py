@@ -18,6 +18,9 @@ from runtime.text import amount
 
 logger = logging.getLogger(__name__)
 
+PRIVATE = ".store"
+"""The folder of the store that a run has to itself, in the run's folder."""
+
 
 def shared_store() -> Store:
     """Return the store that EDGE_COMPRESSOR_CACHE and EDGE_COMPRESSOR_CACHE_GB ask for.
@@ -46,7 +49,7 @@ def shared_store() -> Store:
 
 def private_store(run_folder: Path) -> Store:
     """Return the store of one run, in its folder."""
-    return Store.at(run_folder / ".store", None)
+    return Store.at(run_folder / PRIVATE, None)
 
 
 def store_for(run_folder: Path, *, writable: bool = True) -> Store:

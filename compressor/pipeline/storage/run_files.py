@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from compressor.pipeline.storage import records
-from compressor.pipeline.storage.cache import private_store, store_for
+from compressor.pipeline.storage.cache import PRIVATE, private_store, store_for
 from compressor.pipeline.storage.entries import Entry
 from compressor.pipeline.storage.records import FileRecord, RunRecord, StepRecord
 from compressor.pipeline.storage.store import Store
@@ -20,6 +20,25 @@ from runtime.errors import InputError
 from runtime.files import sha256_of
 
 logger = logging.getLogger(__name__)
+
+LOCK = ".lock"
+"""What makes a folder the folder of a run."""
+
+
+def require_own(folder: Path) -> None:
+    """Refuse the folder of a run that holds other files than a run's.
+
+    A store of its own may be there before the lock: what is tried early is kept in it.
+
+    Raises:
+        InputError: it does.
+    """
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if names - {PRIVATE} and LOCK not in names:
+        raise InputError(
+            f"{folder}: holds other files, which a run could overwrite.\n"
+            "  Name a new folder with --out."
+        )
 
 
 class RunFiles:

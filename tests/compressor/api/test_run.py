@@ -111,6 +111,24 @@ def test_what_an_observer_raises_ends_the_run_as_such(write_recipe, tmp_path):
         compressor.run(write_recipe(), out=tmp_path / "run", on_event=broken)
 
 
+def test_a_run_with_a_store_of_its_own_begins(write_recipe, tmp_path, monkeypatch):
+    """What is tried early is kept in that store, which then is in the folder before the lock."""
+    monkeypatch.setenv("EDGE_COMPRESSOR_CACHE_GB", "0")
+    out = tmp_path / "run"
+
+    def stop(event):
+        if isinstance(event, events.StepStarted):
+            raise ZeroDivisionError(event.step)
+
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError, match="images"):
+            compressor.run(write_recipe(), out=out, on_event=stop)
+    (out / ".lock").unlink()
+    (out / "text").write_text("precious")
+    with pytest.raises(compressor.InputError, match="holds other files"):
+        compressor.run(write_recipe(), out=out)
+
+
 BAD_RUNS = {
     "typo in a key": ({"distill.epohcs": 3}, "did you mean epochs"),
     "unknown model": ({"student.model": "mobilenetv3_smal_050"}, "did you mean mobilenetv3_small"),

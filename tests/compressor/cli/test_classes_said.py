@@ -50,6 +50,15 @@ SPLIT = "the folders are a split: train/ to train on (32 files), val/ held out (
 COUNTS = "48 image files, by folders 2 classes (to train on + held out): blue 16 + 8, red 16 + 8"
 
 
+def test_init_and_audit_say_how_many_images_a_run_needs(project, say):
+    assert "a run needs" not in say("init", "images", "--recipe", "mine.yaml")[2]
+    for path in sorted((project.images / "blue").iterdir())[:9]:
+        path.unlink()
+    needed = "a run needs 40 usable images (data.min_images)"
+    assert f"39 files: {needed}" in say("init", "images", "--recipe", "few.yaml")[2]
+    assert needed in say("audit", "images")[2]
+
+
 def test_init_names_classes_and_split(divided, say):
     code, _, err = say("init", "images", "--recipe", "mine.yaml")
     written = (divided.folder / "mine.yaml").read_text()

@@ -45,6 +45,11 @@ def test_too_many_damaged_images(project, refused):
 def test_too_few_images(project, refused):
     for path in sorted(project.images.rglob("*.png"))[::2]:
         path.unlink()
+    few = f"{project.images}: 24 files; at least 40 usable images are needed (data.min_images)"
+    assert few in refused("run", "recipe.yaml", "--dry-run")
+    assert few in refused("run", "recipe.yaml")  # before anything is measured or decoded
+    for number in range(20):
+        (project.images / f"blue/{number}.txt").write_bytes(b"no image")
     assert "24 usable images; at least 40 are needed (data.min_images)" in refused(
         "run", "recipe.yaml", new=["rejected.csv"]
     )
@@ -53,7 +58,7 @@ def test_too_few_images(project, refused):
 def test_one_class_folder_only(project, refused):
     shutil.rmtree(project.images / "red")
     message = refused("run", "recipe.yaml")
-    assert "data.labels is `folders`, but the images folder has 1 classes (blue)." in message
+    assert "data.labels is `folders`, but the images folder has only one class (blue)." in message
     assert "Put each class into a folder of its own, or use a CSV, or `labels: none`." in message
 
 
@@ -73,7 +78,7 @@ def test_one_class_folder_only(project, refused):
             "image,label\nblue/00.png,sky\nred/00.png,rose\nblue/00.png,rose\n",
             "labels.csv:4: blue/00.png is 'rose' here and 'sky' above",
         ),
-        ("image,label\nblue/00.png,sky\nred/00.png,sky\n", "labels.csv has 1 classes (sky)."),
+        ("image,label\nblue/00.png,sky\nred/00.png,sky\n", "labels.csv has only one class (sky)."),
         ("", "labels.csv:1: the columns image,label are needed (or names such as filename,class)"),
     ],
     ids=["unknown image", "header", "conflict", "one class", "empty"],

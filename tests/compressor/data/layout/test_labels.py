@@ -93,7 +93,7 @@ def test_folders__a_folder_without_a_usable_image_is_no_class():
 
 @pytest.mark.parametrize(
     ("names", "got"),
-    [(["a/1.png", "a/2.png"], r"has 1 classes (a)"), (["1.png"], "has 0 classes ()")],
+    [(["a/1.png", "a/2.png"], "has only one class (a)."), (["1.png"], "has no class.")],
 )
 def test_folders__under_two_classes_is_refused(names, got):
     text = message("folders", *names)
@@ -103,7 +103,7 @@ def test_folders__under_two_classes_is_refused(names, got):
 
 def test_folders__one_class_and_a_folder_of_other_files_is_refused():
     text = message("folders", "a/1.png", "docs/readme.txt", unusable=["docs/readme.txt"])
-    assert "has 1 classes (a)" in text
+    assert "has only one class (a)." in text
 
 
 def test_folders__read_class_names_any_script_and_with_spaces():
@@ -266,7 +266,7 @@ def test_csv__missing_file_is_an_error_of_the_user(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("rows", "got"), [("1.png,a\n2.png,a\n", "1 classes (a)"), ("", "0 classes ()")]
+    ("rows", "got"), [("1.png,a\n2.png,a\n", "only one class (a)"), ("", "no class")]
 )
 def test_csv__under_two_classes_is_refused(write_csv, rows, got):
     path = write_csv(f"image,label\n{rows}")
