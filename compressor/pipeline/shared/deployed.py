@@ -70,11 +70,6 @@ def litert_file_of(precision: str) -> str:
     return f"student.{precision}.tflite"
 
 
-def step_of(precision: str) -> str:
-    """Return the name of the step that makes a precision."""
-    return "to_onnx" if precision == "fp32" else precision
-
-
 def steps(run: Run) -> tuple[str, ...]:
     """Return the names of the steps whose files are deployed or are the source of those."""
     export = run.plan.recipe.export

@@ -30,7 +30,7 @@ class EntryRecord(msgspec.Struct, frozen=True):
     files: dict[str, FileRecord]
     """By path, relative to the entry."""
     seconds: float
-    """How long making it took."""
+    """How long making it took, attempts that were killed included."""
     links: tuple[str, ...] = ()
     """Keys of other entries that files of this one are links to."""
 
@@ -48,7 +48,7 @@ class StepRecord(msgspec.Struct, frozen=True):
     files: dict[str, FileRecord]
     """All files of all outputs."""
     seconds: float
-    """How long making them took."""
+    """How long making them took, attempts that were killed included."""
     parts: tuple[str, ...] = ()
     """Keys of further entries of the store that making them used or made."""
 

@@ -3,6 +3,7 @@
 entries/KEY/   outputs and record.json; appears whole, by one rename
 work/KEY/      outputs being made; survives a kill, so that the next attempt continues there
 locks/KEY      held while KEY is made: a second process waits for the first
+locks/KEY.begun  when that began; the seconds of attempts that were killed count too
 in_use/RUN     held by a live run, with the keys that it uses: these are never removed
 """
 
@@ -18,13 +19,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from msgspec import Struct
 
-from compressor.pipeline.storage import entries
+from compressor.pipeline.storage import entries, records
 from compressor.pipeline.storage.entries import Entry
 from compressor.pipeline.storage.in_use import UseList
 
 _WORK_KEPT_S = 24 * 3600
 _OF_OLD_VERSIONS = re.compile(r"\.?[0-9a-f]{64}\.[0-9a-f]{64}(\.\d+\.tmp)?")
+
+
+class _Attempt(Struct, frozen=True):
+    """When the making of an entry began, so that the seconds of one that is killed are known."""
+
+    begun: float
+    """Seconds since the epoch."""
+    before: float
+    """Seconds of the attempts before."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +104,11 @@ class Store:
                 os.utime(work)
             for half_written in work.rglob(".*.tmp"):  # left by a kill; it would become an output
                 half_written.unlink()
+            before = self._begin(key, work)
             started = time.monotonic()
             fill(work)
-            entry = self._finish(key, work, outputs, round(time.monotonic() - started, 2))
+            seconds = round(before + time.monotonic() - started, 2)
+            entry = self._finish(key, work, outputs, seconds)
         self.trim()
         return entry, True
 
@@ -162,6 +175,18 @@ class Store:
         self.uses.release()
         self.trim()
 
+    def _begun(self, key: str) -> Path:
+        return self.folder / "locks" / f"{key}.begun"
+
+    def _begin(self, key: str, work: Path) -> float:
+        """Note that an attempt begins; return how long earlier ones took for what they left."""
+        killed, before = records.read(self._begun(key), _Attempt), 0.0
+        written = [path.stat().st_mtime for path in work.rglob("*") if path.is_file()]
+        if killed is not None and written:
+            before = killed.before + max(0.0, max(written) - killed.begun)
+        records.write(self._begun(key), _Attempt(time.time(), before))
+        return before
+
     def _finish(self, key: str, work: Path, outputs: tuple[str, ...], seconds: float) -> Entry:
         for path in work.iterdir():
             if path.name not in outputs:  # parts, checkpoints
@@ -172,6 +197,7 @@ class Store:
         with self.uses.guarded():
             self.remove(key)  # damaged, or a link of it leads nowhere
             work.replace(folder)
+            self._begun(key).unlink(missing_ok=True)
             self.uses.add(record.links)
         return Entry(key, folder, record)
 

@@ -116,7 +116,8 @@ def test_a_stopped_training_leaves_a_bundle_of_its_best_student(run_of):
     assert best > 0, "the learning rate of this test gives no better student"
     report = json.loads((run.folder / "report.json").read_text())
     assert report["training"]["kept_epoch"] == best
-    assert report["training"]["stopped_early"] is True
+    told = report["training"]
+    assert told["stopped_early"] is True
     stopped = load_file(run.folder / "student.safetensors")
 
     run, events = run_of(longer)  # continues the training, and ends as if it had not been stopped
@@ -124,6 +125,8 @@ def test_a_stopped_training_leaves_a_bundle_of_its_best_student(run_of):
     report = json.loads((run.folder / "report.json").read_text())
     assert report["training"]["epochs"] == 6
     assert "stopped_early" not in report["training"]
+    for key in ("images", "views", "mixed_views", "batch", "start"):
+        assert told.get(key) == report["training"].get(key)
     ended = load_file(run.folder / "student.safetensors")
     # The layer is solved once more at the end of a training, never in one that was stopped
     backbone = [key for key in ended if key.startswith("backbone.")]

@@ -75,7 +75,7 @@ def _train(run: Run, work: Path) -> dict[str, Tensor]:
 
 
 def best_so_far(run: Run) -> Step | None:
-    """Return a step that takes the best student of a stopped training as it is.
+    """Return a step that takes the best student of a stopped training with a start as it is.
 
     It stands in for the training in the folder of the run alone. The next run continues the
     training where it was stopped.
@@ -93,7 +93,16 @@ def best_so_far(run: Run) -> Step | None:
     def make(run: Run, folder: Path) -> None:
         shutil.copyfile(work / BEST_STUDENT, folder / "student.safetensors")
         shutil.copyfile(work / "train.jsonl", folder / "train.jsonl")
-        stopped = {"stopped_early": True, "images": len(run.images().part("train"))}
+        spec, images = run.plan.recipe.distill, len(run.images().part("train"))
+        mixed = spec.mixed_views(images, pretrained=True)
+        stopped = {
+            "stopped_early": True,
+            "images": images,
+            "views": spec.views_for(images),
+            "batch": spec.batch_for(images),
+            **({"mixed_views": len(mixed)} if mixed else {}),
+            "start": read_json(run.file("start.json")),
+        }
         write_json(folder / "training.json", stopped)
 
     return replace(

@@ -91,6 +91,23 @@ def test_a_failed_attempt_keeps_its_work_but_nothing_half_written(store):
     assert seen == ["part"]
 
 
+def test_the_seconds_of_killed_attempts_count_until_their_last_file(store):
+    def killed(work):
+        written = time.time() + 100
+        (work / "part").touch()
+        os.utime(work / "part", (written, written))
+        raise KeyboardInterrupt
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            store.make(key(1), ("file",), killed, print)
+    make(store, 1)
+    assert 195 < store.find(key(1)).record.seconds < 300
+    assert not list((store.folder / "locks").glob("*.begun"))
+    make(store, 2)
+    assert store.find(key(2)).record.seconds < 100
+
+
 # --- links ------------------------------------------------------------------------------------
 
 
