@@ -59,8 +59,7 @@ class Training:
             spec = self.time.spec
         self.spec = spec
         self.plan = plan_disk(spec, self.train, teacher, student)
-        pretrained = student.origin.weights != "none"
-        mixed = spec.mixed_views(len(self.train), pretrained=pretrained)
+        mixed = spec.mixed_views(len(self.train), pretrained=student.has_start)
         self.augmentation = Augmentation(
             spec.seed, spec.crops, self.plan.side_px, mixed, self.plan.packing
         )

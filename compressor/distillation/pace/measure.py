@@ -119,8 +119,7 @@ class _Measurement:
     @cached_property
     def augment(self) -> Augmentation:
         """The views of the sample; of a training with mixed ones, half are."""
-        pretrained = self.pair.student.origin.weights != "none"
-        mixes = self.spec.mix_for(pretrained=pretrained) > 0
+        mixes = self.spec.mix_for(pretrained=self.pair.student.has_start) > 0
         mixed = frozenset({_NUMBERS[-1]} if mixes else ())
         return Augmentation(
             self.spec.seed, self.spec.crops, self.plan.side_px, mixed, self.plan.packing

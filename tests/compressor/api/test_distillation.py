@@ -10,7 +10,12 @@ import torch
 from PIL import Image
 
 import compressor
+from compressor.api.distillation import _image_set
+from compressor.api.encoders import student_from
+from compressor.api.training import Training
 from compressor.distillation.epochs import kept_of
+from compressor.events import Reporter, ignore
+from compressor.recipe.distill_section import CROPS, Distill
 from export.onnx_file import facts
 from runtime.backends.registry import open_session
 
@@ -98,6 +103,17 @@ def test_plain_timm_models_are_left_as_they_are(pixels):
     assert all(torch.equal(before[name], value) for name, value in student.state_dict().items())
     changed = made.module.backbone.state_dict()
     assert any(not torch.equal(before[name], changed[name]) for name in before)
+
+
+def test_a_built_model_has_every_default_of_one_from_scratch(pixels, tmp_path):
+    """Nobody says whether its weights are trained: defaults are not taken from both."""
+    spec = Distill(epochs=6)
+    student = student_from(timm.create_model(STUDENT["model"]), seed=0, reporter=Reporter(ignore))
+    images = _image_set(pixels, None, 0.1, spec, tmp_path)
+    training = Training(images, student, student, spec, tmp_path)
+    assert training.spec.batch_norm == "live"
+    assert training.spec.crops == CROPS
+    assert training.augmentation.mixed == frozenset()
 
 
 def test_supervised_learns_from_labels(pixels, tiny_teacher):
