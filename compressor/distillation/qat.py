@@ -85,8 +85,11 @@ def _round_input(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, 
     return (rounding(first), *rest)
 
 
-def shorter(spec: Distill, epochs: int, *, transformer: bool) -> Distill:
-    """Return the recipe's `distill:` for a few more epochs of a trained student."""
+def shorter(spec: Distill, epochs: int, *, images: int, transformer: bool) -> Distill:
+    """Return the recipe's `distill:` for a few more epochs of a student trained on so many images.
+
+    They show no view that the training before did not have: the teacher's features are of those.
+    """
     changes = {
         "epochs": epochs,
         "lr": spec.lr_for(transformer=transformer) * LR_SHARE,
@@ -94,7 +97,9 @@ def shorter(spec: Distill, epochs: int, *, transformer: bool) -> Distill:
         "stop_after": None,
         "precision": "fp32",
     }
-    return spec.model_copy(update=changes)
+    short = spec.model_copy(update=changes)
+    views = min(short.views_for(images), spec.views_for(images))
+    return short.model_copy(update={"views": views})
 
 
 def finetune(

@@ -11,12 +11,14 @@ from compressor.distillation.qat import (
     LR_SHARE,
     RoundedInput,
     RoundedWeight,
+    finetune,
     int8_rounding,
     shorter,
 )
 from compressor.models.encoder import create_student
 from compressor.pipeline.shared.int8_screening import ScreeningResult
 from compressor.recipe.schema import Distill, Require, Student
+from short_training import CPU, log_of
 
 SPECS = {
     "cnn": Student(model="mobilenetv3_small_050", weights="none", image_size=32, embedding=16),
@@ -77,9 +79,18 @@ def test_it_can_be_taken_out_without_a_trace(kind):
 
 
 def test_the_schedule_is_short_and_gentle():
-    spec = shorter(Distill(lr=2e-3, stop_after=3), 2, transformer=False)
+    spec = shorter(Distill(lr=2e-3, stop_after=3), 2, images=100, transformer=False)
     assert (spec.epochs, spec.stop_after, spec.warmup_epochs) == (2, None, 0)
     assert spec.lr == pytest.approx(2e-3 * LR_SHARE)
+
+
+def test_it_sees_no_views_that_the_training_before_did_not_have(data, tmp_path):
+    """Features are there of as many views as that training had epochs: here two."""
+    trained = Distill(epochs=2, batch=8, lr=2e-3)
+    spec = shorter(trained, 3, images=len(data.train), transformer=False)
+    student = create_student(SPECS["cnn"], seed=0)
+    finetune(student, data, spec, CPU, tmp_path, note=print)
+    assert [line["epoch"] for line in log_of(tmp_path)] == [1, 2, 3]
 
 
 @pytest.mark.parametrize(

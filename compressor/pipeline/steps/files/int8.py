@@ -118,7 +118,12 @@ def _trained_with_rounding(
     qat.finetune(
         student,
         training_data.of(run, run.compute()),
-        qat.shorter(recipe.distill, recipe.export.qat_epochs, transformer=student.is_transformer),
+        qat.shorter(
+            recipe.distill,
+            recipe.export.qat_epochs,
+            images=len(run.images().part("train")),
+            transformer=student.is_transformer,
+        ),
         run.compute(),
         folder,
         track=run.track,
