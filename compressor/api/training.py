@@ -65,7 +65,7 @@ class Training:
         )
 
     def run(self, observer: Observer) -> dict[str, Tensor]:
-        """Train, and return the state of the best student, on the CPU."""
+        """Train, and return the state of the student that is kept, on the CPU."""
         self.track = (reporter := Reporter(observer)).track
         if self.time is not None:
             reporter.note(self.time.why)

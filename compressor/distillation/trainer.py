@@ -61,8 +61,8 @@ def distill(
 ) -> dict[str, Tensor]:
     """Train the student; continue from `work/checkpoint.pt` if it is there.
 
-    The method says what the student learns, and which validation score chooses the best epoch;
-    with too few validation images for a score, the last epoch is taken.
+    The method says what the student learns, and which validation score may choose another epoch
+    than the last one; with too few validation images for a score, the last one is taken.
 
     Args:
         student: before distillation; its module is trained in place.
@@ -77,7 +77,7 @@ def distill(
         on_epoch: called after every epoch.
 
     Returns:
-        The best student's state dict, on the CPU.
+        The state dict of the student that is kept, on the CPU.
 
     Raises:
         InputError: the loss is no longer finite.

@@ -182,10 +182,7 @@ def _estimate(rehearsed: Rehearsed, seconds: Mapping[str, float | None]) -> Esti
     spec, counts, plan = rehearsed.run.plan.recipe.distill, rehearsed.sizes.counts, rehearsed.plan
     train, rates = counts.train, rehearsed.pace.rates
     steps = spec.epochs_for(train) * (train // max(1, spec.batch_for(train)))
-    shown = steps * spec.batch_for(train)
-    # Beside the first, the image as it is, which the teacher looks at in any case
-    more = 0 if plan.features == "none" else (spec.views_for(train) - 1) * train
-    passes = shown if plan.features == "online" else more
+    passes = rehearsed.pace.training.teacher_passes
     passes += counts.images + counts.outside + counts.corrupted * len(corruptions.cells())
     has_first = early_bundle.first(rehearsed.run) is not None
     first_s = first_bundle_seconds(rehearsed.sizes, rehearsed.pace) if has_first else 0.0

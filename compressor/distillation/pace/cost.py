@@ -23,6 +23,8 @@ class Cost(Struct, frozen=True, kw_only=True):
     """The closed form; 0 for a student without one."""
     student_s: float
     """Training steps (with the teacher's part of them where it runs online) and validation."""
+    teacher_passes: int = 0
+    """In all three, of one image each."""
 
     @property
     def total_s(self) -> float:
@@ -58,16 +60,18 @@ def cost_of(spec: Distill, counts: Counts, plan: DiskPlan, rates: Rates) -> Cost
     # The system writes while the teacher works: the slower of the two decides
     teacher_s = cached * max(rates.teacher_s, plan.feature_bytes * rates.write_byte_s)
 
-    start_s, solving_s = 0.0, 0.0
+    passes, again, start_s, solving_s = cached, 0, 0.0, 0.0
     if rates.start_view_s:
         seen = len(spec.start_views(train)) * train
         beside = spec.synthetic_for(train) if method.needs_teacher else 0
-        solving_s = (seen + beside) * rates.start_view_s + rates.solve_s
-        solving_s += seen * rates.teacher_s if online else 0.0
-        start_s = solving_s + (beside + sampled) * rates.teacher_s
+        again = seen if online else 0
+        solving_s = (seen + beside) * rates.start_view_s + rates.solve_s + again * rates.teacher_s
+        start_s, asked = solving_s, beside + sampled
         if method.has_own_layers or plan.grid is not None:
             start_s += min(train, SAMPLE_IMAGES) * rates.start_view_s
-            start_s += sampled * rates.teacher_s
+            asked += sampled
+        start_s += asked * rates.teacher_s
+        passes += again + asked
 
     batch, epochs = max(1, spec.batch_for(train)), spec.epochs_for(train)
     shown = epochs * (train // batch) * batch
@@ -76,10 +80,12 @@ def cost_of(spec: Distill, counts: Counts, plan: DiskPlan, rates: Rates) -> Cost
     if solving_s and method.needs_teacher:
         solved = min(epochs, MOST_SOLVED)
         student_s += solved * (solving_s + SCORED * validation * rates.student_s)
+        passes += solved * again
     if online:
+        passes += shown + sampled
         step_s = rates.step_online_s or rates.step_cutting_s + rates.teacher_s
         student_s += shown * step_s + sampled * rates.teacher_s
     else:
         write_s = plan.view_bytes * rates.write_byte_s if plan.keep_views and cut < shown else 0.0
         student_s += cut * max(rates.step_cutting_s, write_s) + (shown - cut) * rates.step_s
-    return Cost(teacher_s=teacher_s, start_s=start_s, student_s=student_s)
+    return Cost(teacher_s=teacher_s, start_s=start_s, student_s=student_s, teacher_passes=passes)

@@ -35,6 +35,7 @@ def test_cached_features_and_kept_views():
     steps = 300 * 0.05 + (shown - 300) * 0.04
     assert found.student_s == pytest.approx(steps + 8 * 20 * 0.01 + AGAIN)
     assert found.total_s == pytest.approx(found.teacher_s + found.start_s + found.student_s)
+    assert found.teacher_passes == 2 * 100
 
 
 def test_without_room_for_views_each_is_cut_again():
@@ -52,6 +53,7 @@ def test_an_online_teacher_is_in_the_steps_and_in_the_start():
     again = 2 * (4 * 100 * (0.02 + 0.1) + 3 + 4 * 20 * 0.01)
     steps = 576 * 0.05 + (576 + 100) * 0.1
     assert found.student_s == pytest.approx(steps + 8 * 20 * 0.01 + again)
+    assert found.teacher_passes == (4 + 1) * 100 + 576 + 100 + 2 * 4 * 100
 
 
 def test_an_online_step_is_taken_as_it_was_measured():
@@ -79,6 +81,7 @@ def test_synthetic_images_are_seen_by_both_networks_at_the_start():
     )
     assert found.start_s - none.start_s == pytest.approx(200 * (0.1 + 0.02))
     assert found.student_s - none.student_s == pytest.approx(2 * 200 * 0.02)
+    assert found.teacher_passes - none.teacher_passes == 200  # the same answers serve again
 
 
 def test_layers_of_a_method_s_own_take_a_sample_more():
