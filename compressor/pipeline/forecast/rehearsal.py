@@ -71,7 +71,8 @@ def measure(run: Run, layout: Layout) -> Rehearsed:
         layout: its files, as `images.look` found them.
 
     Raises:
-        InputError: there are no images, or a network cannot be built as the recipe says.
+        InputError: there are no images, or a network cannot be built as the recipe says, of its
+            file of weights.
         MissingDependencyError: a device or precision asked for is not here.
     """
     from compressor.distillation.disk_budget import plan_disk
@@ -81,9 +82,11 @@ def measure(run: Run, layout: Layout) -> Rehearsed:
     from compressor.models.encoder import create_student, load_teacher
 
     recipe = run.plan.recipe
-    local = recipe.teacher.weights not in WEIGHTS_WORDS  # a file is read, nothing is downloaded
-    student = create_student(recipe.student, seed=recipe.distill.seed, load=False)
-    pair = Pair(load_teacher(recipe.teacher, load=local), student, run.compute())
+    of_teacher, of_student = (  # a file is read, nothing is downloaded
+        each.weights not in WEIGHTS_WORDS for each in (recipe.teacher, recipe.student)
+    )
+    student = create_student(recipe.student, seed=recipe.distill.seed, load=of_student)
+    pair = Pair(load_teacher(recipe.teacher, load=of_teacher), student, run.compute())
     found = _found(run, layout)
     counts = Counts(train=len(found.train), validation=found.validation)
     kept = time_budget.kept(run, counts.train, counts.validation)

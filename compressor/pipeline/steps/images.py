@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from compressor.data import audit as audits
-from compressor.data.audit import AuditSettings
+from compressor.data.audit import Audit, AuditSettings
 from compressor.data.image_files import DecodedInfo, inspect
 from compressor.data.layout import returned
 from compressor.data.layout.class_counts import ClassCount
@@ -133,10 +133,30 @@ def look(run: Run) -> Found:
     settings, root = settings_of(run), run.roots.images
     found = audits.look(root, settings)
     names = class_names(found, root, settings.labels)
+    inside = _looked_outside(run)
     if found.images:  # of other files alone the audit says what they are
         _require_enough(run, found, names, settings)
-    first, *more = found.described(settings.labels, names)
+    first, *more = [*found.described(settings.labels, names), *inside]
     return Found(found, found.classes(names), (f"images: {first}", *(f"  {line}" for line in more)))
+
+
+def _looked_outside(run: Run) -> list[str]:
+    """Return a sentence on a `data.ood` within the images folder.
+
+    Raises:
+        InputError: it is that folder, or it has no files.
+    """
+    images, ood, where = run.roots.images, run.roots.ood, run.plan.recipe.data.ood
+    if ood is None:
+        return []
+    folders = [each.resolve() for each in (images, ood) if isinstance(each, Path)]
+    if len(folders) == 2 and folders[0] == folders[1]:
+        raise InputError(f"{where}: data.ood is data.images; it is for images of another kind")
+    if not (files := len(_outside(run))):
+        raise InputError(f"{where}: data.ood has no files")
+    if len(folders) == 2 and folders[0] in folders[1].parents:
+        return [f"data.ood lies in data.images: its {files} files are no images of the task"]
+    return []
 
 
 def _require_enough(
@@ -166,6 +186,7 @@ def _make(run: Run, work: Path) -> None:
     ood = {outside[file]: info for file, info in looked.items()}
     if data.ood and not any(isinstance(info, DecodedInfo) for info in ood.values()):
         raise InputError(f"{data.ood}: data.ood has no usable image among {len(ood)} files")
+    ood = _without_images_of_the_task(run, found, ood)
     found.save(work, ood=ood)
     counts, shrunken = found.counts(), found.shrunken
     run.note(
@@ -183,6 +204,38 @@ def _make(run: Run, work: Path) -> None:
     except InputError:
         found.save(run.folder, ood=ood)  # so that the user finds rejected.csv
         raise
+
+
+def _without_images_of_the_task(
+    run: Run, found: Audit, ood: Mapping[str, DecodedInfo | str]
+) -> dict[str, DecodedInfo | str]:
+    """Give a reason in place of each image of `data.ood` that has the pixels of an image.
+
+    Raises:
+        InputError: all have.
+    """
+    task = {record.pixels_sha256: record.id for record in found.images.records}
+    left: dict[str, DecodedInfo | str] = {
+        name: f"of data.ood, with the pixels of {task[info.pixels_sha256]}, an image of the task"
+        if isinstance(info, DecodedInfo) and info.pixels_sha256 in task
+        else info
+        for name, info in ood.items()
+    }
+    usable, others = (
+        sum(isinstance(info, DecodedInfo) for info in each.values()) for each in (ood, left)
+    )
+    where = run.plan.recipe.data.ood
+    if usable and not others:
+        raise InputError(
+            f"{where}: all {usable} images of data.ood are images of the task too, pixel by pixel;"
+            " it is for images of another kind"
+        )
+    if same := usable - others:
+        run.warn(
+            f"data.ood: {same} of {usable} images are images of the task too, pixel by pixel; they"
+            " are left out (rejected.csv names them)"
+        )
+    return left
 
 
 def _decode(
@@ -224,7 +277,7 @@ def _folders(*roots: Root | None) -> list[Path]:
 STEP = Step(
     name="images",
     summary="decode every file, name the unusable, set duplicates aside, split",
-    version=3,
+    version=4,
     products=("dataset.json", "rejected.csv", "duplicates.csv"),
     needs=(),
     inputs=_inputs,

@@ -1,5 +1,6 @@
 """A machine that lacks something, and folders that are not free."""
 
+import shutil
 import subprocess
 import sys
 
@@ -83,3 +84,16 @@ def test_out_of_distribution_folder_without_images(project, refused):
     project.change(data__ood="ood")
     message = refused("run", "recipe.yaml")
     assert "ood: data.ood has no usable image among 1 files" in message
+
+
+def test_out_of_distribution_images_that_are_the_tasks_own(project, refused):
+    project.change(data__ood="images")
+    for more in ([], ["--dry-run"]):
+        assert "images: data.ood is data.images" in refused("run", "recipe.yaml", *more)
+    shutil.copytree(project.images, project.folder / "copies")
+    project.change(data__ood="copies")
+    message = refused("run", "recipe.yaml", new=[])
+    assert "copies: all 48 images of data.ood are images of the task too, pixel by pixel" in message
+    (project.folder / "empty").mkdir()
+    project.change(data__ood="empty")
+    assert "empty: data.ood has no files" in refused("run", "recipe.yaml", "--dry-run")
