@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from msgspec import Struct
@@ -29,6 +30,8 @@ class Setting(Struct, frozen=True, kw_only=True):
     schema_version: int = SCHEMA_VERSION
     image_size: Count
     embedding: int | None
+    stages: int | None = None
+    args: dict[str, Any] = {}
     batch: Count
     provider: Provider
     threads: Count | None
@@ -48,6 +51,8 @@ class Candidates(Setting, frozen=True, kw_only=True):
     models: tuple[CandidateFile, ...]
     refused: dict[str, str] = {}
     """Students that could not be exported, each with the reason."""
+    from_scratch: tuple[str, ...] | None = None
+    """Students without weights, whose embedding layer has fewer inputs; None: not known."""
 
 
 class Timed(Struct, frozen=True):
@@ -67,6 +72,8 @@ class LatencyTable(Setting, frozen=True, kw_only=True):
     models: tuple[Timed, ...]
     refused: dict[str, str] = {}
     """Students that could not be exported, or not run on that machine, each with the reason."""
+    from_scratch: tuple[str, ...] | None = None
+    """As in the candidates."""
 
 
 def time_model(model: str, path: Path, setting: Setting) -> Timed:
@@ -119,12 +126,15 @@ def measure(folder: Path, *, track: Track = silent) -> LatencyTable:
     return LatencyTable(
         image_size=candidates.image_size,
         embedding=candidates.embedding,
+        stages=candidates.stages,
+        args=candidates.args,
         batch=candidates.batch,
         provider=candidates.provider,
         threads=candidates.threads,
         machine=machine.describe(),
         models=tuple(rows),
         refused=refused,
+        from_scratch=candidates.from_scratch,
     )
 
 

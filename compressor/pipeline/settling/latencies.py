@@ -45,9 +45,11 @@ def write_candidates(plan: Plan, folder: Path, note: Callable[[str], None]) -> N
     Raises:
         InputError: a model of the target file is none of timm's, or none can be exported.
     """
-    models, refused = [], dict[str, str]()
+    models, refused, from_scratch = [], dict[str, str](), list[str]()
     for candidate in candidates(plan, download=True):
         model = candidate.spec.model
+        if not candidate.has_weights:
+            from_scratch.append(model)
         note(f"exporting {model}")
         path = folder / f"{model}.onnx"
         try:
@@ -61,7 +63,12 @@ def write_candidates(plan: Plan, folder: Path, note: Callable[[str], None]) -> N
     if not models:
         told = "".join(f"\n  {model}: {why}" for model, why in refused.items())
         raise InputError(f"no candidate of {plan.target_name} can be exported:{told}")
-    document = Candidates(**asdict(setting(plan)), models=tuple(models), refused=refused)
+    document = Candidates(
+        **asdict(setting(plan)),
+        models=tuple(models),
+        refused=refused,
+        from_scratch=tuple(from_scratch),
+    )
     write_json(folder / latency_table.CANDIDATES, plain(document))
 
 
@@ -114,7 +121,7 @@ def timings(
         InputError: as for `require_latencies`.
     """
     if plan.recipe.student.latency_table is not None:
-        known = _table(plan, plan.recipe.student.latency_table)
+        known = _table(plan, plan.recipe.student.latency_table, found)
         yield from (known[candidate.spec.model] for candidate in found)
         return
     how, most = setting(plan), limits.get("size_mb", math.inf)
@@ -160,13 +167,20 @@ def setting(plan: Plan) -> Setting:
     return Setting(
         image_size=plan.recipe.student.image_size,
         embedding=plan.recipe.student.embedding,
+        stages=plan.recipe.student.stages,
+        args=plan.recipe.student.args,
         batch=plan.target.batches[0],
         provider=plan.target.provider,
         threads=plan.target.threads,
     )
 
 
-def _table(plan: Plan, path: Path) -> dict[str, Tried]:
+def _table(plan: Plan, path: Path, found: Sequence[Candidate] = ()) -> dict[str, Tried]:
+    """Return what a table says of each model.
+
+    Raises:
+        InputError: it is of other candidates than those found, or of another setting or machine.
+    """
     measured, wanted = latency_table.load(path), asdict(setting(plan))
     others = {key: getattr(measured, key) for key in wanted}
     if differing := [key for key in wanted if others[key] != wanted[key]]:
@@ -174,6 +188,15 @@ def _table(plan: Plan, path: Path) -> dict[str, Tried]:
         raise InputError(f"{path}: measured at {shown}. Export the candidates and measure again.")
     if not device.matches(measured.machine, plan.target.pattern):
         raise InputError(f"{path}: not measured on the target {plan.target_name}")
+    untrained = measured.from_scratch
+    if untrained is not None and (
+        other := [each for each in found if each.has_weights == (each.spec.model in untrained)]
+    ):
+        was = "with" if not other[0].has_weights else "without"
+        raise InputError(
+            f"{path}: {other[0].spec.model} was measured {was} weights, which is another network. "
+            "Export the candidates and measure again."
+        )
     known = {timed.model: Tried(timed.model, timed) for timed in measured.models}
     known |= {model: Tried(model, None, why) for model, why in measured.refused.items()}
     if missing := [model for model in names(plan) if model not in known]:

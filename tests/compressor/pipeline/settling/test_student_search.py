@@ -65,6 +65,8 @@ def test_where_none_fits_it_says_what_was_measured(plan, timings):
     [
         ({"image_size": 224}, "measured at image_size 224, not 32"),
         ({"batch": 8, "threads": 4}, "measured at batch 8, not 1, threads 4, not 1"),
+        ({"stages": 2, "args": {"a": 1}}, r"measured at stages 2, not None, args {'a': 1}, not {}"),
+        ({"from_scratch": []}, "small_075 was measured with weights, which is another network"),
         ({"models": []}, "lacks mobilenetv3_small_075, mobilenetv3_small_050"),
         ({"models": [{"model": "x"}]}, r"models\[0\].size_mb: missing"),
         ({"machine": None}, "machine: expected object, got null"),
