@@ -73,8 +73,8 @@ def from_file_system() -> Iterator[None]:
 
 def _translated(error: OSError) -> ToolError | None:
     where = error.filename or "a file"
-    if error.errno in _FULL:
-        return _disk_full(where)
+    if error.errno in _FULL:  # of a copy the first name is what is read
+        return _disk_full(error.filename2 or error.filename or "a file that was being written")
     refused = (
         errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR,
         errno.ENAMETOOLONG, errno.ELOOP,

@@ -97,7 +97,15 @@ def test_where_a_folder_should_be_made_is_a_file(monkeypatch, capsys, tmp_path):
 def test_a_write_to_a_full_disk_that_names_no_file(monkeypatch, capsys):
     error = OSError(errno.ENOSPC, "No space left on device")
     code, _, err = guard(monkeypatch, capsys, raising(error))
-    assert (code, err[:33]) == (3, "error: a file: no space left on t")
+    assert code == 3
+    assert err.startswith("error: a file that was being written: no space left on this disk.")
+
+
+def test_a_copy_to_a_full_disk_names_what_was_written(monkeypatch, capsys):
+    error = OSError(errno.ENOSPC, "No space left on device", "/from/a", None, "/to/b")
+    code, _, err = guard(monkeypatch, capsys, raising(error))
+    assert code == 3
+    assert err.startswith("error: /to/b: no space left on this disk.")
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "I/O error"), RuntimeError("a bug")])
