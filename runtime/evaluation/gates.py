@@ -119,6 +119,14 @@ def _accuracy_drop(evidence: Evidence) -> Value | None:
     return Value(drop, None if loss is None else (loss.low, loss.high))
 
 
+def why_unmeasured(gate: Gate, evidence: Evidence) -> str:
+    """Return why a gate whose `measure` is None was not measured."""
+    labelled = _key_of_answers(evidence.teacher, "accuracy") in evidence.teacher.scores
+    if gate.measure is _accuracy_drop and _agreement(evidence) is not None and not labelled:
+        return "no held-out image has a label; `compressor label RECIPE --holdout 60` asks for some"
+    return "this score could not be measured on these images"
+
+
 def _latency(evidence: Evidence) -> Value | None:
     latency, load = evidence.file.latency, evidence.load
     if latency is UNSET:

@@ -52,7 +52,7 @@ def judge(require: Mapping[str, float | str | None], evidence: Evidence, target:
 def _judged(gate: Gate, wanted: float, evidence: Evidence, target: Target) -> Requirement:
     measured = gate.measure(evidence)
     if measured is None:
-        why = "this score could not be measured on these images"
+        why = gates.why_unmeasured(gate, evidence)
         return Requirement(gate.key, gate.rule, wanted, None, None, why)
     got, why = measured.value, ""
     passed: bool | None = got >= wanted if gate.rule == "at least" else got <= wanted

@@ -73,6 +73,14 @@ def test_a_figure_that_was_not_measured_is_undecided(requirement, undecided, pas
     assert found.passed is passed
 
 
+def test_without_labelled_held_out_images_a_drop_says_how_to_have_some(verdict):
+    """The file answers, as its agreement shows; nobody can say whether rightly."""
+    found = verdict({"accuracy_drop": 0.5}, teacher={}, accuracy_linear=None)
+    assert found.requirements[1].why == (
+        "no held-out image has a label; `compressor label RECIPE --holdout 60` asks for some"
+    )
+
+
 def test_a_drop_needs_the_teachers_score_too(verdict):
     found = verdict({"accuracy_drop": 0.5}, teacher={})
     assert found.requirements[1].passed is None
