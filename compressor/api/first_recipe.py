@@ -100,15 +100,16 @@ def first_look(images: str | Path, skipped: Sequence[Path] = ()) -> FirstLook:
     """Look at images. Decodes nothing; takes what is most likely where it is open.
 
     Raises:
-        InputError: a folder or source cannot be read.
+        InputError: a folder or source cannot be read, or has no images.
     """
     address = addresses.from_here(images)
     root = opened(address)
     found = layout.read(Question(root, skipped=skipped, propose=True))
     others = others_in(root) if isinstance(root, Path) else []
-    if others and not found.images:
-        first = command("compressor", "init", others[0])
-        raise InputError(f"{images}: no image files in this folder. Is this meant?\n  {first}")
+    if not found.images:
+        hint = f" Is this meant?\n  {command('compressor', 'init', others[0])}" if others else ""
+        where = "folder" if isinstance(root, Path) else "source"
+        raise InputError(f"{images}: no image files in this {where}.{hint}")
     own = isinstance(root, Source) and root.has_labels
     names = class_names(found, root, "source") if own else found.class_of
     return FirstLook(address, found, names, own, found.classes(names), tuple(others))

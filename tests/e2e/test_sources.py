@@ -7,6 +7,7 @@ import tarfile
 
 import pytest
 from click.testing import CliRunner
+from PIL import Image, ImageOps
 
 from compressor.cli.app import commands
 from compressor.pipeline import labelling, runner
@@ -32,12 +33,15 @@ def pack(paths, shard):
 
 @pytest.fixture
 def place(tmp_path, folder_of_images):
-    """Three shards, the images of two of them as a folder, and a list of the third's."""
+    """Three shards, their images as folders, and a list of the third's with other colours."""
     paths = sorted(folder_of_images.rglob("*.png"))
     (tmp_path / "shards").mkdir()
     for number in range(3):
         pack(paths[number::3], tmp_path / "shards" / f"part-{number}.tar")
-    others = sorted((tmp_path / "folder" / "part-2.tar").glob("*.png"))
+    (tmp_path / "other").mkdir()
+    others = [tmp_path / "other" / f"{number}.png" for number in range(len(paths[2::3]))]
+    for path, other in zip(paths[2::3], others, strict=True):
+        ImageOps.invert(Image.open(path).convert("RGB")).save(other)
     (tmp_path / "other.txt").write_text("\n".join(map(str, others)) + "\n")
     shutil.move(tmp_path / "folder" / "part-2.tar", tmp_path / "held-folder")
     shutil.copytree(tmp_path / "held-folder", tmp_path / "folder" / "part-2.tar")

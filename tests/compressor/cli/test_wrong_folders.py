@@ -97,3 +97,13 @@ def test_out_of_distribution_images_that_are_the_tasks_own(project, refused):
     (project.folder / "empty").mkdir()
     project.change(data__ood="empty")
     assert "empty: data.ood has no files" in refused("run", "recipe.yaml", "--dry-run")
+
+
+@pytest.mark.parametrize("files", [[], ["notes.txt"]])
+def test_a_first_recipe_for_a_folder_without_images(project, refused, files):
+    (project.folder / "other").mkdir()
+    for name in files:
+        (project.folder / "other" / name).write_text("x")
+    message = refused("init", "other", "--recipe", "other.yaml")
+    assert message == "other: no image files in this folder.\n"
+    assert not (project.folder / "other.yaml").exists()
