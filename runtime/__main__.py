@@ -231,9 +231,10 @@ def time_candidates(folder: Path, out: Path) -> None:
     """Time the candidates in FOLDER on this device, so that a student can be chosen for it."""
     from runtime.benchmark import latency_table
     from runtime.documents import plain
-    from runtime.files import write_json
+    from runtime.files import require_writable, write_json
     from runtime.text import table
 
+    require_writable(out.parent)
     measured = latency_table.measure(folder, track=bar)
     write_json(out, plain(measured))
     rows = [

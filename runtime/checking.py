@@ -7,6 +7,7 @@ from pathlib import Path
 from runtime.bundle import bundle as bundles
 from runtime.bundle import golden
 from runtime.evaluation import check as evaluation
+from runtime.files import require_writable
 from runtime.progress import Track, silent
 from runtime.results.report import Report
 
@@ -37,6 +38,7 @@ def check(
 
     Raises:
         InputError: this is not a bundle, or it is damaged.
+        OSError: nothing can be written in `out`.
         MissingDependencyError: the backend is not installed, or its provider does not start here.
     """
     from runtime.report import markdown
@@ -44,6 +46,8 @@ def check(
 
     loaded = bundles.load(Path(bundle))
     golden_set = golden.load(loaded.folder / "golden")
+    if out is not None:
+        require_writable(Path(out))
     found = evaluation.check(
         loaded, golden_set, sustained_s=sustained_s, openvino=openvino, track=track
     )

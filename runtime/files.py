@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -26,6 +27,17 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def require_writable(folder: Path) -> None:
+    """Try to write where a folder is or will be, before work of minutes whose result goes there.
+
+    Raises:
+        OSError: nothing can be written there.
+    """
+    nearest = next(each for each in (folder, *folder.parents) if each.exists())
+    with tempfile.TemporaryFile(dir=nearest):  # without a name: nothing is left, also when killed
+        pass
 
 
 def write_text(path: Path, text: str) -> None:

@@ -30,7 +30,7 @@ from runtime.bundle import bundle as bundles
 from runtime.bundle.schema import extras
 from runtime.cli import NOT_PASSED
 from runtime.errors import InputError, MissingDependencyError
-from runtime.files import write_text
+from runtime.files import require_writable, write_text
 from runtime.results.report import Report
 from runtime.results.scores import from_json
 from runtime.text import amount
@@ -134,10 +134,12 @@ def check(
     Raises:
         InputError: the bundle is damaged, the destination is not an address, or the check refused.
         MissingDependencyError: the machine cannot be reached, or lacks Python, a backend or space.
+        OSError: nothing can be written in `out`.
     """
     loaded = bundles.load(bundle)
     files = (each.path.name for each in loaded.artifacts)
     backend = extras(files, loaded.target.provider)
+    require_writable(out)
     with _connected(destination) as host, tempfile.TemporaryDirectory() as temporary:
         packed, wheel = Path(temporary) / f"{_name(bundle)}.tar", write_wheel(Path(temporary))
         archive.pack(bundle.resolve(), packed)

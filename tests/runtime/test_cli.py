@@ -14,6 +14,7 @@ import runtime
 from runtime.backends.ort_library import import_onnxruntime
 from runtime.bundle import bundle
 from runtime.cli import bar
+from runtime.evaluation import check as evaluation
 
 
 def command(*arguments, cwd, options=()):
@@ -113,6 +114,21 @@ def test_no_bundle(tmp_path):
     done = command("check", "nowhere", cwd=tmp_path)
     assert refused(done, 2).startswith("nowhere: not a bundle (it has no manifest.json).")
     assert done.stdout == ""
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_anything_runs(
+    sound_bundle, tmp_path, monkeypatch
+):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(evaluation, "check", lambda *given, **more: pytest.fail("it ran"))
+    with pytest.raises(NotADirectoryError):
+        runtime.check(sound_bundle, out=tmp_path / "file" / "report")
+
+
+def test_a_report_below_a_file(folder):
+    done = command("check", "bundle", "--out", "bundle/bundle.json/report", cwd=folder.parent)
+    assert done.returncode == 2
+    assert "Not a directory. Choose another folder with --out." in done.stderr
 
 
 def test_an_error_is_one_json_document_too(folder):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from runtime.documents import read_json
 from runtime.errors import InputError
-from runtime.files import replacing, sha256_of, size_of, write_json, write_text
+from runtime.files import replacing, require_writable, sha256_of, size_of, write_json, write_text
 
 
 def test_replacing_makes_the_folders_and_the_file(tmp_path):
@@ -36,6 +36,15 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, failure):
         write()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_whether_a_folder_could_be_written_is_known_without_making_it(tmp_path):
+    require_writable(tmp_path / "a" / "b")
+    assert [*tmp_path.iterdir()] == []
+    (tmp_path / "file").write_text("")
+    for taken in ("file", "file/below"):
+        with pytest.raises(NotADirectoryError):
+            require_writable(tmp_path / taken)
 
 
 def test_a_writer_that_writes_nothing_is_an_error(tmp_path):
