@@ -175,6 +175,7 @@ def test_the_quickstart_writes_into_no_folder_of_others(tmp_path):
 def test_the_starter_recipe_loads_whatever_the_folder_is_called(tmp_path, name, classes):
     folder = tmp_path / "x" / name
     folder.mkdir(parents=True)
+    (folder / "0.png").touch()
     for number in range(classes):
         (folder / f"class{number}").mkdir()
         (folder / f"class{number}" / "1.png").touch()
