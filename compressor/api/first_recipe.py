@@ -19,7 +19,7 @@ from compressor.pipeline.storage.run_files import LOCK, require_own
 from compressor.recipe import target
 from compressor.recipe.document import Document, dump
 from compressor.recipe.places import addresses
-from compressor.recipe.schema import FEWEST_IMAGES
+from compressor.recipe.places.addresses import FEWEST_IMAGES
 from runtime.errors import InputError
 from runtime.files import write_text
 from runtime.images.image_file import ImageFile

@@ -33,7 +33,7 @@ def audit(images: str | Path, labels: str | None, class_level: int | None, as_js
     from compressor.data.layout.names import class_names
     from compressor.data.sources.opened import opened
     from compressor.events import Reporter
-    from compressor.recipe.schema import FEWEST_IMAGES
+    from compressor.recipe.places.addresses import FEWEST_IMAGES
     from runtime.text import printable
 
     set_up_logging()

@@ -11,6 +11,7 @@ from compressor.recipe.choices import STRATEGIES, OneOf
 from compressor.recipe.distill_section import Distill
 from compressor.recipe.document import Section
 from compressor.recipe.networks import Student, Teacher
+from compressor.recipe.places.addresses import FEWEST_IMAGES
 from compressor.recipe.values import Count, Positive, Share
 from runtime.images import corruptions
 
@@ -26,9 +27,6 @@ __all__ = [
     "Teacher",
     "json_schema",
 ]
-
-FEWEST_IMAGES = 40
-"""The default of `data.min_images`."""
 
 
 def _share_or_folder(value: object) -> object:

@@ -24,6 +24,8 @@ _SUFFIXES: dict[str, Kind] = {
     ".zip": "store",
     **dict.fromkeys(VIDEO_SUFFIXES, "video"),
 }
+FEWEST_IMAGES = 40
+"""The default of `data.min_images`: usable images below a place that a run needs."""
 LABEL_WORDS = ("folders", "source", "none")
 """What `data.labels` may be besides a CSV; `source`: the classes that come with the images."""
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(://|::)")
