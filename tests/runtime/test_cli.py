@@ -14,7 +14,6 @@ import runtime
 from runtime.backends.ort_library import import_onnxruntime
 from runtime.bundle import bundle
 from runtime.cli import bar
-from runtime.evaluation import check as evaluation
 
 
 def command(*arguments, cwd, options=()):
@@ -116,13 +115,16 @@ def test_no_bundle(tmp_path):
     assert done.stdout == ""
 
 
-def test_a_report_that_cannot_be_written_is_refused_before_anything_runs(
-    sound_bundle, tmp_path, monkeypatch
-):
+def test_a_report_that_cannot_be_written_is_refused_before_anything_runs(sound_bundle, tmp_path):
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(evaluation, "check", lambda *given, **more: pytest.fail("it ran"))
+
+    def track(items, *, label, total):
+        pytest.fail(f"it ran: {label}")
+
     with pytest.raises(NotADirectoryError):
-        runtime.check(sound_bundle, out=tmp_path / "file" / "report")
+        runtime.check(sound_bundle, out=tmp_path / "file" / "report", track=track)
+    with pytest.raises(pytest.fail.Exception, match="it ran"):
+        runtime.check(sound_bundle, out=tmp_path / "report", track=track)
 
 
 def test_a_report_below_a_file(folder):

@@ -229,7 +229,7 @@ class Store:
                     shutil.rmtree(path, ignore_errors=True)
         for path in _below(self.folder / "locks"):
             with suppress(FileNotFoundError):
-                if path.name not in used and time.time() - path.stat().st_mtime >= _WORK_KEPT_S:
+                if path.stem not in used and time.time() - path.stat().st_mtime >= _WORK_KEPT_S:
                     _unlink_free(path)
         for path in _below(self.folder):
             if _OF_OLD_VERSIONS.fullmatch(path.name):
@@ -243,7 +243,7 @@ class Store:
 
 
 def _unlink_free(path: Path) -> None:
-    """Remove a lock file that nobody holds."""
+    """Remove a file of `locks` that nobody holds."""
     lock = FileLock(path, is_singleton=False)
     with suppress(Timeout):
         lock.acquire(timeout=0)

@@ -251,7 +251,10 @@ def test_work_that_a_live_run_has_just_begun_stays(store):
 
     def fill(work):
         assert not any(work.iterdir())
+        begun = store.folder / "locks" / f"{key('file')}.begun"
+        os.utime(begun, (0, 0))  # as of work that takes more than a day
         other.close()
+        assert begun.exists()
         (work / "file").touch()
 
     assert store.make(key("file"), ("file",), fill, print)[1]
