@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import codecs
 import errno
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 class ToolError(Exception):
@@ -81,7 +83,15 @@ def _translated(error: OSError) -> ToolError | None:
     )  # fmt: skip
     if error.errno in refused:
         return InputError(f"{where}: {error.strerror}. Choose another folder with --out.")
+    if error.errno == errno.ENOENT and error.filename and _is_of_the_kernel(Path(error.filename)):
+        return InputError(f"{where}: /proc and the like take no files. Choose another folder.")
     return None
+
+
+def _is_of_the_kernel(path: Path) -> bool:
+    """Whether a path is in a file system without blocks: what it lacks nobody can make."""
+    nearest = next((each for each in path.absolute().parents if each.exists()), None)
+    return os.name == "posix" and nearest is not None and os.statvfs(nearest).f_blocks == 0
 
 
 def lacking(error: BaseException) -> MissingDependencyError | None:

@@ -53,6 +53,7 @@ def audit(images: str | Path, labels: str | None, class_level: int | None, as_js
             "labels": settings.labels,
             "classes": result.images.classes_by_split(),
             "notes": result.notes,
+            "nearly_black": result.nearly_black,
             "rejected": [vars(rejected) for rejected in result.rejected],
             "duplicates": [vars(duplicate) for duplicate in result.duplicates],
         }
@@ -63,6 +64,8 @@ def audit(images: str | Path, labels: str | None, class_level: int | None, as_js
     for each in result.duplicates:
         how = "has the pixels" if each.why == "same pixels" else "is a shrunken copy"
         say(printable(f"duplicate  {each.id} {how} of {each.twin}"))
+    for name in result.nearly_black:
+        say(printable(f"black      {name} is nearly black"))
     for name in result.lost_classes:
         say(printable(f"class      {name} has no usable image"))
     say(

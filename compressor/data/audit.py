@@ -83,6 +83,8 @@ class Audit:
     """What the folders say: a split, what was left out."""
     lost_classes: tuple[str, ...] = ()
     """Classes of files none of which is usable."""
+    nearly_black: tuple[str, ...] = ()
+    """Ids of usable images with hardly any light in them."""
 
     @property
     def shrunken(self) -> int:
@@ -276,7 +278,8 @@ def audit(
     meant = {name for path, name in by_path.items() if has_image_suffix(path.name)}
     lost = tuple(sorted(meant - set(classes))) if looks else ()
     images = ImageSet(where.root, classes, tuple(records))
-    return Audit(images, rejected, duplicates, found.notes, lost)
+    dark = tuple(record.id for record in records if looks[record.id].is_nearly_black)
+    return Audit(images, rejected, duplicates, found.notes, lost, dark)
 
 
 def _was_meant_as_image(rejected: Rejected) -> bool:

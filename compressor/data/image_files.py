@@ -24,6 +24,8 @@ _ROUND = 512
 """Images that a process decodes before it sends what it has found."""
 SIDE = 16
 """Cells of a thumbprint in each direction."""
+_BLACK = 16
+"""The grey level, of 256, that no cell of a nearly black image reaches."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,11 @@ class DecodedInfo:
     height: int
     thumbprint: bytes
     """What a shrunken copy has in common with it: grey levels of SIDE x SIDE equal cells."""
+
+    @property
+    def is_nearly_black(self) -> bool:
+        """Whether no cell is brighter than 15 of 255: what 12 bits in a 16-bit file come to."""
+        return max(self.thumbprint) < _BLACK
 
 
 def inspect(

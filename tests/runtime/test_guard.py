@@ -6,12 +6,13 @@ import os
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import click
 import pytest
 
-from runtime.cli import INTERRUPTED, exit_code, guarded
+from runtime.cli import BUG, INTERRUPTED, exit_code, guarded
 from runtime.errors import ImageError, InputError, MissingDependencyError, ToolError
 from runtime.files import write_text
 from runtime.results.report import Requirement, Verdict
@@ -92,6 +93,19 @@ def test_where_a_folder_should_be_made_is_a_file(monkeypatch, capsys, tmp_path):
     code, _, err = guard(monkeypatch, capsys, lambda: write_text(tmp_path / "run" / "x", "text"))
     assert code == 2
     assert err == f"error: {tmp_path / 'run'}: File exists. Choose another folder with --out.\n"
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc here")
+def test_a_file_below_proc(monkeypatch, capsys):
+    code, _, err = guard(monkeypatch, capsys, lambda: write_text(Path("/proc/new/report"), "text"))
+    assert code == 2
+    assert err == "error: /proc/new: /proc and the like take no files. Choose another folder.\n"
+
+
+def test_a_file_that_we_forgot_to_make_is_a_bug(monkeypatch, capsys, tmp_path):
+    code, _, err = guard(monkeypatch, capsys, lambda: (tmp_path / "forgotten").read_bytes())
+    assert code == BUG
+    assert "a bug in edge-compressor: FileNotFoundError" in err
 
 
 def test_a_write_to_a_full_disk_that_names_no_file(monkeypatch, capsys):

@@ -199,6 +199,11 @@ def _make(run: Run, work: Path) -> None:
         run.note(f"usable images of each class: {found.images.class_counts()}")
     for name in found.lost_classes:
         run.warn(f"no usable image of the class {name}: it is left out (rejected.csv says why)")
+    if dark := found.nearly_black:
+        run.warn(
+            f"{len(dark)} of {counts['images']} images are nearly black, such as {dark[0]}. Files "
+            "of 16 bits keep their upper 8: scale a camera's 10 or 12 bits to 16 when they are saved."
+        )
     try:
         found.require_usable(max_rejected=data.max_rejected, min_images=data.min_images)
     except InputError:

@@ -4,7 +4,9 @@ import json
 import shutil
 import sys
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from compressor.cli import app
 
@@ -150,3 +152,13 @@ def test_a_class_whose_images_are_all_damaged_is_said(project, say):
     _, out, err = say("audit", "images")
     assert "green 1" in err
     assert "class      green has no usable image" in out
+
+
+def test_twelve_bits_in_sixteen_are_said(project, say):
+    values = np.arange(32 * 32, dtype=np.uint16).reshape(32, 32) * 4  # up to 4,092
+    Image.fromarray(values).save(project.images / "blue" / "12 bits.png")
+    Image.fromarray(values * 16).save(project.images / "blue" / "16 bits.png")
+    _, out, _ = say("audit", "images")
+    assert "black      blue/12 bits.png is nearly black" in out
+    assert "16 bits" not in out
+    assert json.loads(say("audit", "images", "--json")[1])["nearly_black"] == ["blue/12 bits.png"]

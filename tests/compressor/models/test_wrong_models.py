@@ -83,6 +83,7 @@ def test_a_model_that_the_hub_does_not_have_is_refused():
         ("vit_tiny_patch16_22", r"teacher\.model: timm .* knows no 'vit_tiny_patch16_22'; "
          r"did you mean vit_tiny_patch16_224 or "),
         ("VIT_tiny_patch16_224.a", "knows no 'VIT_tiny_patch16_224.a'; did you mean vit_tiny_"),
+        ("dinov2", "knows no 'dinov2'; did you mean vit_base_patch14_dinov2 or "),
         ("zzzzzz", "knows no 'zzzzzz'$"),
         ("vit_tiny_patch16_224.nope", r"Invalid pretrained tag \(nope\) .* Known: "
          r"vit_tiny_patch16_224\.augreg_in21k, "),
