@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from export import onnx_versions
 from export.refusals import UNFORESEEN, refused_by
-from runtime.errors import InputError
+from runtime.errors import InputError, from_file_system
 from runtime.files import replacing
 from runtime.images.preprocess import Preprocess
 
@@ -87,6 +87,7 @@ class Trained(Protocol):
         """How an image becomes its input."""
 
 
+@from_file_system()
 def to_onnx(
     student: Trained | nn.Module,
     path: str | Path,
@@ -111,7 +112,9 @@ def to_onnx(
         The path.
 
     Raises:
-        InputError: a plain module without `size_px`, or an operation that ONNX does not have.
+        InputError: a plain module without `size_px`, an operation that ONNX does not have, or a
+            path that cannot be written to.
+        MissingDependencyError: the disk is full.
     """
     properties = dict(metadata or {})
     if isinstance(student, nn.Module):

@@ -41,7 +41,7 @@ def check(
 
     folder = check_folder(bundle, out)
     report = check_bundle(bundle, out=folder, sustained_s=sustained_s, openvino=openvino, track=bar)
-    conclude(report, folder, "this machine", as_json=as_json)
+    conclude(report, bundle, folder, "this machine", as_json=as_json)
 
 
 @main.command()
@@ -161,8 +161,8 @@ def serve(
 ) -> None:
     """Answer images over HTTP with the student of BUNDLE: docs/serve.md.
 
-    `curl --data-binary @a.jpg http://127.0.0.1:8000/predict` prints what `predict --json` does. It
-    has no passwords: let other machines reach it only where all of them may.
+    `curl --data-binary @a.jpg http://127.0.0.1:8000/predict` prints one object of `predict --json`.
+    It has no passwords: let other machines reach it only where all of them may.
     """
     from runtime.monitoring.monitor import Monitor
     from runtime.prediction.student import load

@@ -6,12 +6,14 @@ from pathlib import Path
 
 from runtime.bundle import bundle as bundles
 from runtime.bundle import golden
+from runtime.errors import from_file_system
 from runtime.evaluation import check as evaluation
 from runtime.files import require_writable
 from runtime.progress import Track, silent
 from runtime.results.report import Report
 
 
+@from_file_system()
 def check(
     bundle: str | Path,
     *,
@@ -37,9 +39,9 @@ def check(
         The report.
 
     Raises:
-        InputError: this is not a bundle, or it is damaged.
-        OSError: nothing can be written in `out`.
-        MissingDependencyError: the backend is not installed, or its provider does not start here.
+        InputError: this is not a bundle, it is damaged, or nothing can be written in `out`.
+        MissingDependencyError: the backend is not installed, its provider does not start here, or
+            the disk is full.
     """
     from runtime.report import markdown
     from runtime.report.doubts import with_warnings

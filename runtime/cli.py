@@ -66,15 +66,17 @@ def check_folder(bundle: Path, out: Path | None) -> Path:
     return out if out is not None else resolved.parent / f"{resolved.name}-check"
 
 
-def conclude(report: Report, folder: Path, where: str, *, as_json: bool) -> NoReturn:
+def conclude(report: Report, bundle: Path, folder: Path, where: str, *, as_json: bool) -> NoReturn:
     """Print a finished check and exit with the code of its verdict.
 
     Args:
         report: the report of the check.
+        bundle: what was checked.
         folder: where it was written.
         where: the machine, in words.
         as_json: whether to print the report as one JSON document.
     """
+    from runtime.bundle import bundle as bundles
     from runtime.report import markdown as reports
 
     print_report(report, as_json=as_json)
@@ -83,6 +85,13 @@ def conclude(report: Report, folder: Path, where: str, *, as_json: bool) -> NoRe
         f"report: {folder / 'report.html'} (and .md, .json)",
         err=True,
     )
+    usual, best = bundles.load(bundle).recommended.stage, report.recommended.stage
+    if best != usual:
+        say(
+            f"{best} is recommended on {where}. `predict`, `serve` and `runtime.load` take what the "
+            f"bundle names, {usual}, unless asked for it: --file {best}",
+            err=True,
+        )
     sys.exit(exit_code(report))
 
 

@@ -93,14 +93,14 @@ def distill(
     """Train a student to give the teacher's embeddings; the given networks are left as they are.
 
     Args:
-        images: to train on: a folder, files, or uint8 [N, H, W, 3] in RGB.
+        images: to train on: a folder or other source, files, or uint8 [N, H, W, 3] in RGB.
         teacher: a timm model, its name, keys of a recipe's section, or an encoder.
         student: the same; by name it has pretrained weights, or new ones where there are none.
         method: `tintem`, or one of those that it is compared with.
         epochs: passes over the training images; None: as many as suit the number of images; 0: the
             closed form alone, for a student with pretrained weights.
         labels: [N] class indices, -1 where not known; only `supervised` learns from them.
-        validation: a share of the images, or images of their own, that choose the best epoch.
+        validation: a share of the images, or images of their own, that choose the epoch to keep.
         settings: other keys of a recipe's section `distill`, such as `{"batch": 32, "seed": 1}`.
             With `{"minutes": 5}`, rates are measured first; epochs and views are those that fit.
         on_event: called with messages, progress and epochs; what it raises ends the training.

@@ -154,4 +154,4 @@ def check(
     folder = check_folder(bundle, out)
     options = ssh_check.CheckOptions(python, not no_install, keep, sustained_s)
     report = ssh_check.check(bundle, on, options, folder, lambda line: say(line, err=True))
-    conclude(report, folder, on, as_json=as_json)
+    conclude(report, bundle, folder, on, as_json=as_json)

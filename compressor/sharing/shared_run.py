@@ -39,10 +39,15 @@ class SharedRun:
 
     def text(self) -> str:
         """Say what is shared."""
-        pictures = sum(name.startswith(f"{BUNDLE}/golden/images/") for name in self.files)
+        kinds = {"images": "of your held-out images", "ood": "of data.ood"}
+        counts = {
+            what: sum(name.startswith(f"{BUNDLE}/golden/{below}/") for name in self.files)
+            for below, what in kinds.items()
+        }
+        pictures = " and ".join(f"{count} {what}" for what, count in counts.items() if count)
         size = sum(size_of(path) for path in self.files.values())
         line = f"{len(self.files) + 1} files, {amount(size)}"
-        return f"{line}, among them {pictures} of your held-out images" if pictures else line
+        return f"{line}, among them {pictures}" if pictures else line
 
 
 def read(folder: Path, *, licence: str | None = None) -> SharedRun:

@@ -132,6 +132,9 @@ def test_a_plain_module_says_its_size(tmp_path):
     with pytest.raises(InputError, match="give size_px"):
         export_room.to_onnx(module, tmp_path / "s.onnx")
     assert not list(tmp_path.iterdir())
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="file: File exists"):
+        export_room.to_onnx(module, tmp_path / "file" / "s.onnx", size_px=8)
     probe = torch.nn.Linear(5, 2)
     path = export_room.to_onnx(module, str(tmp_path / "s.onnx"), size_px=8, probe=probe)
     assert facts(path)["outputs"] == {"embedding": ["batch", 5], "logits": ["batch", 2]}

@@ -14,6 +14,7 @@ import runtime
 from runtime.backends.ort_library import import_onnxruntime
 from runtime.bundle import bundle
 from runtime.cli import bar
+from runtime.errors import InputError
 
 
 def command(*arguments, cwd, options=()):
@@ -121,7 +122,7 @@ def test_a_report_that_cannot_be_written_is_refused_before_anything_runs(sound_b
     def track(items, *, label, total):
         pytest.fail(f"it ran: {label}")
 
-    with pytest.raises(NotADirectoryError):
+    with pytest.raises(InputError, match="Not a directory"):
         runtime.check(sound_bundle, out=tmp_path / "file" / "report", track=track)
     with pytest.raises(pytest.fail.Exception, match="it ran"):
         runtime.check(sound_bundle, out=tmp_path / "report", track=track)

@@ -77,7 +77,7 @@ def read(folder: Path) -> DeviceFolder:
         what = "the monitor has kept no image yet" if kept != folder else "no folder of a monitor"
         raise InputError(
             f"{kept}: {what}: it has no note of an image.\n"
-            "  `runtime.Monitor` and `python -m runtime serve --monitor` write it: docs/monitor.md."
+            "  `runtime.Monitor` and --monitor of `predict` and `serve` write it: docs/monitor.md."
         )
     notes, left_out = list[Note](), list[LeftOut]()
     for name in beside:

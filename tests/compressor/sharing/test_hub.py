@@ -48,6 +48,14 @@ def test_a_run_is_one_private_commit_of_card_report_and_bundle(hub, push, finish
     assert "held-out images" in err
 
 
+def test_images_that_are_not_of_the_task_are_told_too(push, finished_run, make_bundle):
+    shutil.rmtree(finished_run / "bundle")
+    shutil.copytree(make_bundle(images=16, ood=6), finished_run / "bundle")
+    code, _, err = push("--dry-run")
+    assert (code, err.count("would send")) == (0, 1)
+    assert "among them 16 of your held-out images and 6 of data.ood" in err
+
+
 def test_a_second_push_replaces_the_first_and_leaves_no_old_file(hub, push, finished_run):
     other = {"bundle/old.onnx": b"old", "notes.txt": b"mine"}
     hub.add("me/tiny", private=True, files=other)

@@ -80,3 +80,14 @@ def test_a_recommended_file_that_is_broken_is_never_replaced_in_silence(
 def test_a_recommendation_of_a_file_that_is_not_there_is_refused(two_files):
     with pytest.raises(InputError, match="recommended: 'onnx-fp16' is none of onnx-fp32, onnx-int"):
         runtime.load(two_files("onnx-fp16"))
+
+
+@pytest.mark.parametrize("named", ["onnx-int8", "onnx-fp32"])
+def test_a_check_says_how_to_ask_for_another_file_than_the_bundles(
+    two_files, named, monkeypatch, capsys
+):
+    monkeypatch.setattr("sys.argv", ["runtime", "check", str(two_files(named))])
+    with pytest.raises(SystemExit):
+        guarded(main)  # the INT8 file answers with the opposite of the student: FP32 is better
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.endswith("--file onnx-fp32") == (named == "onnx-int8")
