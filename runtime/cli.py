@@ -88,8 +88,8 @@ def conclude(report: Report, bundle: Path, folder: Path, where: str, *, as_json:
     usual, best = bundles.load(bundle).recommended.stage, report.recommended.stage
     if best != usual:
         say(
-            f"{best} is recommended on {where}. `predict`, `serve` and `runtime.load` take what the "
-            f"bundle names, {usual}, unless asked for it: --file {best}",
+            f"{best} is recommended on {where}. `predict`, `serve` and `runtime.load` take what "
+            f"the bundle names, {usual}, unless asked for it: --file {best}",
             err=True,
         )
     sys.exit(exit_code(report))

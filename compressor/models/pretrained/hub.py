@@ -29,9 +29,10 @@ def config_of(model_name: str, *, role: str) -> PretrainedCfg | None:
     """
     if not timm.is_model(model_name):
         name, known = model_name.split(".")[0], timm.list_models()
-        close = difflib.get_close_matches(name, known, n=3) or sorted(
-            (each for each in known if name.lower() in each), key=len
-        )[:4]  # a family, such as dinov2: its plainest members
+        close = (
+            difflib.get_close_matches(name, known, n=3)
+            or sorted((each for each in known if name.lower() in each), key=len)[:4]
+        )  # a family, such as dinov2: its plainest members
         hint = f"; did you mean {' or '.join(close)}?" if close else ""
         raise InputError(f"{role}.model: timm {timm.__version__} knows no {model_name!r}{hint}")
     try:

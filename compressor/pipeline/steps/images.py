@@ -202,7 +202,7 @@ def _make(run: Run, work: Path) -> None:
     if dark := found.nearly_black:
         run.warn(
             f"{len(dark)} of {counts['images']} images are nearly black, such as {dark[0]}. Files "
-            "of 16 bits keep their upper 8: scale a camera's 10 or 12 bits to 16 when they are saved."
+            "of 16 bits keep their upper 8: scale a camera's 10 or 12 bits to 16 when saving them."
         )
     try:
         found.require_usable(max_rejected=data.max_rejected, min_images=data.min_images)

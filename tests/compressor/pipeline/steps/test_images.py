@@ -54,7 +54,9 @@ def test_nearly_black_images_are_told(images_of, tmp_path, folder_of_images):
     Image.new("L", (32, 32), 16).save(folder / "red" / "16.grey.png")
     _, said = images_of({"data.images": str(folder)})
     (line,) = (text for text in said if "nearly black" in text)
-    assert line.startswith("1 of 50 images are nearly black, such as red/15.black.png. Files of 16 ")
+    assert line.startswith(
+        "1 of 50 images are nearly black, such as red/15.black.png. Files of 16 "
+    )
 
 
 def test_a_data_ood_within_the_images_folder_is_told(write_recipe, tmp_path, folder_of_images):
