@@ -38,8 +38,8 @@ def config_of(model_name: str, *, role: str) -> PretrainedCfg | None:
     try:
         return timm.models.get_pretrained_cfg(model_name)
     except RuntimeError as error:  # a tag that the model does not have
-        known = ", ".join(timm.list_pretrained(f"{model_name.split('.')[0]}.*"))
-        raise InputError(f"{role}.model {model_name}: {error} Known: {known}") from error
+        tagged = ", ".join(timm.list_pretrained(f"{model_name.split('.')[0]}.*"))
+        raise InputError(f"{role}.model {model_name}: {error} Known: {tagged}") from error
 
 
 def full_name(config: PretrainedCfg) -> str:
