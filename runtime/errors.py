@@ -82,7 +82,7 @@ def _translated(error: OSError) -> ToolError | None:
         errno.ENAMETOOLONG, errno.ELOOP,
     )  # fmt: skip
     if error.errno in refused:
-        return InputError(f"{where}: {error.strerror}. Choose another folder with --out.")
+        return InputError(f"{where}: {error.strerror}. Choose another folder.")
     if error.errno == errno.ENOENT and error.filename and _is_of_the_kernel(Path(error.filename)):
         return InputError(f"{where}: /proc and the like take no files. Choose another folder.")
     return None
@@ -153,5 +153,5 @@ def _first_line(text: str) -> str:
 def _disk_full(where: str) -> MissingDependencyError:
     return MissingDependencyError(
         f"{where}: no space left on this disk. What was finished is kept: free some space and "
-        "run the same command again, or choose another folder with --out."
+        "run the same command again, or choose another folder."
     )

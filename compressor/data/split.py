@@ -20,7 +20,7 @@ def assign_splits(
 ) -> list[ImageRecord]:
     """Divide the images of the train split into three splits.
 
-    Pixels decide, not file names or their order. New images move no other image.
+    Pixels decide, not file names or their order. New images move few others.
 
     Args:
         records: images of the splits `train` and, where the held-out images have a folder of their

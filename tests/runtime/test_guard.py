@@ -75,10 +75,10 @@ def test_an_interruption_tells_how_to_go_on(monkeypatch, capsys, interruption):
     [
         (errno.ENOSPC, 3, "/x/y: no space left on this disk. What was finished is kept"),
         (errno.EDQUOT, 3, "/x/y: no space left on this disk."),
-        (errno.EACCES, 2, "/x/y: Permission denied. Choose another folder with --out."),
-        (errno.EROFS, 2, "/x/y: Read-only file system. Choose another folder with --out."),
-        (errno.ENOTDIR, 2, "/x/y: Not a directory. Choose another folder with --out."),
-        (errno.EEXIST, 2, "/x/y: File exists. Choose another folder with --out."),
+        (errno.EACCES, 2, "/x/y: Permission denied. Choose another folder."),
+        (errno.EROFS, 2, "/x/y: Read-only file system. Choose another folder."),
+        (errno.ENOTDIR, 2, "/x/y: Not a directory. Choose another folder."),
+        (errno.EEXIST, 2, "/x/y: File exists. Choose another folder."),
     ],
 )
 def test_what_the_file_system_refuses(monkeypatch, capsys, number, code, said):
@@ -92,7 +92,7 @@ def test_where_a_folder_should_be_made_is_a_file(monkeypatch, capsys, tmp_path):
     (tmp_path / "run").write_bytes(b"")
     code, _, err = guard(monkeypatch, capsys, lambda: write_text(tmp_path / "run" / "x", "text"))
     assert code == 2
-    assert err == f"error: {tmp_path / 'run'}: File exists. Choose another folder with --out.\n"
+    assert err == f"error: {tmp_path / 'run'}: File exists. Choose another folder.\n"
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc here")

@@ -41,7 +41,7 @@ def test_cuda_without_a_gpu(project, refused):
 
 def test_output_folder_below_a_file(refused):
     message = refused("run", "recipe.yaml", "--out", "recipe.yaml/run")
-    assert message == "recipe.yaml/run: Not a directory. Choose another folder with --out.\n"
+    assert message == "recipe.yaml/run: Not a directory. Choose another folder.\n"
 
 
 def test_output_folder_that_is_a_file(refused):
