@@ -146,7 +146,8 @@ def next_step(found: LabelFiles, run: Run, *, came_back: bool = False) -> str:
     elif run.plan.recipe.label is not None:
         lines.append("With fewer labels: --set label.budget=N; with none: without `label:`.")
     if not (chosen.held_out_labelled or chosen.held_out_open):
-        more = command("compressor", "label", Path(recipe), *_out(run), "--holdout", 60)
+        some = min(60, len(run.images().rows("holdout")))
+        more = command("compressor", "label", Path(recipe), *_out(run), "--holdout", some)
         lines.append(f"Accuracy needs labels of held-out images too: {more}")
     return "\n".join(lines)
 

@@ -21,9 +21,15 @@ def lines(report: Report) -> list[str]:
     last = report.rounds[-1]
     said = list[str]()
     if last.held_out_labels < FEWEST_HELD_OUT:
+        held = report.golden.images + len(report.golden.set_apart_as_seen_in_training)
+        more = (
+            f"`compressor label RECIPE --holdout {min(FEWEST_HELD_OUT, held)}` asks for more"
+            if last.held_out_labels < held
+            else "these are all: more images, or a larger `data.holdout`, make it surer"
+        )
         said.append(
             f"**Held-out images**: {last.held_out_labels} have a label, and accuracy rests on "
-            f"these alone. `compressor label RECIPE --holdout {FEWEST_HELD_OUT}` asks for more."
+            f"these alone; {more}."
         )
     if missing := report.classes_without_label:
         said.append(f"**Classes without a label**: {', '.join(map(inert, missing[:10]))}.")

@@ -34,18 +34,31 @@ def report(document, read):
     document["data"]["classes"] = CLASSES
     document["per_class"] = [ANSWERS]
     document["classes_without_label"] = ["emu"]
-    return structs.replace(read(document), rounds=(ROUND,))
+    return holding_out(structs.replace(read(document), rounds=(ROUND,)), 100)
+
+
+def holding_out(report, images):
+    """A report of a run that holds out so many images, none of them set apart."""
+    golden = structs.replace(report.golden, images=images, set_apart_as_seen_in_training=())
+    return structs.replace(report, golden=golden)
 
 
 def test_what_is_missing_is_said_what_matters_most_first(report):
     held, missing, fewest, worst, more = label_next.lines(report)
     assert "12 have a label" in held
-    assert "--holdout 60" in held
+    assert "--holdout 60` asks for more" in held
     assert missing == "**Classes without a label**: emu."
     assert fewest == "**Fewest labels**: gnu 4 (the average is 22)."
     assert "dog, right on 0.600 (0.200 to 0.900) of 5" in worst
     assert "taken for cat" in worst
     assert more.startswith("50 of 400 images to train on have a label")
+
+
+def test_no_more_held_out_labels_are_asked_for_than_there_are_images(report):
+    assert "--holdout 40` asks for more" in label_next.lines(holding_out(report, 40))[0]
+    all_of_them = label_next.lines(holding_out(report, 12))[0]
+    assert "--holdout" not in all_of_them
+    assert "a larger `data.holdout`" in all_of_them
 
 
 def test_where_all_have_labels_the_next_ones_come_from_devices(report):
