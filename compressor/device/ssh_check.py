@@ -237,10 +237,10 @@ def _python(
 def _check_there(
     host: Host, there: str, python: str, name: str, packed: str, options: CheckOptions
 ) -> Report:
-    unpacked = host.run(f"{python} -m runtime unpack {shlex.quote(packed)}")
+    unpacked = host.run(f"{python} -m runtime unpack ./{shlex.quote(packed)}")
     if unpacked.returncode:
         _raise_here(host, unpacked.returncode, unpacked.stderr)
-    words = f"check {shlex.quote(name)} --out {shlex.quote(there)}/report --json"
+    words = f"check ./{shlex.quote(name)} --out {shlex.quote(there)}/report --json"
     if options.sustained_s:
         words += f" --sustained {options.sustained_s:g}"
     done = host.run(f"{python} -m runtime {words}")

@@ -65,7 +65,11 @@ def write_files(run: Run) -> LabelFiles:
     given = {photo.id for photo in everything.records if photo.label >= 0}
     asked = label_sheet(now, plan, everything, embeddings, typed, measuring.asked(run))
     origin = Origin(run.plan.recipe.name, run.root, run.folder / files.PAGE)
-    write_label_files(asked, plan, embeddings, origin, track=run.track)
+    if kept := write_label_files(asked, plan, embeddings, origin, track=run.track):
+        run.note(
+            f"{files.CSV} had labels that the new one has not (data.labels says another class, or "
+            f"their images are no longer there): the one before is kept as {relative(kept)}"
+        )
     written = (files.PAGE, files.CSV, files.TASKS) if asked.to_label else (files.CSV, files.TASKS)
     return LabelFiles(
         selection=LabellingProgress(

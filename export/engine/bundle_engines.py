@@ -51,8 +51,8 @@ def add(folder: Path, request: EngineRequest, *, note: Note = lambda line: None)
                     f"{flavour} from {source.path.name}, {capability or 'the GPU of this machine'}"
                 )
                 made.append(build.build(source.path, folder / bundles.ENGINES, spec, note=note))
-    _note(bundle)
-    bundles.seal(folder)
+                _note(bundle)  # now: if the next one fails, the bundle is whole with this one
+                bundles.seal(folder)
     return made
 
 

@@ -9,7 +9,7 @@ import io
 import os
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -66,11 +66,29 @@ def read_known_labels(path: Path, ids: Sequence[str]) -> dict[str, str]:
     """Return labels by image id from a CSV as `read_csv` does, but skip unknown images.
 
     Raises:
+        InputError: it cannot be read, or gives an image two labels.
+    """
+    known, labels = _Known(ids), dict[str, str]()
+    for row in _rows(path):
+        id_ = known.id_of(row.image)
+        if id_ is None or not row.label:
+            continue
+        if labels.setdefault(id_, row.label) != row.label:
+            raise InputError(
+                f"{path}:{row.line}: {row.image} is {row.label!r} here and {labels[id_]!r} above"
+            )
+    return labels
+
+
+def lost_labels(path: Path, labels: Mapping[str, str]) -> list[str]:
+    """Return the images with a label in a CSV that these labels by image id lack, or contradict.
+
+    Raises:
         InputError: it cannot be read.
     """
-    known = _Known(ids)
-    labels = ((known.id_of(row.image), row.label) for row in _rows(path))
-    return {id_: label for id_, label in labels if id_ is not None and label}
+    known = _Known(list(labels))
+    rows = ((row, known.id_of(row.image)) for row in _rows(path) if row.label)
+    return [row.image for row, id_ in rows if id_ is None or labels[id_] != row.label]
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from compressor.data.layout.label_csv import read_known_labels
 from compressor.data.layout.listing import files_below
+from runtime.errors import InputError
 
 LABELS = "labels.csv"
 NOTES = "returned.json"
@@ -38,11 +39,16 @@ def labels_in(folder: Path, paths: Mapping[str, Path]) -> dict[Path, str]:
             do too.
 
     Raises:
-        InputError: the file cannot be read.
+        InputError: the file cannot be read, or gives an image two labels.
     """
     written = folder / LABELS
     if not written.is_file():
         return {}
     below = {path.relative_to(folder).as_posix(): path for path in paths.values()}
-    named = below | dict(paths)
-    return {named[name]: label for name, label in read_known_labels(written, list(named)).items()}
+    named, labels = below | dict(paths), dict[Path, str]()
+    for name, label in read_known_labels(written, list(named)).items():
+        if labels.setdefault(named[name], label) != label:  # named in both ways
+            raise InputError(
+                f"{written}: {name} is {label!r} and {labels[named[name]]!r}; which of them?"
+            )
+    return labels

@@ -6,7 +6,7 @@ import io
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
@@ -20,9 +20,12 @@ from compressor.data.sources.stored_file import StoredFile
 from runtime.errors import InputError, MissingDependencyError
 from runtime.images.kinds import HEAD_BYTES, has_image_suffix, kind_of
 
-_KEPT_GROUPS = 4
-"""Row groups that stay in memory: images next to each other are asked for one after the other."""
+_KEPT_BYTES = 400_000_000
+"""Of row groups of all files that stay in memory, besides the last one read: images next to each
+other are asked for one after the other."""
 LARGEST_GROUP_BYTES = 1_000_000_000
+_Key = tuple[str, int]
+"""The name of a file and the number of a row group in it."""
 _NO_CLASS = -1
 """How `datasets` writes that an image has no class."""
 
@@ -42,7 +45,8 @@ class ParquetImages(Source):
             MissingDependencyError: pyarrow is missing.
         """
         super().__init__(address)
-        tables = [_Table(file) for file in files]
+        groups = _Groups()
+        tables = [_Table(file, groups) for file in files]
         self._tables, self._rows = tables, dict[str, tuple[_Table, int]]()
         self._labels: dict[str, str] = {}
         for table in tables:
@@ -95,19 +99,40 @@ class ParquetImages(Source):
         return [table.file.stamp() for table in self._tables]
 
 
+class _Groups:
+    """The row groups that were read last, of all files together: there may be hundreds of files."""
+
+    def __init__(self) -> None:
+        self._lock, self._kept, self._bytes = threading.Lock(), OrderedDict[_Key, Any](), 0
+
+    def get(self, key: _Key, read: Callable[[], Any]) -> Any:
+        """Return a group, read now if it is not kept."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        group = read()
+        with self._lock:
+            self._kept[key] = group
+            self._bytes += group.nbytes
+            while self._bytes > _KEPT_BYTES and len(self._kept) > 1:
+                self._bytes -= self._kept.popitem(last=False)[1].nbytes
+        return group
+
+
 class _Table:
     """A Parquet file, read by several threads one after the other."""
 
-    def __init__(self, file: StoredFile) -> None:
+    def __init__(self, file: StoredFile, groups: _Groups) -> None:
         self.file, self.name = file, file.name
-        self._lock, self._kept = threading.Lock(), OrderedDict[int, Any]()
+        self._lock, self._groups = threading.Lock(), groups
         with _damage(file):
             self._table = _pyarrow().ParquetFile(_Bytes(file))
         self.columns = columns_of(self._table.schema_arrow, str(file))
         metadata = self._table.metadata
-        groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-        self._ends = np.cumsum([group.num_rows for group in groups]).tolist()
-        largest = max((group.total_byte_size for group in groups), default=0)
+        found = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+        self._ends = np.cumsum([group.num_rows for group in found]).tolist()
+        largest = max((group.total_byte_size for group in found), default=0)
         if largest > LARGEST_GROUP_BYTES:
             raise InputError(
                 f"{file}: a row group of {largest / 1e6:,.0f} MB, all of which is read for each "
@@ -158,12 +183,7 @@ class _Table:
         number = bisect_right(self._ends, row)
         start = self._ends[number - 1] if number else 0
         with self._lock:
-            if number not in self._kept:
-                self._kept[number] = self._group(number)
-                while len(self._kept) > _KEPT_GROUPS:
-                    self._kept.popitem(last=False)
-            self._kept.move_to_end(number)
-            column = self._kept[number]
+            column = self._groups.get((self.name, number), lambda: self._group(number))
         found: bytes | None = column[row - start].as_py()
         return found or b""
 
@@ -213,7 +233,7 @@ def _damage(file: StoredFile) -> Iterator[None]:
     """Name the file of what pyarrow finds wrong."""
     try:
         yield
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:
         what = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{file}: cannot be read as Parquet: {what[:200]}") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -86,7 +87,14 @@ def _holds_images(field: Any) -> bool:
 
 
 def _holds_classes(field: Any) -> bool:
-    return field is not None and str(field.type) in (
+    if field is None:
+        return False
+    coded = _OF_CATEGORIES.match(str(field.type))
+    return (coded[1] if coded else str(field.type)) in (
         "string", "large_string", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16",
         "uint32", "uint64",
     )  # fmt: skip
+
+
+_OF_CATEGORIES = re.compile(r"dictionary<values=(\w+), ")
+"""How Arrow writes the type of a categorical column of pandas."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from compressor.data.layout.label_csv import LOCAL_FILES, read_known_labels
+from compressor.data.layout.label_csv import LOCAL_FILES, lost_labels, read_known_labels
 from compressor.selection.handoff.label_sheet import LabelSheet
 from runtime.files import write_json, write_text
 from runtime.text import guarded
@@ -19,11 +21,18 @@ _BOM = "\ufeff"
 """Without it, spreadsheets read a CSV in another encoding and garble names."""
 
 
-def write_csv(sheet: LabelSheet, path: Path) -> None:
+def write_csv(sheet: LabelSheet, path: Path) -> Path | None:
     """Write to_label.csv: proposed images in rank order, those to measure on, all other labels.
 
     So the file can replace `data.labels` without losing a label. A file that already has this
-    content is not touched.
+    content is not touched. One with labels that the new file lacks, because `data.labels` says
+    another class or the image is no longer there, is kept beside it under another name.
+
+    Returns:
+        Where the file before is kept; None: nothing of it is lost.
+
+    Raises:
+        InputError: the file before cannot be read.
     """
     text = io.StringIO()
     writer = csv.writer(text)
@@ -32,9 +41,19 @@ def write_csv(sheet: LabelSheet, path: Path) -> None:
         writer.writerow(guarded(getattr(row, column)) for column in COLUMNS)
     for image, label in sheet.others.items():
         writer.writerow(("", guarded(image), guarded(label), "", "", ""))
-    content = _BOM + text.getvalue()
-    if not path.exists() or path.read_bytes() != content.encode():
-        write_text(path, content)
+    content, kept = _BOM + text.getvalue(), None
+    if path.exists() and path.read_bytes() == content.encode():
+        return None
+    if path.exists() and lost_labels(path, sheet.labels):
+        kept = _free(path)
+        shutil.copyfile(path, kept)
+    write_text(path, content)
+    return kept
+
+
+def _free(path: Path) -> Path:
+    names = (path.with_stem(f"{path.stem}.old-{number}") for number in itertools.count(1))
+    return next(each for each in names if not each.exists())
 
 
 def typed_labels(folder: Path, ids: Sequence[str]) -> dict[str, str]:

@@ -62,6 +62,12 @@ class LabelSheet:
         return tuple(row for row in self.held_out if row.open)
 
     @property
+    def labels(self) -> dict[str, str]:
+        """All labels by image id."""
+        listed = {row.image: row.label for row in (*self.rows, *self.held_out) if row.label}
+        return {**self.others, **listed}
+
+    @property
     def to_label(self) -> tuple[Row, ...]:
         """All that still need a label, in the order of their ranks."""
         return self.open + self.open_held_out

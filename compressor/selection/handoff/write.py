@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from compressor.selection.coverage import coverage
@@ -25,7 +27,7 @@ def write_label_files(
     origin: Origin,
     *,
     track: Track = silent,
-) -> None:
+) -> Path | None:
     """Write to_label.csv and, where images still need a label, to_label.json and to_label.html.
 
     Args:
@@ -34,9 +36,15 @@ def write_label_files(
         embeddings: [N, D] of the pool.
         origin: where the page is and which images it shows; the other files are beside it.
         track: shows the progress.
+
+    Returns:
+        Where the to_label.csv before is kept, if it had labels that the new one lacks.
+
+    Raises:
+        InputError: the to_label.csv before cannot be read, or an image was moved or changed.
     """
     folder = origin.path.parent
-    files.write_csv(sheet, folder / files.CSV)
+    kept = files.write_csv(sheet, folder / files.CSV)
     origin.copy(row.image for row in sheet.to_label)
     files.write_tasks(sheet, origin.folder, folder / files.TASKS)
     if sheet.to_label:
@@ -44,6 +52,7 @@ def write_label_files(
         page.write(sheet, selected, origin, track=track)
     else:
         origin.path.unlink(missing_ok=True)  # an old page would ask for labels that exist
+    return kept
 
 
 def measure_coverage(plan: LabelPlan, embeddings: Floats) -> SelectionCoverage:

@@ -5,6 +5,7 @@ Format: https://cocodataset.org/#format-data
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,6 +63,8 @@ def read(path: Path) -> BoxedImages:
         raise InputError(f"{path}: {error.strerror}") from error
     categories = {each.id: class_name(each.name) for each in document.categories}
     images = {each.id: each for each in document.images}
+    _require_own_ids(path, "image", [each.id for each in document.images])
+    _require_own_ids(path, "category", [each.id for each in document.categories])
     boxes: dict[int | str, list[Box]] = {}
     left_out = Counter[str]()
     for number, each in enumerate(document.annotations):
@@ -70,12 +73,13 @@ def read(path: Path) -> BoxedImages:
             raise InputError(f"{where}: category {each.category_id} is not among the categories")
         if (image := images.get(each.image_id)) is None:
             raise InputError(f"{where}: image {each.image_id} is not among the images")
-        key = str(number if each.id is None else each.id)
+        of_image = boxes.setdefault(each.image_id, [])
+        key = _free(str(number if each.id is None else each.id), of_image)
         box = _box(each, image, key, categories[each.category_id])
         if isinstance(box, str):
             left_out[box] += 1
         else:
-            boxes.setdefault(each.image_id, []).append(box)
+            of_image.append(box)
     annotated = [
         Annotated(
             clean(each.file_name),
@@ -87,6 +91,27 @@ def read(path: Path) -> BoxedImages:
     notes = [f"left out: {count} boxes {why}" for why, count in sorted(left_out.items())]
     folder = _folder(path, [each.name for each in annotated])
     return BoxedImages(str(path), folder, annotated, notes)
+
+
+def _require_own_ids(path: Path, what: str, ids: Sequence[int | str]) -> None:
+    """Refuse one id of two: nobody knows whose annotations are whose.
+
+    Raises:
+        InputError: names the id.
+    """
+    for id_, times in Counter(ids).most_common(1):
+        if times > 1:
+            raise InputError(
+                f"{path}: the {what} id {id_} is there {times} times; were several files joined? "
+                "Each needs ids of its own"
+            )
+
+
+def _free(key: str, boxes: Sequence[Box]) -> str:
+    """Return a key that names one box of its image, and no folder: files are named after it."""
+    key, taken = key.replace("/", "_"), {box.key for box in boxes}
+    others = (f"{key}-{number}" for number in itertools.count(2))
+    return key if key not in taken else next(each for each in others if each not in taken)
 
 
 def _box(each: _Annotation, image: _Image, key: str, label: str) -> Box | str:

@@ -5,7 +5,8 @@ import unicodedata
 
 import pytest
 
-from compressor.data.layout.label_csv import read_csv
+from compressor.data.layout import returned
+from compressor.data.layout.label_csv import lost_labels, read_csv, read_known_labels
 from compressor.data.layout.labels import index_classes
 from runtime.errors import InputError
 
@@ -135,3 +136,26 @@ def test_csv__odd_names_are_found(tmp_path, name):
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("image", "label"), (name, "a"), ("2.png", "b")])
     assert read(path, name, "2.png")[1] == {name: 0, "2.png": 1}
+
+
+def test_csv__two_labels_of_one_image_are_refused_where_others_are_passed_over(write_csv):
+    path = write_csv("image,label\n1.png,a\nelsewhere.png,b\n1.png,a\n")
+    assert read_known_labels(path, ["1.png", "2.png"]) == {"1.png": "a"}
+    path = write_csv("image,label\n1.png,a\nelsewhere.png,b\n./1.png,c\n")
+    with pytest.raises(InputError, match=r"labels\.csv:4: \./1\.png is 'c' here and 'a' above"):
+        read_known_labels(path, ["1.png"])
+
+
+def test_csv__an_image_that_came_back_has_one_label_whatever_it_is_called(write_csv, tmp_path):
+    paths = {"@returned/001/1.png": tmp_path / "001" / "1.png"}
+    write_csv("image,label\n001/1.png,a\n@returned/001/1.png,a\nelsewhere.png,c\n")
+    assert returned.labels_in(tmp_path, paths) == {tmp_path / "001" / "1.png": "a"}
+    write_csv("image,label\n001/1.png,a\n@returned/001/1.png,b\n")
+    with pytest.raises(InputError, match="'b' and 'a'; which of them"):
+        returned.labels_in(tmp_path, paths)
+
+
+def test_csv__a_label_that_others_lack_or_contradict_is_lost(write_csv):
+    path = write_csv("image,label\n1.png,a\n2.png,b\n3.png,\ngone.png,c\n")
+    assert lost_labels(path, {"1.png": "a", "2.png": "a"}) == ["2.png", "gone.png"]
+    assert lost_labels(path, {"1.png": "a", "2.png": "b", "gone.png": "c", "4.png": "d"}) == []

@@ -1,5 +1,6 @@
 """Parquet files as `datasets` writes them, and as others do."""
 
+import gc
 import json
 
 import huggingface_hub
@@ -69,11 +70,41 @@ def test_files_named_after_a_split_are_one(write_parquet, tmp_path):
     assert len(audit(train, labels="source").images) == 12
 
 
-def test_any_order_of_rows_is_read_and_few_row_groups_are_kept(write_parquet, monkeypatch):
-    monkeypatch.setattr(parquet, "_KEPT_GROUPS", 1)
-    source = opened(write_parquet("all.parquet"))
+@pytest.mark.parametrize("kept_bytes", [0, 1_000, 1_000_000])
+def test_any_order_of_rows_is_read_and_few_row_groups_of_all_files_are_kept(
+    write_parquet, tmp_path, monkeypatch, kept_bytes
+):
+    monkeypatch.setattr(parquet, "_KEPT_BYTES", kept_bytes)
+    for number in range(5):
+        write_parquet(f"{number}.parquet", first=10 * number)
+    source = opened(tmp_path / "data" / "*.parquet")
     for row in (5, 0, 3, 2, 4, 1, 0):
-        assert source.read(f"all.parquet/{row:07d}.jpg") == jpeg(row)
+        for number in (3, 0, 4, 1, 2):
+            name = f"{number}.parquet/{row:07d}.jpg"
+            assert source.read(name) == jpeg(10 * number + row)
+    in_memory = sum(each.nbytes for each in gc.get_objects() if isinstance(each, pa.BinaryArray))
+    largest = 2 * max(len(jpeg(row)) for row in range(46)) + 100
+    assert in_memory <= max(kept_bytes + largest, largest)
+
+
+def test_categories_of_pandas_are_classes(tmp_path):
+    path = tmp_path / "some.parquet"
+    labels = pa.array(["cat", "dog", None, "cat"]).dictionary_encode()
+    pq.write_table(pa.table({"image": [jpeg(n) for n in range(4)], "label": labels}), path)
+    source = opened(path)
+    assert [source.labels().get(name) for name in source.names] == ["cat", "dog", None, "cat"]
+
+
+def test_what_this_pyarrow_cannot_read_is_named(write_parquet, monkeypatch):
+    path = write_parquet("all.parquet")
+
+    def refuse(table, number, columns):
+        raise pa.lib.ArrowNotImplementedError("Support for codec 'lzo' not built")
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", refuse)
+    source = opened(path)
+    with pytest.raises(InputError, match=r"all\.parquet: cannot be read as Parquet: .*lzo"):
+        source.read(source.names[0])
 
 
 def test_bytes_alone_and_classes_by_name_will_do(tmp_path):

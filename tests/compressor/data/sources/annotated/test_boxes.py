@@ -161,6 +161,27 @@ def test_a_mistake_of_coco_is_named(coco, annotation, said):
     assert said in found
 
 
+def test_no_box_is_lost_where_ids_are_there_twice_and_none_names_a_folder(coco):
+    boxes = [
+        {"id": id_, "image_id": 0, "category_id": 1 + n % 2, "bbox": [n, n, 5, 5]}
+        for n, id_ in enumerate((7, 7, "../../7", 7))
+    ]
+    source = opened(coco(boxes), crops=True)
+    assert list(source.names) == [f"0.png/{key}.png" for key in (".._.._7", "7-2", "7-3", "7")]
+    assert source.labels()["0.png/7-2.png"] == "bus"
+
+
+@pytest.mark.parametrize(
+    ("key", "listed", "said"),
+    [
+        ("images", [{"id": 1, "file_name": f"{n}.png"} for n in range(2)], "the image id 1 is"),
+        ("categories", [{"id": 1, "name": name} for name in "ab"], "the category id 1 is there 2"),
+    ],
+)
+def test_one_id_of_two_is_refused(coco, key, listed, said):
+    assert said in refusal(coco([{"image_id": 1, "category_id": 1}], **{key: listed}))
+
+
 def test_what_is_no_coco_file_is_said(coco, tmp_path):
     path = coco()
     content = path.read_text()
