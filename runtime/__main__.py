@@ -109,7 +109,7 @@ def predict(
         say(f"warning: {student.no_outliers}", err=True)
     output = shown.CsvLines(say) if as_csv else shown.Json(say) if as_json else shown.Table(say)
     watch = None if monitor is None else Monitor(student, monitor)
-    total, unread = 0, 0
+    total, unread, uncopied = 0, 0, 0
     try:
         for answer in many.all_of(student, paths, videos, every_s=every, most=frames, track=bar):
             total += 1
@@ -119,7 +119,11 @@ def predict(
                 say(f"error: {answer.error}", err=True)
                 continue
             if annotate is not None:
-                many.annotate(answer, annotate)
+                try:
+                    many.annotate(answer, annotate)
+                except InputError as error:  # its file was removed in the meantime
+                    uncopied += 1
+                    say(f"error: no copy of {error}", err=True)
             if watch is not None and answer.prediction is not None:
                 image = answer.path if answer.frame is None else answer.frame
                 for alarm in watch.see(answer.prediction, image):
@@ -128,6 +132,7 @@ def predict(
         output.end()  # a camera is stopped with Ctrl-C
     if unread:
         say(f"{unread} of {total} images could not be predicted", err=True)
+    if unread or uncopied:
         raise SystemExit(InputError.exit_code)
 
 

@@ -51,12 +51,17 @@ _NUMBERS = re.compile(r"\[\n[-+.\deE,\s]+\]")
 
 
 def write_json(path: Path, document: object) -> None:
-    """Write one JSON document, indented, with its keys in the order given. NaN is refused.
+    """Write one JSON document, see `json_text`, whole or not at all."""
+    write_text(path, json_text(document))
+
+
+def json_text(document: object) -> str:
+    """Return one JSON document, indented, with its keys in the order given. NaN is refused.
 
     A list of numbers takes one line, however long: a report holds the times of hundreds of runs.
     """
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
-    write_text(path, _NUMBERS.sub(lambda found: _one_line(found[0]), text) + "\n")
+    return _NUMBERS.sub(lambda found: _one_line(found[0]), text) + "\n"
 
 
 def _one_line(numbers: str) -> str:

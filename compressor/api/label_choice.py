@@ -67,7 +67,7 @@ def select_images(
     if strategy not in STRATEGIES:
         raise InputError(f"strategy {strategy!r} is not one of {', '.join(STRATEGIES)}")
     paths, embeddings = _embedded(images, teacher, device)
-    settled = np.unique(np.asarray(already, np.int64))
+    settled = np.unique(_rows(already))
     if settled.size and (settled[0] < 0 or settled[-1] >= len(embeddings)):
         raise InputError(f"already: rows from 0 to {len(embeddings) - 1} are possible")
     request = Request(strategy=strategy, budget=budget, seed=seed, settled=settled)
@@ -103,6 +103,16 @@ def _embedded(
         records_of(files, None, "train")
         embeddings = embed(encoder, paths, compute, label="teacher on images")
     return ([] if isinstance(images, np.ndarray) else paths), embeddings
+
+
+def _rows(already: Sequence[int] | Ints) -> Ints:
+    rows = np.asarray(already)
+    if rows.size and (rows.ndim != 1 or rows.dtype.kind not in "iu"):  # not a mask of True, False
+        raise InputError(
+            f"already: numbers of rows are wanted, not {rows.dtype} {list(rows.shape)}; "
+            "np.flatnonzero(mask) gives those of a mask"
+        )
+    return rows.astype(np.int64)
 
 
 def _checked(embeddings: Floats) -> Floats:

@@ -38,13 +38,20 @@ class TrainingSet:
         return replace(self, unit=self.unit[rows], guide=self.guide[rows], labels=self.labels[rows])
 
     def thinned(self, labelled: int, others: int, seed: int) -> TrainingSet:
-        """Return a random part with at most so many labelled and so many other images."""
+        """Return a random part with at most so many labelled and so many other images.
+
+        Where all drawn labels are of one class, the first two images of each other class, which are
+        rare, are added: no probe is fitted on one class.
+        """
         rng = np.random.default_rng(seed)
         rest = np.flatnonzero(self.labels < 0)
         kept = [
             rng.choice(rows, most, replace=False) if len(rows) > most else rows
             for rows, most in ((self.labelled, labelled), (rest, others))
         ]
+        if len(drawn := np.unique(self.labels[kept[0]])) == 1:
+            missed = np.setdiff1d(self.present, drawn)
+            kept += [np.flatnonzero(self.labels == label)[:2] for label in missed]
         return self.only(np.sort(np.concatenate(kept)))
 
     def standardisation(self) -> tuple[Floats, Floats]:

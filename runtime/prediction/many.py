@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
+from PIL import ImageDraw, ImageFont
 
 from runtime.errors import InputError
-from runtime.images.decode import decode
 from runtime.images.kinds import has_image_suffix
 from runtime.prediction import streams
+from runtime.prediction.image_input import opened
 from runtime.prediction.prediction import Prediction
 from runtime.prediction.streams import Stream
 from runtime.prediction.student import BATCH, Student
@@ -54,11 +54,12 @@ def find_images(words: Sequence[Path]) -> list[Named]:
 
     Args:
         words: a file is taken whatever its name; a folder gives the images below it, sorted,
-            without hidden ones; what does not exist and has `*`, `?` or `[` is a pattern, where
-            `**` stands for any folders.
+            without hidden ones, and links to folders are followed; what does not exist and has
+            `*`, `?` or `[` is a pattern, where `**` stands for any folders.
 
     Raises:
-        InputError: there is no image in a folder, or nothing matches a pattern.
+        InputError: there is no image in a folder, a folder cannot be read, or nothing matches a
+            pattern.
     """
     found = dict[Path, Named]()
     for word in words:
@@ -172,10 +173,13 @@ def annotate(answer: Answer, folder: Path) -> Path:
     Args:
         answer: with a prediction.
         folder: where to.
+
+    Raises:
+        InputError: its file can no longer be read.
     """
     if answer.prediction is None:
         raise ValueError("an image without a prediction has nothing to show")
-    image = decode(answer.path) if answer.frame is None else Image.fromarray(answer.frame)
+    image = opened(answer.path if answer.frame is None else answer.frame, 0)
     size = max(12, min(image.size) // 16)
     left, top, right, bottom = (size // 3, size // 4, size // 3, size // 4)
     font, words = ImageFont.load_default(size), _words(answer.prediction)
@@ -202,12 +206,24 @@ def _words(prediction: Prediction) -> str:
 
 
 def _below(folder: Path) -> Iterator[Named]:
-    for place, folders, names in os.walk(folder):
+    seen = set[str]()  # real folders: a link may lead to one above it
+    for place, folders, names in os.walk(folder, onerror=_unreadable, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
         folders[:] = sorted(each for each in folders if not each.startswith("."))
         for name in sorted(names):
             if has_image_suffix(name) and not name.startswith("."):
                 path = Path(place, name)
                 yield Named(path, path.relative_to(folder))
+
+
+def _unreadable(error: OSError) -> None:
+    if isinstance(error, FileNotFoundError):
+        return  # removed in the meantime
+    raise InputError(f"{error.filename}: this folder cannot be read: {error.strerror}") from error
 
 
 def _pixels(student: Student, path: Path) -> npt.NDArray[np.uint8] | InputError:

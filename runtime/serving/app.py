@@ -48,6 +48,7 @@ class Service:
         self.student, self.limits, self.counts = student, limits, Counts()
         self.monitor = monitor
         self._one = anyio.CapacityLimiter(1)
+        self._following = 0
         self.batcher = Batcher(
             lambda pixels: each_answer(student, pixels),
             limits.batch,
@@ -76,7 +77,7 @@ class Service:
             self.counts.now -= 1
         self.counts.done(200)
         self.counts.seconds += time.monotonic() - started
-        after = None if self.monitor is None else BackgroundTask(self._follow, prediction, body)
+        after = None if self.monitor is None else BackgroundTask(self._follow, prediction, [body])
         return JSONResponse(prediction.to_dict(), background=after)
 
     async def health(self, request: Request) -> Response:
@@ -110,17 +111,28 @@ class Service:
         )
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
-    async def _follow(self, prediction: Prediction, body: bytes) -> None:
-        """Let the monitor see an answer, one after the other; it never costs an answer."""
-        async with self._one:
-            if self.monitor is None:
-                return
-            try:
-                alarms = await run_in_threadpool(self.monitor.see, prediction, body)
-            except (OSError, InputError) as error:
-                logger.error("the monitor has stopped: %s", error)
-                self.monitor = None
-                return
+    async def _follow(self, prediction: Prediction, bodies: list[bytes]) -> None:
+        """Let the monitor see an answer, one after the other; it never costs an answer.
+
+        Args:
+            prediction: the answer.
+            bodies: its image; it is let go, and not kept, if too many wait for a slow disk.
+        """
+        if self._following >= self.limits.requests:
+            bodies.clear()
+        self._following += 1
+        try:
+            async with self._one:
+                if self.monitor is None:
+                    return
+                image = bodies[0] if bodies else None
+                alarms = await run_in_threadpool(self.monitor.see, prediction, image)
+        except (OSError, InputError) as error:
+            logger.error("the monitor has stopped: %s", error)
+            self.monitor = None
+            return
+        finally:
+            self._following -= 1
         for alarm in alarms:
             logger.warning("%s", alarm.text)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Limits:
-    """What a server takes at most: its memory is bounded by `requests` times `body_mb`."""
+    """What a server takes at most: images take `requests` times `body_mb`, with a monitor twice."""
 
     batch: int = 8
     """Images in one call of the network."""

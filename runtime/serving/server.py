@@ -91,9 +91,10 @@ def _listen(host: str, port: int) -> socket.socket:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind(place)
             on_error.pop_all()
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # a host that is no name at all
+        why = error.strerror if isinstance(error, OSError) else "this is no name of a host"
         raise InputError(
-            f"--host {host} --port {port}: cannot listen there: {error.strerror}. Take another "
-            "port, or --port 0 for a free one."
+            f"--host {host} --port {port}: cannot listen there: {why}. Take another port, or "
+            "--port 0 for a free one."
         ) from error
     return listening

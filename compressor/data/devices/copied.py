@@ -100,10 +100,10 @@ def copy(
     shutil.rmtree(work, ignore_errors=True)  # of a copy that was stopped
     work.mkdir(parents=True)
     try:
-        for note in track(notes, label="copying images", total=len(notes)):
-            shutil.copyfile(found.kept / note.image, work / note.image, follow_symlinks=False)
-        sound, bad, copies = _looked_at(work, notes, known, max_megapixels, track)
-        left_out += bad
+        unread = _copied(found, notes, work, track)
+        there = [note for note in notes if note.image not in unread]
+        sound, bad, copies = _looked_at(work, there, known, max_megapixels, track)
+        left_out += [*unread.values(), *bad]
         if sound:
             document = ReturnedDocument(device=str(found.kept), images=tuple(sound))
             write_json(work / NOTES, documents.plain(document))
@@ -115,6 +115,21 @@ def copy(
         raise InputError(_nothing(found, left_out))
     images = tuple(folder / each.image for each in sound)
     return Copied(folder if sound else None, images, tuple(left_out), copies)
+
+
+def _copied(
+    found: DeviceFolder, notes: Sequence[Note], work: Path, track: Track
+) -> dict[str, LeftOut]:
+    """Copy the images; return by name those that cannot be read, as one that is gone since."""
+    unread = dict[str, LeftOut]()
+    for note in track(notes, label="copying images", total=len(notes)):
+        try:
+            content = (found.kept / note.image).read_bytes()
+        except OSError as error:
+            unread[note.image] = LeftOut(note.image, f"cannot be read: {error.strerror}")
+        else:
+            (work / note.image).write_bytes(content)
+    return unread
 
 
 def earlier(into: Path) -> dict[str, str]:

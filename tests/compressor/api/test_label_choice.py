@@ -64,6 +64,8 @@ def test_a_folder_of_images_is_embedded_by_a_teacher(folder_of_images, tiny_teac
         ({"budget": 41}, "40 different images"),
         ({"strategy": "k-mediods"}, "k-mediods"),
         ({"already": [40]}, "rows from 0 to 39"),
+        ({"already": [True] * 40}, "numbers of rows are wanted, not bool"),
+        ({"already": [0.5]}, "numbers of rows are wanted, not float64"),
         ({"strategy": "stratified-random"}, "label"),
     ],
 )

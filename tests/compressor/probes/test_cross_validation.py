@@ -67,3 +67,16 @@ def test_many_labels_are_thinned(blobs, monkeypatch):
     assert trial.logits.shape == (1, 1, 40, 3)
     again = cross_validation.cross_validate(training, PROTOTYPES)
     assert np.array_equal(trial.logits, again.logits)
+
+
+def test_a_class_that_is_too_rare_to_be_drawn_is_learnt_from_and_asked_for(blobs, monkeypatch):
+    training, truth = blobs(2, per_class=200)
+    rare = np.flatnonzero(truth == 1)[3:]
+    training = training.only(np.setdiff1d(np.arange(len(truth)), rare))  # 200 and 3
+    monkeypatch.setattr(cross_validation, "MOST_LABELLED", 20)
+    trials = [
+        cross_validation.cross_validate(training, [Candidate("linear", 1.0)], seed=seed)
+        for seed in range(3)
+    ]
+    assert [int((trial.labels == 1).sum()) for trial in trials] == [2, 2, 2]
+    assert all(np.isfinite(trial.logits).all() for trial in trials)

@@ -1,16 +1,22 @@
 """Monitor: what it writes, what it keeps, what it tells; on a bundle made by hand."""
 
+import errno
 import json
+import os
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import structs
 from PIL import Image
 
 import runtime
 from runtime.bundle import golden
 from runtime.monitoring import monitor as monitors
 from runtime.monitoring.kept_images import KeptImages, Note
+from runtime.prediction.image_input import opened
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +122,10 @@ def directions(count):
     return np.eye(count).tolist()
 
 
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
 def test_the_most_interesting_images_are_kept_within_the_limit(tmp_path):
     kept = KeptImages(tmp_path, 0.03)
     interests = np.random.default_rng(0).permutation(40) / 40
@@ -201,3 +211,71 @@ def test_an_image_in_any_form_is_kept_as_a_file_that_can_be_read(form, tmp_path)
     assert file.suffix == (".jpg" if form in ("path", "bytes") else ".png")
     with Image.open(file) as found:
         assert found.size == (16, 16)
+
+
+def test_an_image_too_large_for_the_room_costs_no_other(tmp_path):
+    kept = KeptImages(tmp_path, 0.01)
+    for number, interest in enumerate((0.2, 0.3, 0.9)):
+        assert kept.offer(b"x" * 2_000, note(interest, *directions(5)[number], name=f"{number}"))
+    before = names(tmp_path)
+    assert not kept.offer(b"x" * 20_000, note(1.0, *directions(5)[3], name="huge"))
+    assert not kept.offer(b"x" * 8_000, note(0.5, *directions(5)[3], name="large and less"))
+    assert not kept.offer(b"x" * 20_000, note(1.0, *directions(5)[2], name="huge twin"))
+    assert names(tmp_path) == before
+    assert kept.offer(b"x" * 4_500, note(0.5, *directions(5)[3], name="large"))
+    assert names(tmp_path) == ["1", "1.json", "2", "2.json", "large", "large.json"]
+    assert kept.bytes <= 10_000
+
+
+def test_images_that_another_student_kept_stay_beside_those_of_the_next(tmp_path):
+    first = structs.replace(note(0.5, 1, 0, name="a"), student="first")
+    other = structs.replace(note(0.4, 1, 0, 0, name="b"), student="of another width")
+    assert KeptImages(tmp_path, 1).offer(picture(1), first)
+    kept = KeptImages(tmp_path, 1)
+    assert kept.offer(picture(2), other)
+    assert not kept.offer(picture(3), other)
+    assert len(kept) == 2
+
+
+def test_an_image_that_is_gone_is_not_kept_and_leaves_no_note(student, answers, tmp_path):
+    monitor = runtime.Monitor(student, tmp_path, reference=answers[:200])
+    monitor.see(strange(answers[0]), tmp_path / "removed by its camera.jpg")
+    assert monitor.images == 1
+    assert list((tmp_path / "kept").iterdir()) == []
+
+
+def test_a_write_that_fails_leaves_no_note(tmp_path, monkeypatch):
+    kept = KeptImages(tmp_path, 1)
+
+    def full(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(OSError, match="No space left"):
+            kept.offer(b"x", note(0.5, 1.0))
+    assert list(tmp_path.iterdir()) == []
+    assert kept.offer(b"x", note(0.5, 1.0))
+
+
+def test_temporary_files_of_a_killed_process_are_removed_and_no_others(tmp_path):
+    KeptImages(tmp_path, 1).offer(picture(1), note(0.5, 1.0, name="whole"))
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    for number in (dead.pid, os.getpid(), os.getppid()):
+        (tmp_path / f".half.png.{number}.tmp").write_bytes(b"x")
+    assert len(KeptImages(tmp_path, 1)) == 1
+    running = f".half.png.{os.getppid()}.tmp"
+    assert names(tmp_path) == [running, "whole.png", "whole.png.json"]
+
+
+def test_a_picture_is_kept_as_the_student_saw_it(tmp_path):
+    turned = Image.fromarray(random_picture(3)[:8]).convert("CMYK")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned.info["exif"] = exif.tobytes()
+    kept = KeptImages(tmp_path, 1)
+    assert kept.offer(turned, note(0.5, 1.0))
+    with Image.open(tmp_path / "a.png") as found:
+        assert np.array_equal(np.asarray(found), np.asarray(opened(turned, 0)))
+        assert found.size == (8, 32)

@@ -1,9 +1,12 @@
 """Many images at once: folders, patterns, bad files among good ones, and how they are printed."""
 
 import csv
+import errno
 import io
 import json
+import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -53,6 +56,29 @@ def test_a_folder_or_a_pattern_without_images_is_refused(tmp_path, word):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"no image lies|no file matches"):
         many.find_images([tmp_path / word])
+
+
+def test_links_to_folders_are_followed_and_circles_are_not(photos, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.copyfile(photos / "0.png", elsewhere / "5.png")
+    (photos / "link").symlink_to(elsewhere)
+    (photos / "b" / "circle").symlink_to(photos)
+    inside = ["0.png", "1.png", "2.png", "b/=1+1.png", "link/5.png"]
+    assert [each.below.as_posix() for each in many.find_images([photos])] == inside
+
+
+def test_a_folder_that_cannot_be_read_is_no_empty_one(photos, monkeypatch):
+    whole = os.scandir
+
+    def scandir(path):
+        if Path(path).name == "b":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return whole(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(InputError, match="b: this folder cannot be read: Permission denied"):
+        many.find_images([photos])
 
 
 def test_bad_files_are_errors_of_their_own_and_every_other_is_answered(photos, sound_bundle):
@@ -142,3 +168,21 @@ def test_copies_of_equal_names_are_all_kept(photos, sound_bundle, tmp_path):
     done = run(sound_bundle, photos, tmp_path / "others", "--annotate", tmp_path / "out")
     assert done.exit_code == 0, done.output
     assert len([path for path in (tmp_path / "out").rglob("*.jpg")]) == 8
+
+
+def test_a_file_that_is_gone_before_it_is_copied_costs_only_its_copy(
+    photos, sound_bundle, tmp_path, monkeypatch
+):
+    annotate = many.annotate
+
+    def late(answer, folder):
+        if answer.path.name == "1.png":
+            answer.path.unlink()
+        return annotate(answer, folder)
+
+    monkeypatch.setattr(many, "annotate", late)
+    done = run(sound_bundle, photos, "--annotate", tmp_path / "out")
+    assert done.exit_code == 2
+    assert f"error: no copy of {photos / '1.png'}: cannot be read" in done.stderr
+    assert len(done.stdout.splitlines()) == 2 + 4
+    assert len(list((tmp_path / "out").rglob("*.jpg"))) == 3

@@ -1,5 +1,6 @@
 """`python -m runtime serve`: a real server, real clients, and what a hostile one may do."""
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -175,6 +176,13 @@ def test_a_port_that_is_taken_is_a_message(sound_bundle):
     assert "another port" in str(done.exception)
 
 
+@pytest.mark.parametrize("host", ["..", "a" * 80])
+def test_what_is_no_host_is_a_message(sound_bundle, host):
+    done = CliRunner().invoke(main, ["serve", str(sound_bundle), "--host", host])
+    assert "no name of a host" in str(done.exception)
+    assert isinstance(done.exception, runtime.InputError)
+
+
 def test_without_the_extra_it_says_what_to_install(sound_bundle, monkeypatch):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     done = CliRunner().invoke(main, ["serve", str(sound_bundle)])
@@ -193,6 +201,46 @@ def test_a_monitor_follows_the_answers_and_keeps_images(make_bundle, tmp_path):
         assert "edge_compressor_evidence" in ask(at, "GET", "/metrics")[1]
     assert '"event": "start"' in (tmp_path / "monitor" / "events.jsonl").read_text()
     assert list((tmp_path / "monitor" / "kept").glob("*.png"))
+
+
+def test_a_slow_monitor_follows_every_answer_and_holds_few_images(sound_bundle, images):
+    from runtime.serving.app import application
+    from runtime.serving.limits import Limits
+
+    go, seen = threading.Event(), []
+
+    class SlowMonitor:
+        def see(self, prediction, image):
+            assert go.wait(60)
+            seen.append(image)
+            return ()
+
+    scope = {"type": "http", "method": "POST", "path": "/predict", "root_path": "", "headers": []}
+
+    async def post(app, body):
+        answered = asyncio.Event()
+
+        async def receive():
+            return {"type": "http.request", "body": body}
+
+        async def send(message):
+            if message["type"] == "http.response.body":
+                answered.set()
+
+        task = asyncio.create_task(app(scope, receive, send))
+        await answered.wait()
+        return task
+
+    async def all_of(body):
+        app = application(runtime.load(sound_bundle), Limits(requests=2), SlowMonitor())
+        async with app.router.lifespan_context(app):
+            tasks = [await post(app, body) for _ in range(5)]
+            go.set()
+            await asyncio.gather(*tasks)
+
+    body = images[0].read_bytes()
+    asyncio.run(all_of(body))
+    assert seen == [body, body, None, None, None]
 
 
 def test_a_monitor_with_too_little_to_compare_with_is_a_message(sound_bundle, tmp_path):

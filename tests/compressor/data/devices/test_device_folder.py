@@ -162,3 +162,14 @@ def test_a_copy_that_was_stopped_is_made_again(device, tmp_path, monkeypatch):
     (tmp_path / "back" / ".001.tmp").mkdir()  # as a killed one leaves it
     assert len(bring(device, tmp_path / "back").images) == 3
     assert [path.name for path in (tmp_path / "back").iterdir()] == ["001"]
+
+
+def test_an_image_that_the_device_removes_in_the_meantime_is_told_and_the_others_are_copied(
+    device, tmp_path
+):
+    found = device_folder.read(device)
+    (device / "kept" / "1.png").unlink()
+    brought = copied.copy(found, tmp_path / "back", known={}, students={"s"}, max_megapixels=10.0)
+    assert [path.name for path in brought.images] == ["2.png", "0.png"]
+    assert reasons(brought.left_out) == {"1.png": "cannot be read: No such file or directory"}
+    assert "1.png" in (brought.folder / copied.LEFT_OUT).read_text()
