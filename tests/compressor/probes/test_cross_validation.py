@@ -69,14 +69,16 @@ def test_many_labels_are_thinned(blobs, monkeypatch):
     assert np.array_equal(trial.logits, again.logits)
 
 
-def test_a_class_that_is_too_rare_to_be_drawn_is_learnt_from_and_asked_for(blobs, monkeypatch):
+def test_of_two_classes_one_that_is_too_rare_to_be_drawn_is_learnt_from(blobs, monkeypatch):
     training, truth = blobs(2, per_class=200)
     rare = np.flatnonzero(truth == 1)[3:]
     training = training.only(np.setdiff1d(np.arange(len(truth)), rare))  # 200 and 3
     monkeypatch.setattr(cross_validation, "MOST_LABELLED", 20)
+    drawn = [training.thinned(20, 0, seed).labels for seed in range(3)]
+    assert [int((labels == 1).sum()) for labels in drawn] == [2, 2, 1]  # the last had drawn one
     trials = [
         cross_validation.cross_validate(training, [Candidate("linear", 1.0)], seed=seed)
         for seed in range(3)
     ]
-    assert [int((trial.labels == 1).sum()) for trial in trials] == [2, 2, 2]
+    assert [int((trial.labels == 1).sum()) for trial in trials] == [2, 2, 0]
     assert all(np.isfinite(trial.logits).all() for trial in trials)
