@@ -98,7 +98,7 @@ def predict(
     if as_json and as_csv:
         raise click.UsageError("--json and --csv cannot both be printed")
     if annotate is not None:
-        many.require_new(annotate)
+        many.require_new(annotate, bundle)
     named = {word: streams.stream_of(word) for word in images}
     videos = [stream for stream in named.values() if stream is not None]
     if videos:

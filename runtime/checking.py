@@ -39,7 +39,8 @@ def check(
         The report.
 
     Raises:
-        InputError: this is not a bundle, it is damaged, or nothing can be written in `out`.
+        InputError: this is not a bundle, it is damaged, or nothing can be written in `out`, which
+            may not lie in the bundle.
         MissingDependencyError: the backend is not installed, its provider does not start here, or
             the disk is full.
     """
@@ -49,6 +50,7 @@ def check(
     loaded = bundles.load(Path(bundle))
     golden_set = golden.load(loaded.folder / "golden")
     if out is not None:
+        bundles.require_outside(loaded.folder, Path(out))
         require_writable(Path(out))
     found = evaluation.check(
         loaded, golden_set, sustained_s=sustained_s, openvino=openvino, track=track

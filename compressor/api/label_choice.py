@@ -61,11 +61,14 @@ def select_images(
         device: where the teacher runs.
 
     Raises:
-        InputError: the budget, the strategy, the embeddings, an image or the teacher is wrong.
+        InputError: the budget, the strategy, the seed, the embeddings, an image or the teacher is
+            wrong.
         MissingDependencyError: openTSNE, kmedoids, a GPU, hub weights or disk space are missing.
     """
     if strategy not in STRATEGIES:
         raise InputError(f"strategy {strategy!r} is not one of {', '.join(STRATEGIES)}")
+    if seed < 0:
+        raise InputError(f"seed {seed}: 0 or more is wanted")
     paths, embeddings = _embedded(images, teacher, device)
     settled = np.unique(_rows(already))
     if settled.size and (settled[0] < 0 or settled[-1] >= len(embeddings)):

@@ -139,6 +139,7 @@ def check(
     loaded = bundles.load(bundle)
     files = (each.path.name for each in loaded.artifacts)
     backend = extras(files, loaded.target.provider)
+    bundles.require_outside(loaded.folder, out)
     require_writable(out)
     with _connected(destination) as host, tempfile.TemporaryDirectory() as temporary:
         packed, wheel = Path(temporary) / f"{_name(bundle)}.tar", write_wheel(Path(temporary))

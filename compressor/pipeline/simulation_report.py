@@ -37,6 +37,11 @@ def write(run: Run) -> dict[str, Any]:
             f"{run.root}: {len(pool.labels)} images can be selected; a simulation needs {fewest}"
         )
     outcomes = simulate(pool, held, grid, track=run.track)
+    if not outcomes:
+        raise InputError(
+            f"{run.root}: fewer than {fewest} of the {len(pool.labels)} images look different to "
+            f"the teacher; a simulation needs {fewest}"
+        )
     summaries = summarise(outcomes)
     document = {
         "schema_version": SCHEMA_VERSION,

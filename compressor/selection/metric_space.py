@@ -110,6 +110,11 @@ def _key(row: Floats) -> int:
     return int.from_bytes(digest, "little")
 
 
+def random_state(seed: int) -> int:
+    """Return the seed that NumPy's RandomState, scikit-learn and openTSNE take: below 2**32."""
+    return seed % 2**32
+
+
 def blocks(rows: int, width: int) -> Iterator[slice]:
     """Split rows so that a block of `width` columns fits into memory."""
     step = max(1, _BLOCK // max(1, width))

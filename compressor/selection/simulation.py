@@ -14,6 +14,7 @@ from compressor.recipe.choices import STRATEGIES
 from compressor.selection.choose import Request, choose
 from compressor.selection.coverage import coverage
 from compressor.selection.label_plan import LabelPlan
+from compressor.selection.metric_space import Space, distinct
 from compressor.selection.tsne_map import tsne_map
 from runtime.arrays import Ints
 from runtime.metrics import normalise
@@ -95,8 +96,8 @@ def simulate(
     Args:
         pool: the images that can be selected.
         held_out: images with labels that are never selected; without them no accuracy.
-        grid: what to try; budgets above the number of images are left out, and so is the strategy
-            that reads labels where there are none.
+        grid: what to try; budgets above the number of different images are left out, and so is the
+            strategy that reads labels where there are none.
         probe: learns from the selected images, predicts the held-out ones.
         track: shows the progress.
 
@@ -105,7 +106,8 @@ def simulate(
         coverage only; without held-out labels no accuracy.
     """
     strategies = [name for name in grid.strategies if pool.labelled or name != ORACLE]
-    budgets = [budget for budget in grid.budgets if budget <= len(pool.embeddings)]
+    different = len(distinct(Space.cosine(pool.embeddings).points)[0])
+    budgets = [budget for budget in grid.budgets if budget <= different]
     cells = list(product(range(grid.seeds), strategies, budgets))
 
     def outcomes() -> Iterator[Outcome]:

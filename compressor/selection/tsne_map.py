@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from compressor.selection.metric_space import Space, blocks, distances, distinct
+from compressor.selection.metric_space import Space, blocks, distances, distinct, random_state
 from runtime.arrays import Floats, Ints
 from runtime.backends.cores import cores
 from runtime.errors import MissingDependencyError
@@ -67,7 +67,7 @@ def _tsne(space: Space, rng: np.random.Generator, seed: int) -> Floats:
     jobs = cores() if len(space) >= _SHARED else 1
     neighbours = PrecomputedNeighbors(*_neighbours(space, min(len(space) - 1, int(3 * perplexity))))
     affinities = PerplexityBasedNN(knn_index=neighbours, perplexity=perplexity, n_jobs=jobs)
-    model = openTSNE.TSNE(n_jobs=jobs, random_state=seed)
+    model = openTSNE.TSNE(n_jobs=jobs, random_state=random_state(seed))
     start = rng.normal(0, 1e-4, (len(space), 2))
     return np.asarray(model.fit(affinities=affinities, initialization=start), np.float32)
 

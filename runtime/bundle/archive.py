@@ -16,7 +16,12 @@ from runtime.text import amount
 
 
 def pack(folder: Path, path: Path) -> None:
-    """Write a bundle as a tar that unpacks to one folder; the same bytes for the same bundle."""
+    """Write a bundle as a tar that unpacks to one folder; the same bytes for the same bundle.
+
+    Raises:
+        InputError: the tar would lie in the bundle.
+    """
+    bundle.require_outside(folder, path)
     with (
         replacing(path) as temporary,
         tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as tar,

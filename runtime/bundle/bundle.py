@@ -130,6 +130,23 @@ def load(folder: Path) -> Bundle:
     return Bundle(folder, document)
 
 
+def require_outside(folder: Path, path: Path) -> None:
+    """Refuse a place to write to that lies in a bundle: with one file more it is no bundle.
+
+    Args:
+        folder: of the bundle.
+        path: to be written; its folder need not be there yet.
+
+    Raises:
+        InputError: it lies below the folder.
+    """
+    if path.resolve().is_relative_to(folder.resolve()):
+        raise InputError(
+            f"{path}: lies in the bundle {folder}, which is sealed: it could not be opened any "
+            "more. Name a place beside it."
+        )
+
+
 def verify(folder: Path) -> None:
     """Compare every file of a bundle with its manifest.
 

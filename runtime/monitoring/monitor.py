@@ -22,6 +22,7 @@ import numpy as np
 from runtime import metrics
 from runtime.arrays import Floats
 from runtime.bundle import golden
+from runtime.bundle.bundle import require_outside
 from runtime.errors import InputError
 from runtime.files import write_text
 from runtime.monitoring import prometheus
@@ -84,10 +85,11 @@ class Monitor:
             seed: decides the order of equal scores.
 
         Raises:
-            InputError: there are fewer than 20 images in the reference, or the folder holds notes
-                that cannot be read.
+            InputError: there are fewer than 20 images in the reference, the folder holds notes
+                that cannot be read, or it lies in the bundle, which takes no other files.
         """
         self.student, self.folder = student, Path(folder)
+        require_outside(student.bundle.folder, self.folder)
         self._student_digest = student.bundle.student_digest
         self.wanted = images_per_false_alarm
         self._reference = _of(reference) if reference is not None else _held_out(student)

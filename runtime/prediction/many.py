@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ImageDraw, ImageFont
 
+from runtime.bundle.bundle import require_outside
 from runtime.errors import InputError
 from runtime.images.kinds import has_image_suffix
 from runtime.prediction import streams
@@ -157,12 +158,13 @@ def _answer(named: Named, found: Prediction | InputError) -> Answer:
     return Answer(*of, None, why if named.name in why else f"{named.name}: {why}")
 
 
-def require_new(folder: Path) -> None:
+def require_new(folder: Path, bundle: Path) -> None:
     """Refuse a folder that holds anything: copies are written over nothing.
 
     Raises:
-        InputError: it exists and is not empty, or is no folder.
+        InputError: it exists and is not empty, is no folder, or lies in the bundle.
     """
+    require_outside(bundle, folder)
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise InputError(f"--annotate {folder}: is there already; name a new or an empty folder")
 

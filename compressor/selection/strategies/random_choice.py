@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from compressor.selection.metric_space import random_state
 from compressor.selection.strategies.strategy import Problem
 from runtime.arrays import Ints
 from runtime.errors import InputError
@@ -14,7 +15,7 @@ class Random:
 
     def choose(self, problem: Problem) -> Ints:
         """Return the first free rows of a seeded permutation."""
-        order = np.random.RandomState(problem.seed).permutation(len(problem.space))
+        order = np.random.RandomState(random_state(problem.seed)).permutation(len(problem.space))
         return order[~np.isin(order, problem.fixed)][: problem.budget].astype(np.int64)
 
 
@@ -32,7 +33,7 @@ class StratifiedRandom:
                 "stratified-random needs the label of every image, to compare other strategies "
                 "with.\n  Choose another `label.strategy`."
             )
-        rng = np.random.RandomState(problem.seed)
+        rng = np.random.RandomState(random_state(problem.seed))
         found: list[tuple[int, int, int]] = []
         classes = np.unique(problem.labels)
         for label in classes:

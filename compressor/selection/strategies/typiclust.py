@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from compressor.selection.metric_space import Space
+from compressor.selection.metric_space import Space, random_state
 from compressor.selection.strategies.strategy import ByDistance
 from runtime.arrays import Floats, Ints
 
@@ -75,7 +75,7 @@ def _clusters(space: Space, clusters: int, seed: int) -> Ints:
             len(points), max(_MOST_CLUSTERED, clusters), replace=False
         )
         points = points[drawn]
-    model = KMeans(clusters, n_init=1, random_state=seed)
+    model = KMeans(clusters, n_init=1, random_state=random_state(seed))
     with warnings.catch_warnings():
         # It may see fewer different points than clusters: then some clusters stay empty.
         warnings.simplefilter("ignore", ConvergenceWarning)

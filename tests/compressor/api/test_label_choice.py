@@ -58,12 +58,23 @@ def test_a_folder_of_images_is_embedded_by_a_teacher(folder_of_images, tiny_teac
 
 
 @pytest.mark.parametrize(
+    "strategy", ["cold-paws", "typiclust", "random", "k-center", "k-medoids", "mini-max"]
+)
+def test_a_seed_may_be_a_time_in_milliseconds(embeddings, strategy):
+    how = {"budget": 4, "strategy": strategy, "seed": 1_780_000_000_000}
+    rows = compressor.select_images(embeddings, **how).rows
+    assert len(set(rows)) == 4
+    assert np.array_equal(rows, compressor.select_images(embeddings, **how).rows)
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"budget": 0}, "a budget of 0"),
         ({"budget": 41}, "40 different images"),
         ({"strategy": "k-mediods"}, "k-mediods"),
         ({"already": [40]}, "rows from 0 to 39"),
+        ({"seed": -1}, "0 or more"),
         ({"already": [True] * 40}, "numbers of rows are wanted, not bool"),
         ({"already": [0.5]}, "numbers of rows are wanted, not float64"),
         ({"strategy": "stratified-random"}, "label"),

@@ -54,6 +54,13 @@ def test_every_seed_is_another_choice_and_the_same_seed_the_same():
     assert len({each.accuracy for each in first}) > 1
 
 
+def test_budgets_are_of_images_that_differ():
+    pool = clusters([5, 6], spread=0.8)
+    blank = Sample(np.repeat(pool.embeddings[:4], 3, axis=0), np.repeat(pool.labels[:4], 3))
+    grid = SimulationGrid(("random", "k-center"), budgets=(3, 4, 5, 10), seeds=2)
+    assert {each.budget for each in simulate(blank, pool, grid)} == {3, 4}
+
+
 def test_only_the_reference_that_cheats_reads_labels():
     pool = clusters([5, 6], spread=0.6)
     shuffled = Sample(pool.embeddings, np.random.default_rng(1).permutation(pool.labels))

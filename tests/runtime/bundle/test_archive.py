@@ -70,6 +70,14 @@ def test_the_same_bundle_is_the_same_tar(sound_bundle, packed, tmp_path):
     assert sha256_of(tmp_path / "again.tar") == sha256_of(packed)
 
 
+def test_a_tar_inside_the_bundle_is_refused_and_nothing_is_written(sound_bundle, tmp_path):
+    (tmp_path / "link").symlink_to(sound_bundle)
+    for place in (sound_bundle / "bundle.tar", tmp_path / "link" / "golden" / "b.tar"):
+        with pytest.raises(InputError, match="sealed: it could not be opened any more"):
+            archive.pack(sound_bundle, place)
+    assert bundle.load(sound_bundle)
+
+
 def test_other_programs_read_it(packed, sound_bundle, into):
     shutil.unpack_archive(packed, into, "tar", filter="data")
     assert sha256_of(into / sound_bundle.name) == sha256_of(sound_bundle)

@@ -84,6 +84,14 @@ def test_without_a_reference_the_held_out_images_of_the_bundle_are_it(
     assert monitor.images == 1
 
 
+def test_a_folder_in_the_bundle_is_refused_and_the_bundle_stays_whole(student, answers):
+    inside = student.bundle.folder / "monitor"
+    with pytest.raises(runtime.InputError, match="lies in the bundle"):
+        runtime.Monitor(student, inside, reference=answers[:200])
+    assert not inside.exists()
+    runtime.load(student.bundle.folder)
+
+
 def test_too_small_a_reference_is_refused(student, answers, tmp_path):
     with pytest.raises(runtime.InputError, match="5 images to compare the stream with"):
         runtime.Monitor(student, tmp_path, reference=answers[:5])

@@ -158,6 +158,8 @@ def test_copies_have_the_answer_on_them_and_originals_stay(photos, sound_bundle,
     assert abs(np.subtract(corner, 200)).max() > 50
     assert abs(np.subtract(far, 200)).max() < 5
     assert before == {path: path.read_bytes() for path in photos.rglob("*.png")}
+    within = run(sound_bundle, photos / "0.png", "--annotate", sound_bundle / "new")
+    assert "lies in the bundle" in str(within.exception)
     refused = run(sound_bundle, photos / "0.png", "--annotate", photos / "b")
     assert refused.exit_code == 2 or isinstance(refused.exception, InputError)
     assert not (photos / "b" / "0.png.jpg").exists()
