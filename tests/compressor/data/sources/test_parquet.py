@@ -1,6 +1,5 @@
 """Parquet files as `datasets` writes them, and as others do."""
 
-import gc
 import json
 
 import huggingface_hub
@@ -71,7 +70,7 @@ def test_files_named_after_a_split_are_one(write_parquet, tmp_path):
 
 
 @pytest.mark.parametrize("kept_bytes", [0, 1_000, 1_000_000])
-def test_any_order_of_rows_is_read_and_few_row_groups_of_all_files_are_kept(
+def test_any_order_of_rows_of_several_files_is_read(
     write_parquet, tmp_path, monkeypatch, kept_bytes
 ):
     monkeypatch.setattr(parquet, "_KEPT_BYTES", kept_bytes)
@@ -82,9 +81,21 @@ def test_any_order_of_rows_is_read_and_few_row_groups_of_all_files_are_kept(
         for number in (3, 0, 4, 1, 2):
             name = f"{number}.parquet/{row:07d}.jpg"
             assert source.read(name) == jpeg(10 * number + row)
-    in_memory = sum(each.nbytes for each in gc.get_objects() if isinstance(each, pa.BinaryArray))
-    largest = 2 * max(len(jpeg(row)) for row in range(46)) + 100
-    assert in_memory <= max(kept_bytes + largest, largest)
+
+
+@pytest.mark.parametrize(("kept_bytes", "least", "most"), [(0, 1, 3), (4e6, 3, 6), (1e9, 15, 17)])
+def test_memory_is_limited_over_all_files(tmp_path, monkeypatch, kept_bytes, least, most):
+    """Five files of three row groups of a million bytes each."""
+    monkeypatch.setattr(parquet, "_KEPT_BYTES", kept_bytes)
+    for number in range(5):
+        table = pa.table({"image": [bytes([number, row]) * 500_000 for row in range(3)]})
+        path = tmp_path / f"{number}.parquet"
+        pq.write_table(table, path, row_group_size=1, use_dictionary=False)
+    del table
+    before = pa.total_allocated_bytes()
+    source = opened(tmp_path / "*.parquet")
+    assert [len(source.read(name)) for name in source.names] == [1_000_000] * 15
+    assert least <= (pa.total_allocated_bytes() - before) / 1e6 <= most
 
 
 def test_categories_of_pandas_are_classes(tmp_path):
