@@ -86,8 +86,9 @@ def predict(
     """Predict each IMAGE with the student of BUNDLE. `?` marks images that are not of its task.
 
     An IMAGE may be a folder, with all that lie below it, or a pattern such as 'photos/*.jpg'; a
-    video file; a camera such as /dev/video0 or rtsp://host/stream, until Ctrl-C. One that cannot
-    be read is an error on stderr; the others are answered, and the exit code is 2.
+    video file; a camera such as /dev/video0 or rtsp://host/stream, until Ctrl-C, with answers as
+    of --csv. One that cannot be read is an error on stderr; the others are answered, and the exit
+    code is 2.
     """
     from runtime.monitoring.monitor import Monitor
     from runtime.prediction import many, shown, streams
@@ -103,6 +104,7 @@ def predict(
     videos = [stream for stream in named.values() if stream is not None]
     if videos:
         streams.require_package()
+    as_csv = as_csv or (not as_json and any(stream.live for stream in videos))  # it has no end
     paths = many.find_images([Path(word) for word, stream in named.items() if stream is None])
     student = load(bundle, file=file, neighbours=nearest, openvino=openvino)
     if student.no_outliers:

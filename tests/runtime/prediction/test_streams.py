@@ -129,6 +129,17 @@ def test_what_cannot_be_opened_or_has_no_picture_is_an_error_line(sound_bundle, 
         assert done.stdout.count("#t=0.000") == 1  # the other one is answered
 
 
+def test_answers_to_a_camera_are_lines_and_not_a_table_at_its_end(video, sound_bundle):
+    table = predict(sound_bundle, video, "--frames", 1)
+    lines = predict(sound_bundle, "/dev/video97", video, "--frames", 1)
+    assert (table.exit_code, lines.exit_code) == (0, 2)
+    assert "," not in table.stdout.splitlines()[0]
+    assert [row["image"] for row in csv.DictReader(io.StringIO(lines.stdout))] == [
+        "/dev/video97",
+        f"{video}#t=0.000",
+    ]
+
+
 @pytest.fixture
 def served():
     """`served(content)`: an address that sends these bytes and then ends."""
