@@ -129,7 +129,8 @@ def test_a_report_that_cannot_be_written_is_refused_before_anything_runs(sound_b
 
 
 def test_a_report_below_a_file(folder):
-    done = command("check", "bundle", "--out", "bundle/bundle.json/report", cwd=folder.parent)
+    (folder.parent / "file").write_text("")
+    done = command("check", "bundle", "--out", "file/report", cwd=folder.parent)
     assert done.returncode == 2
     assert "Not a directory. Choose another folder." in done.stderr
 
