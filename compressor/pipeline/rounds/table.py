@@ -17,7 +17,7 @@ from compressor.data.layout.labels import UNLABELLED
 from compressor.pipeline.context import Run
 from runtime.bundle import golden
 from runtime.documents import read_object
-from runtime.files import sha256_of, write_json
+from runtime.files import replacing, sha256_of, write_json
 from runtime.report.comparison import answers
 from runtime.results.report import FILE, Report
 from runtime.results.rounds import DeviceStream, Round
@@ -94,11 +94,11 @@ def save(folder: Path, report: Report) -> None:
     """
     if report.rounds is UNSET or not report.rounds:
         return
-    _write(folder, report.rounds)
     kept = folder / FOLDER / str(report.rounds[-1].round)
-    kept.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(folder / FILE, kept / FILE)
+    with replacing(kept / FILE) as temporary:
+        shutil.copyfile(folder / FILE, temporary)
     answers.save(folder / "bundle" / "golden", kept)
+    _write(folder, report.rounds)  # last: a round in the table has its report
 
 
 def with_device(folder: Path, device: Path, seen: Mapping[str, Stream]) -> tuple[Round, ...]:
