@@ -7,7 +7,6 @@ const images = data.images; // one per card, in order
 let classes = [...data.classes];
 let labels = new Map(data.typed); // image -> class; labels typed on this page are added
 let current = 0;
-let stored = true;
 let resumed = 0;
 const done = []; // what each change replaced: [index, class or ""]
 const big = document.createElement("img");
@@ -24,13 +23,17 @@ function restore() {
       resumed += 1;
     }
     for (const name of saved.classes || []) if (typeof name === "string") addClass(name);
-  } catch { stored = false; }
+  } catch { tellUnstored(); }
+}
+
+function tellUnstored() {
+  byId("keys").textContent = "This browser stores nothing for this page: download before you close it.";
 }
 
 function store() {
   try {
     localStorage.setItem(data.key, JSON.stringify({ labels: Object.fromEntries(labels), classes }));
-  } catch { stored = false; }
+  } catch { tellUnstored(); } // it may be full, or refuse what it gave to read
 }
 
 function addClass(name) {
@@ -225,7 +228,6 @@ document.addEventListener("keydown", onKey);
 restore();
 if (cards.length) byId("desk").hidden = false;
 if (resumed) say(`Resumed: ${resumed} label${resumed === 1 ? "" : "s"} kept in this browser`);
-if (!stored) byId("keys").textContent = "This browser stores nothing for pages from disk: download before you close it.";
 current = Math.max(0, nextOpen(-1));
 draw();
 if (cards.length) drawCurrent();

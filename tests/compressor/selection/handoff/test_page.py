@@ -161,6 +161,15 @@ def test_labels_outlive_the_page_and_can_be_taken_back(fresh, made):
     assert fresh.run("document.getElementById('save').disabled") is True
 
 
+def test_a_browser_that_stores_no_more_says_so_with_the_first_label(fresh, made):
+    keys = "document.getElementById('keys').textContent"
+    assert "download before you close it" not in fresh.run(keys)
+    fresh.run("Storage.prototype.setItem = () => { throw new Error('full'); }")
+    fresh.press("1")
+    assert "download before you close it" in fresh.run(keys)
+    assert fresh.run("document.getElementById('count').textContent") == "1 of 8 labelled"
+
+
 def test_a_class_can_be_added_and_clicked(fresh):
     fresh.run("document.getElementById('new').focus()")
     fresh.type("<img src=x onerror=alert(1)>")
