@@ -34,7 +34,7 @@ from runtime.files import sha256_of, write_json, write_text
 from runtime.findings.contamination import drop_contaminated
 from runtime.images import preprocessing_check
 from runtime.images.decode import MOST_MEGAPIXELS, decode
-from runtime.images.image_file import ImageFile
+from runtime.images.image_file import ImageFile, content_of
 from runtime.images.preprocess import Preprocess
 from runtime.sampling import evenly
 
@@ -94,6 +94,9 @@ def write(
         files: the deployable files.
         golden: all held-out images.
         cap: how many of them the bundle holds.
+
+    Raises:
+        InputError: an image was moved or changed in the meantime.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -239,7 +242,9 @@ def _copy_golden(golden: Golden, preprocess: Preprocess, folder: Path) -> None:
 
 
 def _bytes_of(image: ImageFile) -> int:
-    return image.stat().st_size if isinstance(image, Path) else len(image.read_bytes())
+    if isinstance(image, Path) and image.is_file():
+        return image.stat().st_size
+    return len(content_of(image))
 
 
 def _copy(source: ImageFile, folder: Path, below: str, number: int) -> str:
@@ -247,7 +252,7 @@ def _copy(source: ImageFile, folder: Path, below: str, number: int) -> str:
     stem = re.sub(r"[^A-Za-z0-9_-]+", "_", source.stem)[:60]
     carried = f"{below}/{number:05d}-{stem}{source.suffix.lower()}"
     (folder / below).mkdir(parents=True, exist_ok=True)
-    (folder / carried).write_bytes(source.read_bytes())
+    (folder / carried).write_bytes(content_of(source))
     return carried
 
 

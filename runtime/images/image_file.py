@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import BinaryIO, Literal, Protocol
 
+from runtime.errors import InputError
+
 
 class ImageFile(Protocol):
     """What an image is read from. A `pathlib.Path` is one."""
@@ -40,3 +42,18 @@ class ImageRoot(Protocol):
 
     def __truediv__(self, name: str, /) -> ImageFile:
         """The image of a name."""
+
+
+def content_of(image: ImageFile) -> bytes:
+    """Return the content of an image that was read before, to be copied.
+
+    Raises:
+        InputError: it cannot be read any more; the message names it.
+    """
+    try:
+        return image.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"{image}: cannot be read: {error.strerror or error}\n  It was readable before: was it "
+            "moved or changed? Run the same command again."
+        ) from error

@@ -10,6 +10,7 @@ from export.bundle import FEWEST_IMAGES, Cap, outlier_check, recommend, thinned
 from runtime.bundle import bundle
 from runtime.bundle.golden import Golden
 from runtime.bundle.golden_arrays import Arrays, Outside
+from runtime.errors import InputError
 from runtime.files import sha256_of
 
 COUNT, SIDE = 60, 40
@@ -62,6 +63,12 @@ def test_so_many_megabytes(golden):
         chosen = thinned(golden, Cap(100, whole * share))
         assert whole * share * 0.8 < megabytes(chosen) <= whole * share
         assert len(set(chosen.arrays.labels.tolist())) == 2
+
+
+def test_an_image_that_is_gone_is_named(golden, tmp_path):
+    moved = replace(golden, root=tmp_path)
+    with pytest.raises(InputError, match=r"000\.png: cannot be read: No such file .*\n.* moved"):
+        thinned(moved, Cap(100, 50))
 
 
 def test_never_fewer_than_can_be_judged(golden):

@@ -22,6 +22,7 @@ from compressor.selection.handoff.label_sheet import LabelSheet, Row
 from compressor.selection.handoff.thumbnails import MOST_IMAGES, data_uri, side_for
 from compressor.selection.label_plan import LabelPlan
 from runtime.files import replacing, write_text
+from runtime.images.image_file import content_of
 from runtime.progress import Track, silent
 
 _HERE = Path(__file__).parent
@@ -68,14 +69,18 @@ class Origin:
         return quote(Path(os.path.relpath(self.folder / image, self.path.parent)).as_posix())
 
     def copy(self, images: Iterable[str]) -> None:
-        """Copy images that lie in no one folder, so that they can be looked at."""
+        """Copy images that lie in no one folder, so that they can be looked at.
+
+        Raises:
+            InputError: one was moved or changed since the audit.
+        """
         copies = self.folder == self.path.parent / COPIES
         for image in images:
             file, path = self.root / image, self.folder / image
             if copies and not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with replacing(path) as temporary:
-                    temporary.write_bytes(file.read_bytes())
+                    temporary.write_bytes(content_of(file))
 
 
 @dataclass(frozen=True)
