@@ -83,7 +83,7 @@ def test_any_order_of_rows_of_several_files_is_read(
             assert source.read(name) == jpeg(10 * number + row)
 
 
-@pytest.mark.parametrize(("kept_bytes", "least", "most"), [(0, 1, 3), (4e6, 3, 6), (1e9, 15, 17)])
+@pytest.mark.parametrize(("kept_bytes", "least", "most"), [(0, 1, 5), (4e6, 3, 8), (1e9, 15, 18)])
 def test_memory_is_limited_over_all_files(tmp_path, monkeypatch, kept_bytes, least, most):
     """Five files of three row groups of a million bytes each."""
     monkeypatch.setattr(parquet, "_KEPT_BYTES", kept_bytes)
