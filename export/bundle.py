@@ -18,9 +18,9 @@ from runtime.backends.litert import operators
 from runtime.backends.ncnn import network
 from runtime.backends.nvidia import engine_manifest
 from runtime.backends.nvidia.tensorrt_flavour import ENGINE_SUFFIX
+from runtime.bundle import bundle as bundles
 from runtime.bundle.golden import Golden
 from runtime.bundle.schema import (
-    SCHEMA_VERSION,
     ArtifactEntry,
     BundleDocument,
     Manifest,
@@ -141,10 +141,8 @@ def recommend(draft: Path, folder: Path, stage: str) -> None:
     """
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(draft, folder)
-    path = folder / "bundle.json"
-    document = documents.read(path, BundleDocument, newest=SCHEMA_VERSION, what="bundle")
-    named = msgspec.structs.replace(document, recommended=stage)
-    write_json(path, documents.plain(named))
+    named = msgspec.structs.replace(bundles.read(folder).document, recommended=stage)
+    write_json(folder / "bundle.json", documents.plain(named))
     seal(folder)
 
 

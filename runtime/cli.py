@@ -71,7 +71,7 @@ def conclude(report: Report, bundle: Path, folder: Path, where: str, *, as_json:
 
     Args:
         report: the report of the check.
-        bundle: what was checked.
+        bundle: what was checked, and so verified.
         folder: where it was written.
         where: the machine, in words.
         as_json: whether to print the report as one JSON document.
@@ -85,7 +85,7 @@ def conclude(report: Report, bundle: Path, folder: Path, where: str, *, as_json:
         f"report: {folder / 'report.html'} (and .md, .json)",
         err=True,
     )
-    usual, best = bundles.load(bundle).recommended.stage, report.recommended.stage
+    usual, best = bundles.read(bundle).recommended.stage, report.recommended.stage
     if best != usual:
         say(
             f"{best} is recommended on {where}. `predict`, `serve` and `runtime.load` take what "

@@ -18,6 +18,7 @@ from compressor.selection.handoff.label_sheet import label_sheet
 from compressor.selection.handoff.page import Origin
 from compressor.selection.handoff.write import write_label_files
 from runtime.report.sections import rounds as rounds_section
+from runtime.report.sections.label_next import FEWEST_HELD_OUT
 from runtime.text import command
 
 
@@ -150,7 +151,7 @@ def next_step(found: LabelFiles, run: Run, *, came_back: bool = False) -> str:
     elif run.plan.recipe.label is not None:
         lines.append("With fewer labels: --set label.budget=N; with none: without `label:`.")
     if not (chosen.held_out_labelled or chosen.held_out_open):
-        some = min(60, len(run.images().rows("holdout")))
+        some = min(FEWEST_HELD_OUT, len(run.images().rows("holdout")))
         more = command("compressor", "label", Path(recipe), *_out(run), "--holdout", some)
         lines.append(f"Accuracy needs labels of held-out images too: {more}")
     return "\n".join(lines)

@@ -118,15 +118,25 @@ def load(folder: Path) -> Bundle:
             "  A run writes one into its `bundle/` folder: runs/NAME/bundle"
         )
     verify(folder)
-    path = folder / "bundle.json"
-    document = documents.read(path, BundleDocument, newest=SCHEMA_VERSION, what="bundle")
-    for number, entry in enumerate(document.artifacts):
+    found = read(folder)
+    for number, entry in enumerate(found.document.artifacts):
         if not (folder / entry.file).is_file():
             raise InputError(
-                f"{path}: artifacts[{number}].file: the bundle has no file {entry.file!r}. "
-                f"{COPY_AGAIN}"
+                f"{folder / 'bundle.json'}: artifacts[{number}].file: the bundle has no file "
+                f"{entry.file!r}. {COPY_AGAIN}"
             )
     _require_images_inside(folder / "golden")
+    return found
+
+
+def read(folder: Path) -> Bundle:
+    """Read what a bundle says of itself; `load` verifies its files too.
+
+    Raises:
+        InputError: its bundle.json cannot be read, or is of a newer version.
+    """
+    path = folder / "bundle.json"
+    document = documents.read(path, BundleDocument, newest=SCHEMA_VERSION, what="bundle")
     return Bundle(folder, document)
 
 

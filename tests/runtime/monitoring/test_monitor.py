@@ -1,11 +1,10 @@
 """Monitor: what it writes, what it keeps, what it tells; on a bundle made by hand."""
 
-import errno
 import json
 import os
+import resource
 import subprocess
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -252,18 +251,17 @@ def test_an_image_that_is_gone_is_not_kept_and_leaves_no_note(student, answers, 
     assert list((tmp_path / "kept").iterdir()) == []
 
 
-def test_a_write_that_fails_leaves_no_note(tmp_path, monkeypatch):
+def test_a_write_that_fails_leaves_no_note(tmp_path):
     kept = KeptImages(tmp_path, 1)
-
-    def full(path, content):
-        raise OSError(errno.ENOSPC, "No space left on device", str(path))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", full)
-        with pytest.raises(OSError, match="No space left"):
-            kept.offer(b"x", note(0.5, 1.0))
+    image, (soft, hard) = b"x" * 100_000, resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))  # the note has room, the image not
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            kept.offer(image, note(0.5, 1.0))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(tmp_path.iterdir()) == []
-    assert kept.offer(b"x", note(0.5, 1.0))
+    assert kept.offer(image, note(0.5, 1.0))
 
 
 def test_temporary_files_of_a_killed_process_are_removed_and_no_others(tmp_path):

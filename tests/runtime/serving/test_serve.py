@@ -203,17 +203,18 @@ def test_a_monitor_follows_the_answers_and_keeps_images(make_bundle, tmp_path):
     assert list((tmp_path / "monitor" / "kept").glob("*.png"))
 
 
-def test_a_slow_monitor_follows_every_answer_and_holds_few_images(sound_bundle, images):
+def test_a_slow_monitor_follows_every_answer_and_holds_few_images(make_bundle, tmp_path):
     from runtime.serving.app import application
     from runtime.serving.limits import Limits
 
     go, seen = threading.Event(), []
+    student = runtime.load(make_bundle(images=24))
 
-    class SlowMonitor:
-        def see(self, prediction, image):
+    class SlowMonitor(runtime.Monitor):
+        def see(self, prediction, image=None):
             assert go.wait(60)
             seen.append(image)
-            return ()
+            return super().see(prediction, image)
 
     scope = {"type": "http", "method": "POST", "path": "/predict", "root_path": "", "headers": []}
 
@@ -232,15 +233,17 @@ def test_a_slow_monitor_follows_every_answer_and_holds_few_images(sound_bundle, 
         return task
 
     async def all_of(body):
-        app = application(runtime.load(sound_bundle), Limits(requests=2), SlowMonitor())
+        app = application(student, Limits(requests=2), monitor)
         async with app.router.lifespan_context(app):
             tasks = [await post(app, body) for _ in range(5)]
             go.set()
             await asyncio.gather(*tasks)
 
-    body = images[0].read_bytes()
+    body = next((student.bundle.folder / "golden" / "images").iterdir()).read_bytes()
+    monitor = SlowMonitor(student, tmp_path)
     asyncio.run(all_of(body))
     assert seen == [body, body, None, None, None]
+    assert monitor.images == 5
 
 
 def test_a_monitor_with_too_little_to_compare_with_is_a_message(sound_bundle, tmp_path):
